@@ -1,0 +1,1 @@
+"""CephStorage: key storage and permanent mirror for people who run Ceph."""

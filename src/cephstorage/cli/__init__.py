@@ -1,0 +1,1 @@
+"""The command line: serve, and a client of the HTTP API."""

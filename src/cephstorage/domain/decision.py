@@ -1,0 +1,128 @@
+"""The mirror's one decision: what to do with a request, from facts that were gathered once.
+
+Pure: no I/O and no clock. The proxy performs what comes out. Its case table is the mirror's
+specification (``tests/unit/domain/test_decision.py``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cephstorage.domain.mirrors import Mode, Policy, Target
+from cephstorage.domain.records import Record
+from cephstorage.domain.storability import cache_directives
+
+READS = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known when a mirror request arrives. ``headers`` has lower-case names; ``now`` is epoch seconds.
+
+    ``filling``: a fill of this key is under way somewhere. ``cooling_until``: the origin has just
+    proved unable to deliver this key and is left alone until then.
+    """
+
+    method: str
+    target: Target
+    policy: Policy
+    headers: Mapping[str, str]
+    record: Record | None
+    filling: bool
+    now: float
+    cooling_until: float = 0.0
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHit:
+    """Serve the stored copy. ``stale`` says why although the mode would rather ask the origin."""
+
+    record: Record
+    stale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinFill:
+    """Read along with the fill that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartFill:
+    """Begin a fill and read along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revalidate:
+    """Ask the origin whether the stored copy is still good; a 200 becomes a fill."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class PassThrough:
+    """Ask the origin and hand its answer on, storing nothing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer with an error without asking anybody. ``code`` is an error code; ``retry_after`` seconds."""
+
+    code: str
+    msg: str
+    retry_after: float | None = None
+
+
+Decision = StoreHit | JoinFill | StartFill | Revalidate | PassThrough | Refuse
+
+
+def decide(facts: Facts) -> Decision:
+    """Decide one mirror request."""
+    if facts.loop:
+        return Refuse("loop_detected", "The request has passed this mirror before: its origin leads back to itself.")
+    if facts.policy.mode is Mode.DENY:
+        return Refuse("path_denied", "A rule of this mirror denies the path.")
+    if facts.method not in READS:
+        return Refuse("method_not_allowed", "A mirror answers GET and HEAD.")
+    if (reason := _pass_through_reason(facts)) is not None:
+        return PassThrough(reason)
+    if facts.record is None:
+        return _miss(facts)
+    return _known(facts, facts.record)
+
+
+def _pass_through_reason(facts: Facts) -> str | None:
+    if facts.policy.mode is Mode.BYPASS:
+        return "bypass"
+    if facts.target.key is None:
+        return "key"
+    if facts.policy.sends_credentials and {"authorization", "cookie"} & facts.headers.keys():
+        return "credentials"
+    origin = facts.record.origin if facts.record is not None else None
+    if origin is not None and origin.target != facts.target.canonical:
+        return "target"
+    return None
+
+
+def _miss(facts: Facts) -> Decision:
+    if facts.filling:
+        return JoinFill()
+    if "only-if-cached" in cache_directives(facts.headers.get("cache-control")):
+        return Refuse("not_stored", "The request asks for a stored copy only (only-if-cached), and there is none.")
+    if facts.cooling_until > facts.now:
+        wait = facts.cooling_until - facts.now
+        return Refuse("origin_cooling", "The origin has just failed to deliver this key whole; try later.", wait)
+    return PassThrough("head") if facts.method == "HEAD" else StartFill()
+
+
+def _known(facts: Facts, record: Record) -> Decision:
+    if facts.policy.mode is not Mode.REVALIDATE or facts.now - record.validated_at < facts.policy.ttl:
+        return StoreHit(record)
+    if "only-if-cached" in cache_directives(facts.headers.get("cache-control")):
+        return StoreHit(record, stale="only-if-cached")
+    if facts.filling:
+        return JoinFill()
+    if facts.cooling_until > facts.now:
+        return StoreHit(record, stale="cooling")
+    return Revalidate(record)

@@ -1,0 +1,151 @@
+"""Names of tenants, buckets, keys and hosts, and the one place where a request target is decoded.
+
+A key is any valid UTF-8 of 1..1024 bytes without NUL. It is percent-decoded exactly once and never
+normalised: ``a//b``, ``a/``, ``.``, ``..`` and both unicode normal forms are different keys.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from cephstorage.domain.errors import InvalidKey, InvalidName
+
+MAX_KEY_BYTES = 1024
+RESERVED_TENANTS = frozenset({"progress"})
+_STRICT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
+)
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketName:
+    """A bucket of a tenant. Its store name is ``username___bucketname``."""
+
+    username: str
+    bucketname: str
+
+    def __post_init__(self) -> None:
+        _check_strict("username", self.username)
+        _check_strict("bucketname", self.bucketname)
+        if self.username in RESERVED_TENANTS:
+            raise InvalidName(f"The username {self.username!r} is reserved; choose another one.")
+
+    def __str__(self) -> str:
+        return f"{self.username}___{self.bucketname}"
+
+    @classmethod
+    def parse(cls, full_name: str) -> "BucketName":
+        """Read a full name such as ``alice___photos``. Raises InvalidName."""
+        username, separator, bucketname = full_name.partition("___")
+        if not separator:
+            raise InvalidName(f"{full_name!r} is not a full bucket name of the form username___bucketname.")
+        return cls(username, bucketname)
+
+
+def _check_strict(what: str, name: str) -> None:
+    if not _STRICT.fullmatch(name):
+        raise InvalidName(
+            f"The {what} {name!r} must be 1 to 63 lower-case letters, digits or '-', with no '-' at either end."
+        )
+
+
+def tenant_name(name: str) -> str:
+    """Return ``name`` if it may name a tenant. Raises InvalidName."""
+    _check_strict("username", name)
+    if name in RESERVED_TENANTS:
+        raise InvalidName(f"The username {name!r} is reserved; choose another one.")
+    return name
+
+
+def key_name(key: str) -> str:
+    """Return ``key`` if it is a legal key. Raises InvalidKey."""
+    try:
+        size = len(key.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidKey("The key is not valid UTF-8.") from error
+    if size == 0:
+        raise InvalidKey("The key is empty.")
+    if size > MAX_KEY_BYTES:
+        raise InvalidKey(f"The key has {size} bytes; at most {MAX_KEY_BYTES} are allowed.")
+    if "\0" in key:
+        raise InvalidKey("The key holds a NUL character.")
+    return key
+
+
+def decode_target(raw: bytes) -> str:
+    """Percent-decode a raw piece of a request target, once. Raises InvalidKey on bad escapes or UTF-8."""
+    if _BROKEN_ESCAPE.search(raw):
+        raise InvalidKey("The address holds a '%' that begins no escape; write it as %25.")
+    try:
+        return unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidKey("The key is not valid UTF-8.") from error
+
+
+def encode_key(key: str) -> str:
+    """Percent-encode a key for a URL so that no client or proxy can normalise it away.
+
+    ``/`` stays readable; segments ``.`` and ``..`` are escaped, because clients remove them
+    (RFC 3986 section 5.2.4), and so is an empty first segment.
+    """
+    return "/".join(_encode_segment(segment) for segment in key.split("/"))
+
+
+def _encode_segment(segment: str) -> str:
+    if segment in {".", ".."}:
+        return segment.replace(".", "%2E")
+    return quote(segment, safe="")
+
+
+def vfolder_of(key: str) -> str:
+    """The virtual folder of a key: ``a/b`` for ``a/b/c.txt``, the empty string for ``c.txt``."""
+    return key.rpartition("/")[0]
+
+
+def prefix_end(prefix: str) -> str | None:
+    """The smallest string above every string that starts with ``prefix``; None when there is none.
+
+    Strings are compared as UTF-8 bytes, which for valid UTF-8 is the order of code points.
+    """
+    while prefix:
+        point = ord(prefix[-1])
+        prefix = prefix[:-1]
+        if point < 0x10FFFF:
+            following = point + 1
+            return prefix + chr(0xE000 if following == 0xD800 else following)
+    return None
+
+
+def child_folder(parent: str, vfolder: str) -> str | None:
+    """The direct sub-folder of ``parent`` that holds ``vfolder``, or None when it lies elsewhere.
+
+    An empty first segment below the root (key ``/x/y``) can't be told from the root itself, so the
+    next segment is taken with it: every key stays reachable by walking folders.
+    """
+    if parent == "":
+        if vfolder == "":
+            return None
+        start = 1 if vfolder.startswith("/") else 0
+        return vfolder[: _segment_end(vfolder, start)]
+    head = parent + "/"
+    if not vfolder.startswith(head):
+        return None
+    return vfolder[: _segment_end(vfolder, len(head))]
+
+
+def _segment_end(path: str, start: int) -> int:
+    slash = path.find("/", start)
+    return len(path) if slash < 0 else slash
+
+
+def host_name(host: str) -> str:
+    """Normalise a Host header or a mirror host: lower case, no port, no trailing dot. Raises InvalidName."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        raise InvalidName("A mirror host is a DNS name, not an IP address.")
+    name = name.partition(":")[0].rstrip(".")
+    if not _HOST.fullmatch(name):
+        raise InvalidName(f"{host!r} is not a valid host name.")
+    return name

@@ -1,0 +1,139 @@
+"""The record of a key (its row in the index) and of a bucket: the values that services hand around."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cephstorage.domain.errors import InvalidTimetag
+from cephstorage.domain.names import BucketName, vfolder_of
+from cephstorage.domain.validators import Validators, http_date
+
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+_LATEST = 253402300799
+
+
+@dataclass(frozen=True, slots=True)
+class OriginFacts:
+    """What a mirrored key remembers of its origin.
+
+    ``target`` is the canonical request target it was fetched for (two targets may share a key);
+    ``headers`` are the end-to-end response headers, verbatim; times are epoch seconds.
+    """
+
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    validators: Validators = Validators()
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One visible version of a key. ``ts`` is its creation time (``timetag``) in epoch seconds."""
+
+    bucket: BucketName
+    key: str
+    ts: float
+    md5: str
+    content_type: str
+    size: int
+    generation: int
+    etag: str | None
+    last_modified: str | None
+    store_version: str
+    source: str
+    validated_at: float
+    origin: OriginFacts | None = None
+
+    @property
+    def vfolder(self) -> str:
+        """The virtual folder that holds the key."""
+        return vfolder_of(self.key)
+
+    @property
+    def validators(self) -> Validators:
+        """The public validators: the same during the fill, from the store and after a restart."""
+        return Validators(self.etag, self.last_modified)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket and its usage: bytes and number of keys, exact at every commit."""
+
+    name: BucketName
+    size: int
+    keyamount: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing: records, direct sub-folders (full paths) and where to go on."""
+
+    keys: tuple[Record, ...]
+    vfolders: tuple[str, ...] = ()
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What a listing asks for. ``vfolder`` None and no ``recursive``: every key that has ``prefix``."""
+
+    vfolder: str | None = ""
+    prefix: str = ""
+    recursive: bool = False
+    contains: str = ""
+    content_type: str = ""
+    limit: int = 1000
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold for the key at the moment of landing (checked again when the request arrives)."""
+
+    if_absent: bool = False
+    if_match: str | None = None
+
+    def holds(self, etag: str | None, *, exists: bool) -> bool:
+        """Whether the key as it is now (its public ETag) satisfies the precondition."""
+        if self.if_absent and exists:
+            return False
+        return self.if_match is None or (exists and self.if_match.strip('"') in {"*", (etag or "").strip('"')})
+
+
+NO_PRECONDITION = Precondition()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadMeta:
+    """What the caller says about a key to be: its type, md5 (hex), creation time and preconditions."""
+
+    content_type: str | None = None
+    md5: str | None = None
+    timetag: float | None = None
+    precondition: Precondition = field(default=NO_PRECONDITION)
+
+
+def parse_timetag(value: str | float | None) -> float | None:
+    """A creation time from epoch seconds or ISO 8601 (UTC when it names no zone). Raises InvalidTimetag."""
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _iso_seconds(str(value))
+    if not 0 <= seconds <= _LATEST:
+        raise InvalidTimetag(f"The timetag {value!r} lies outside the years 1970 to 9999.")
+    return seconds
+
+
+def _iso_seconds(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidTimetag(f"The timetag {text!r} is neither epoch seconds nor an ISO 8601 time.") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def key_validators(md5: str, ts: float) -> Validators:
+    """Public validators of a key that did not come through a mirror: its md5 and creation time."""
+    return Validators(f'"{md5}"', http_date(ts))

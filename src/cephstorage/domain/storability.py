@@ -1,0 +1,93 @@
+"""May this origin answer be stored, and what of it is kept? (RFC 9111 section 3, the mirror's share of it.)
+
+The full freshness arithmetic of mode ``origin`` will stand beside this; here is what even a permanent
+mirror must respect: no-store, private, Set-Cookie, Vary: *, and bodies whose end can't be known.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_KEPT = HOP_BY_HOP | {
+    "accept-ranges",
+    "age",
+    "alt-svc",
+    "cache-status",
+    "content-length",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "last-modified",
+    "server",
+    "set-cookie",
+    "set-cookie2",
+    "strict-transport-security",
+    "via",
+}
+_DIRECTIVE = re.compile(r'([A-Za-z0-9!#$%&\'*+.^_`|~-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
+
+
+def cache_directives(header: str | None) -> dict[str, str | None]:
+    """Read Cache-Control: lower-case names, unquoted values; the first of equal names wins."""
+    found: dict[str, str | None] = {}
+    for name, value in _DIRECTIVE.findall(header or ""):
+        found.setdefault(name.lower(), value.strip('"') if value else None)
+    return found
+
+
+def not_stored_reason(status: int, headers: Mapping[str, str], *, authorized: bool, drop_cookies: bool) -> str | None:
+    """Why this answer to a GET must not be stored; None when it may be.
+
+    ``headers`` has lower-case names. ``authorized``: the client's Authorization went to the origin.
+    A plain ``no-cache`` does not forbid storing: it only asks for revalidation.
+    """
+    if status not in {200, 206}:
+        return "status"
+    control = cache_directives(headers.get("cache-control"))
+    if "no-store" in control:
+        return "no-store"
+    if "private" in control:
+        return "private"
+    if "set-cookie" in headers and not drop_cookies:
+        return "set-cookie"
+    if "*" in {name.strip() for name in headers.get("vary", "").split(",")}:
+        return "vary"
+    if authorized and not {"public", "s-maxage", "must-revalidate"} & control.keys():
+        return "authorization"
+    return None
+
+
+def connection_headers(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """The names (lower case) that must not travel further: hop-by-hop ones and those that Connection names."""
+    named = {
+        token.strip().lower()
+        for name, value in headers
+        if name.lower() == "connection"
+        for token in value.split(",")
+        if token.strip()
+    }
+    return HOP_BY_HOP | named
+
+
+def kept_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The end-to-end response headers that are stored and given back verbatim.
+
+    Left out: what belongs to one hop or one answer, and what the record holds in fields of its own.
+    """
+    headers = tuple(headers)
+    dropped = _NOT_KEPT | connection_headers(headers)
+    return tuple((name, value) for name, value in headers if name.lower() not in dropped)

@@ -1,0 +1,1 @@
+"""The SQL metadata behind the index ports."""

@@ -1,0 +1,1 @@
+"""The ports: small Protocols that speak the domain. Adapters implement them; bootstrap chooses which."""

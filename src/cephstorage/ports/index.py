@@ -1,0 +1,260 @@
+"""The index: the SQL metadata. Each port is one topic; each method is one transaction.
+
+What a method returns has been committed. All raise DatabaseUnavailable when the database fails.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cephstorage.domain.access import AccessToken
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.mirrors import Mirror
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Bucket, ListQuery, Page, Record
+from cephstorage.domain.transfers import Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
+
+
+class KeyIndex(Protocol):
+    """Visible records."""
+
+    async def get(self, bucket: BucketName, key: str) -> Record | None:
+        """The visible version of a key."""
+        ...
+
+    async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
+        """One page in byte order: sub-folders first, then keys, ``limit`` entries in all.
+
+        Raises BucketNotFound and InvalidCursor.
+        """
+        ...
+
+    async def delete(self, bucket: BucketName, key: str, now: float) -> None:
+        """Make a key invisible, take it from the usage and queue its bytes for removal, at once.
+
+        Raises KeyNotFound, BucketNotFound.
+        """
+        ...
+
+    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
+        """Note that the origin confirmed this version now. Another generation is left alone."""
+        ...
+
+
+class BucketIndex(Protocol):
+    """Tenants' buckets and their usage."""
+
+    async def create(self, bucket: BucketName, now: float) -> bool:
+        """Create tenant and bucket; False when the bucket was there."""
+        ...
+
+    async def get(self, bucket: BucketName) -> Bucket:
+        """Raises BucketNotFound."""
+        ...
+
+    async def of_tenant(self, username: str) -> Sequence[Bucket]:
+        """The tenant's buckets by name."""
+        ...
+
+    async def delete(self, bucket: BucketName) -> None:
+        """Delete an empty bucket. Raises BucketNotFound, BucketNotEmpty (keys, transfers, mirrors)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewTransfer:
+    """A transfer to be made, with names already drawn. ``fingerprint`` of equal requests is equal."""
+
+    id: str
+    token: str
+    request: TransferRequest
+    fingerprint: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FillSlot:
+    """What came of asking for the single fill of a key.
+
+    ``lease``: it is ours. Else ``owner`` fills it already, or (``owner`` None) the key has moved on
+    from ``seen_generation`` and must be decided again.
+    """
+
+    lease: Lease | None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Bytes that no record names any more, to be removed from the store."""
+
+    id: int
+    bucket: BucketName
+    key: str
+    store_version: str
+
+
+class TransferLedger(Protocol):
+    """The durable rows of transfers: creation, claims, leases, the end."""
+
+    async def create(self, transfers: Sequence[NewTransfer], now: float) -> list[str]:
+        """Insert queued transfers, all or none, durably; return one token each.
+
+        A request with the fingerprint of one that is in progress, or with a known idempotency key,
+        makes nothing new: the older token stands in its place. Raises BucketNotFound,
+        PreconditionFailed, IdempotencyMismatch.
+        """
+        ...
+
+    async def begin_fill(self, new: NewTransfer, owner: str, now: float, lease_until: float) -> FillSlot:
+        """Take the single fill slot of the key, if it is free and its generation is still ``seen_generation``."""
+        ...
+
+    async def begin_upload(self, new: NewTransfer, plan: Plan, owner: str, now: float, lease_until: float) -> Lease:
+        """Insert an upload whose bytes are spooled and verified, already in phase storing. Raises BucketNotFound."""
+        ...
+
+    async def claim(self, owner: str, now: float, lease_until: float) -> Transfer | None:
+        """Take the next transfer that is due and that nobody holds, with a higher fence."""
+        ...
+
+    async def renew(
+        self, leases: Sequence[tuple[Lease, int, int | None]], now: float, lease_until: float
+    ) -> list[Lease]:
+        """Extend leases and note (bytes_done, bytes_total); return those that were lost."""
+        ...
+
+    async def set_phase(self, lease: Lease, phase: Phase, now: float, source: SourceFacts | None = None) -> None:
+        """Note the phase (and what the source said). Raises LeaseLost."""
+        ...
+
+    async def requeue(self, lease: Lease, now: float, not_before: float, error: CephStorageError) -> None:
+        """Give the transfer back to be tried again from ``not_before`` on; attempts + 1. Raises LeaseLost."""
+        ...
+
+    async def release(self, lease: Lease, now: float) -> None:
+        """Give the transfer back untouched (orderly stop): anybody may claim it at once."""
+        ...
+
+    async def fail(self, lease: Lease, now: float, error: CephStorageError) -> None:
+        """End the transfer as failed. Raises LeaseLost."""
+        ...
+
+    async def cancel(self, token: str, now: float) -> Transfer:
+        """End a transfer as cancelled, whoever holds it. Raises TransferNotFound, TransferEnded."""
+        ...
+
+    async def get(self, token: str) -> Transfer:
+        """Raises TransferNotFound."""
+        ...
+
+    async def fill_owner(self, bucket: BucketName, key: str, now: float) -> str | None:
+        """Who fills this key now, by a live lease."""
+        ...
+
+    async def owners(self) -> Sequence[str]:
+        """Everybody who holds a lease."""
+        ...
+
+    async def expire_owner(self, owner: str, now: float) -> int:
+        """End the leases of an owner that is known to be dead; return how many."""
+        ...
+
+    async def spooled_ids(self) -> Sequence[str]:
+        """Ids of the transfers in progress: their spool files are to be kept."""
+        ...
+
+    async def forget_ended(self, before: float) -> int:
+        """Delete progress records that ended before a moment; return how many."""
+        ...
+
+
+class LandingIndex(Protocol):
+    """The publisher's transactions. Nothing else makes a record visible."""
+
+    async def plan(self, lease: Lease, plan: Plan, now: float) -> bool:
+        """Write what is about to be stored and take the key's landing lease for this transfer.
+
+        False when another live transfer is landing on the key: try again shortly. Raises LeaseLost,
+        BucketNotFound, PreconditionFailed.
+        """
+        ...
+
+    async def publish(self, lease: Lease, now: float) -> Record:
+        """Record with generation + 1, usage, progress success, old bytes queued for removal: one transaction.
+
+        Raises LeaseLost, BucketNotFound, PreconditionFailed.
+        """
+        ...
+
+    async def removals(self, limit: int) -> Sequence[Removal]:
+        """Bytes to remove, oldest first."""
+        ...
+
+    async def removed(self, ids: Sequence[int]) -> None:
+        """Note that these bytes are gone."""
+        ...
+
+
+class MirrorTable(Protocol):
+    """Mirrors by host."""
+
+    async def put(self, mirror: Mirror) -> None:
+        """Create or replace. Raises BucketNotFound."""
+        ...
+
+    async def delete(self, host: str) -> None:
+        """Raises MirrorNotFound."""
+        ...
+
+    async def all(self) -> Sequence[Mirror]:
+        """Every mirror by host."""
+        ...
+
+
+class TokenTable(Protocol):
+    """Access tokens, known only by the SHA-256 of their secret."""
+
+    async def put(self, token: AccessToken, secret_hash: str) -> None:
+        """Create or replace by id."""
+        ...
+
+    async def by_hash(self, secret_hash: str) -> AccessToken | None:
+        """The token with this secret, expired ones included."""
+        ...
+
+    async def delete(self, token_id: str) -> None:
+        """Raises AccessTokenNotFound."""
+        ...
+
+    async def all(self) -> Sequence[AccessToken]:
+        """Every token, oldest first."""
+        ...
+
+
+class SettingsTable(Protocol):
+    """Small named values that all processes share, and the counter that tells when any changed."""
+
+    async def version(self) -> int:
+        """Grows with every change of mirrors, tokens or settings, in whatever process."""
+        ...
+
+    async def get(self, name: str) -> str | None:
+        """A value, or None."""
+        ...
+
+    async def put(self, name: str, value: str, *, only_if_absent: bool = False) -> str:
+        """Set a value; return the one that stands afterwards."""
+        ...
+
+
+class Database(Protocol):
+    """The database as a whole."""
+
+    async def check(self) -> str:
+        """One line about its health and version for ``doctor``."""
+        ...
+
+    async def usage_drift(self) -> Sequence[str]:
+        """Buckets whose usage differs from the sum over their records; empty when all is well."""
+        ...

@@ -1,0 +1,64 @@
+"""The origin: the provider's server behind a mirror or a ``key_url``."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from cephstorage.domain.ranges import RangeRequest
+
+
+class Framing(Enum):
+    """How the end of a body is known (RFC 9112 section 6.3)."""
+
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class OriginRequest:
+    """One GET or HEAD. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers."""
+
+    url: str
+    method: str = "GET"
+    range: RangeRequest | None = None
+    if_range: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class OriginResponse(Protocol):
+    """An answer whose body is still to be read. ``headers`` has lower-case names (repeated ones joined by ', ')."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw_headers: tuple[tuple[str, str], ...]
+    framing: Framing
+    length: int | None
+    """Length of this answer's body in bytes, when it is announced."""
+    url: str
+    """Where the answer came from, after redirects."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; pieces are at most about 1 MiB.
+
+        Raises OriginBroken when the connection ends early, OriginTimeout when it stays silent.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back if the body was read to its end, else drop it. Idempotent."""
+        ...
+
+
+class Origin(Protocol):
+    """Opens origin answers. Every connection passes the SSRF guard; redirects are followed inside."""
+
+    async def open(self, request: OriginRequest) -> OriginResponse:
+        """Send the request and return when the answer's headers are there, whatever its status.
+
+        Redirects of GET and HEAD are followed (at most 5 hops, each checked; credentials stay with
+        their host). Raises OriginUnreachable, OriginTimeout, OriginProtocol, ForbiddenAddress,
+        TooManyRedirects.
+        """
+        ...

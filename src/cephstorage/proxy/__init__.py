@@ -1,0 +1,1 @@
+"""The data plane: mirrors and published URLs, as raw ASGI."""

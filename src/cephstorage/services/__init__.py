@@ -1,0 +1,1 @@
+"""What the product does, spoken by the HTTP faces: keys, buckets, mirrors, access."""

@@ -1,0 +1,1 @@
+"""Object stores behind the store port: disk now, Ceph RGW next."""

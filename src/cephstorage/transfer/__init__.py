@@ -1,0 +1,1 @@
+"""The transfer engine: source, spool, readers, verification, landing."""

@@ -1,0 +1,1 @@
+"""What all HTTP faces share: request targets, problem details, the status table."""

@@ -9,6 +9,7 @@ from cephstorage.domain.validators import Validators, http_date
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _LATEST = 253402300799
+NO_VALIDATORS = Validators()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class OriginFacts:
 
     target: str
     headers: tuple[tuple[str, str], ...] = ()
-    validators: Validators = Validators()
+    validators: Validators = NO_VALIDATORS
     date: str | None = None
 
 

@@ -1,0 +1,124 @@
+"""Settings: every value the operator can change, read from the environment once, at start.
+
+``CEPHSTORAGE_<FIELD>`` sets a field of the service, ``CEPHSTORAGE_<SECTION>_<FIELD>`` one of a section
+(``CEPHSTORAGE_ORIGIN_ALLOWED_PORTS``). Sizes are in bytes, times in seconds, lists are separated by commas.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cephstorage.domain.addresses import Network, parse_networks
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+def _comma_list(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class OriginSettings(BaseModel):
+    """How origins are reached."""
+
+    allowed_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), description="Networks that may be reached beyond public addresses, e.g. 10.0.0.0/8"
+    )
+    allowed_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(), description="Ports that may be reached beyond 80 and 443"
+    )
+    connect_timeout: float = Field(default=10.0, gt=0, description="Seconds to connect, TLS included")
+    read_timeout: float = Field(default=30.0, gt=0, description="Seconds that an origin may stay silent")
+    connections_per_host: int = Field(default=32, ge=1, description="Connections to one origin at a time")
+    ca_file: Path | None = Field(default=None, description="CA bundle for origins with a private CA")
+
+    @field_validator("allowed_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        parts = _comma_list(value)
+        return parse_networks(str(part) for part in parts)
+
+    @field_validator("allowed_ports", mode="before")
+    @classmethod
+    def _ports(cls, value: Any) -> Any:
+        return _comma_list(value) if isinstance(value, str) else (value if not isinstance(value, int) else (value,))
+
+
+class TransferSettings(BaseModel):
+    """How bytes are moved."""
+
+    concurrency: int = Field(default=16, ge=1, description="Background transfers at a time, per process")
+    attempts: int = Field(default=8, ge=1, description="Tries before a transfer fails")
+    retry_base: float = Field(default=0.5, gt=0, description="Seconds before the second try; doubles each time")
+    retry_cap: float = Field(default=60.0, gt=0, description="Most seconds between two tries")
+    lease: float = Field(default=15.0, gt=1, description="Seconds after which a silent owner loses its transfers")
+    spool_quota: int = Field(default=20 * GIB, ge=MIB, description="Most bytes of part files, all processes together")
+    max_object_size: int = Field(default=5 * 1024 * GIB, ge=1, description="Largest object")
+    progress_retention: float = Field(
+        default=30 * 86400.0, ge=3 * 3600.0, description="Seconds a progress record stays"
+    )
+
+
+class PublishSettings(BaseModel):
+    """Published URLs."""
+
+    expires_in: int = Field(default=7 * 86400, ge=1, description="Seconds a published URL is valid by default")
+
+
+class Settings(BaseSettings):
+    """The whole configuration. The README's table is made from these descriptions."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CEPHSTORAGE_", env_nested_delimiter="_", env_nested_max_split=1, extra="ignore", frozen=True
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    data_dir: Path = Field(default=Path("data"), description="Database, objects, tokens")
+    public_address: str = Field(default="", description="Base of published URLs; default http://HOST:PORT")
+    download_path: Path | None = Field(default=None, description="Spool of transfers; default DATA_DIR/spool")
+    workers: int = Field(default=1, ge=1, le=64, description="Service processes")
+    log_format: str = Field(default="console", pattern="^(console|json)$", description="console or json")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level logged")
+    origin: OriginSettings = OriginSettings()
+    transfer: TransferSettings = TransferSettings()
+    publish: PublishSettings = PublishSettings()
+
+    @field_validator("public_address")
+    @classmethod
+    def _public_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            msg = "CEPHSTORAGE_PUBLIC_ADDRESS must begin with http:// or https://"
+            raise ValueError(msg)
+        return value.rstrip("/")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_default(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where part files lie."""
+        return self.download_path or self.data_dir / "spool"
+
+    @property
+    def token_file(self) -> Path:
+        """The admin token that the service makes at its first start, mode 0600."""
+        return self.data_dir / "admin-token"
+
+    def base_address(self, port: int | None = None) -> str:
+        """The public address, or what it defaults to when the service listens on ``port``."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
+        host = f"[{host}]" if _is_ipv6(host) else host
+        return self.public_address or f"http://{host}:{port or self.port}"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ip_address(host).version == 6
+    except ValueError:
+        return False

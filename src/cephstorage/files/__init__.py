@@ -1,0 +1,101 @@
+"""Files at the level the kernel offers: reads that never wait for a disk, renames that survive a power cut.
+
+The disk store and the spool both stand on this. Nothing here knows what the bytes mean.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+_NOT_AT_HAND = {errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_COPY_CHUNK = 1 << 20
+
+
+def read_now(fd: int, position: int, size: int) -> bytes | None:
+    """Up to ``size`` bytes that lie in the page cache, else None (preadv2(2), RWF_NOWAIT).
+
+    Fit for the event loop: it copies memory and never waits for a disk. Empty at the end of the file.
+    """
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(fd, [buffer], position, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno in _NOT_AT_HAND:
+            return None
+        raise
+    return bytes(memoryview(buffer)[:count])
+
+
+def sync_directory(folder: Path) -> None:
+    """Make renames within ``folder`` durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of ``path`` durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Create or replace a small file so that a crash leaves the old or the new one, never half of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    part.replace(path)
+    sync_directory(path.parent)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Move a file; its bytes are durable under the new name when this returns.
+
+    A rename where both lie on one file system, else a copy beside the target and a rename.
+    """
+    sync_file(source)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        part = target.with_name(f".{target.name}.tmp")
+        with source.open("rb") as reader, part.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, _COPY_CHUNK)
+            writer.flush()
+            os.fsync(writer.fileno())
+        part.replace(target)
+        source.unlink(missing_ok=True)
+    sync_directory(target.parent)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the exclusive lock of an open file if nobody holds it. The kernel frees it when the holder dies."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def make_private_directory(path: Path) -> None:
+    """Create a folder that only its owner may enter."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file that may be gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

@@ -1,0 +1,175 @@
+"""The store on a local disk: the embedded default.
+
+    ROOT/<bucket>/<2 hex>/<sha256 of the key>.<version>        the bytes, nothing else
+    ROOT/<bucket>/<2 hex>/<sha256 of the key>.<version>.json   what ``reindex`` needs to rebuild the record
+
+File systems can't hold every key under its own name (``a`` beside ``a/b``, ``..``, 1,024 bytes), so the
+name is a hash and the key stands in the side file. Each version is a file of its own: an overwrite
+never touches the bytes that readers or the index still use.
+"""
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
+from cephstorage.domain.names import BucketName
+from cephstorage.files import make_private_directory, move_durably, read_now, remove_quietly, write_durably
+from cephstorage.ports.store import StoredObject
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _translated(operation: Callable[P, T]) -> Callable[P, T]:
+    @wraps(operation)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return operation(*args, **kwargs)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StoreFull("The disk of the object store is full; free space or move data_dir.") from error
+            raise StoreUnavailable(f"The object store's disk fails: {error.strerror}.") from error
+
+    return run
+
+
+class DiskReader:
+    """An opened version: a file descriptor, so that the file may be replaced or removed meanwhile."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+        self.size = os.fstat(fd).st_size
+
+    def read_now(self, position: int, size: int) -> bytes | None:
+        """Up to ``size`` bytes if the page cache has them."""
+        return read_now(self._open_fd(), position, size)
+
+    async def read(self, position: int, size: int) -> bytes:
+        """Up to ``size`` bytes at ``position``, read in a thread."""
+        return await asyncio.to_thread(_translated(os.pread), self._open_fd(), size, position)
+
+    def file(self) -> int | None:
+        """The descriptor, for sendfile."""
+        return self._fd
+
+    async def close(self) -> None:
+        """Close the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _open_fd(self) -> int:
+        assert self._fd is not None, "the reader is closed"
+        return self._fd
+
+
+class DiskStore:
+    """Implements ``cephstorage.ports.store.Store`` below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def create_bucket(self, bucket: BucketName) -> None:
+        """Make the bucket's folder."""
+        await asyncio.to_thread(_translated(make_private_directory), self._root / str(bucket))
+
+    async def delete_bucket(self, bucket: BucketName) -> None:
+        """Remove the bucket's folders, all of them empty by now."""
+        await asyncio.to_thread(_translated(_remove_folders), self._root / str(bucket))
+
+    def plan_version(self, transfer_id: str, fence: int) -> str:
+        """One file name per attempt."""
+        return f"{transfer_id}.{fence}"
+
+    async def commit(self, part: Path, planned: StoredObject) -> None:
+        """Move the part file into place; the side file goes first, so that no object lacks it."""
+        await asyncio.to_thread(_translated(self._commit), part, planned)
+
+    def _commit(self, part: Path, planned: StoredObject) -> None:
+        path = self._path(planned.bucket, planned.key, planned.store_version)
+        if _has_size(path, planned.size):
+            return
+        make_private_directory(path.parent)
+        side = {"key": planned.key, "size": planned.size, "md5": planned.md5, **planned.metadata}
+        write_durably(_side(path), json.dumps(side, ensure_ascii=False).encode())
+        move_durably(part, path)
+
+    async def holds(self, planned: StoredObject) -> bool:
+        """Whether the version's file is there with its full size."""
+        path = self._path(planned.bucket, planned.key, planned.store_version)
+        return await asyncio.to_thread(_translated(_has_size), path, planned.size)
+
+    async def open(self, bucket: BucketName, key: str, store_version: str) -> DiskReader:
+        """Open a version. Opening is short enough for the event loop."""
+        try:
+            return DiskReader(os.open(self._path(bucket, key, store_version), os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError as error:
+            raise StoredBytesMissing(f"The store lost the bytes of {key!r} in {bucket}; upload it again.") from error
+        except OSError as error:
+            raise StoreUnavailable(f"The object store's disk fails: {error.strerror}.") from error
+
+    async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """Remove the version's bytes, then its side file."""
+        await asyncio.to_thread(_translated(_remove_version), self._path(bucket, key, store_version))
+
+    async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
+        """Every version whose bytes are there, read from the side files."""
+        versions = _versions(bucket, self._root / str(bucket))
+        while (found := await asyncio.to_thread(next, versions, None)) is not None:
+            yield found
+
+    async def check(self) -> str:
+        """Prove that the folder can be written."""
+        await asyncio.to_thread(_translated(_prove_writable), self._root)
+        return f"disk store below {self._root}"
+
+    def _path(self, bucket: BucketName, key: str, store_version: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self._root / str(bucket) / name[:2] / f"{name}.{store_version}"
+
+
+def _side(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _remove_version(path: Path) -> None:
+    remove_quietly(path)
+    remove_quietly(_side(path))
+
+
+def _remove_folders(bucket: Path) -> None:
+    if bucket.is_dir():
+        for folder in bucket.iterdir():
+            folder.rmdir()
+        bucket.rmdir()
+
+
+def _versions(bucket: BucketName, folder: Path) -> Iterator[StoredObject]:
+    for side_file in folder.glob("??/*.json"):
+        path = side_file.with_suffix("")
+        side = json.loads(side_file.read_bytes())
+        if _has_size(path, side["size"]):
+            key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
+            yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side)
+
+
+def _prove_writable(root: Path) -> None:
+    make_private_directory(root)
+    probe = root / f".probe.{os.getpid()}"
+    write_durably(probe, b"ok")
+    remove_quietly(probe)

@@ -1,0 +1,200 @@
+"""A transfer that is moving in this process, as its readers see it.
+
+The engine puts bytes in; any number of readers follow, each at its own place. Readers wait here, state
+what they need (so that far ranges are fetched first), and get the transfer's error when it fails.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cephstorage.domain.digests import Digest
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.ranges import RangeRequest, Span
+from cephstorage.domain.records import Record
+from cephstorage.domain.transfers import Lease, SourceFacts, TransferRequest
+from cephstorage.ports.origin import OriginResponse
+from cephstorage.transfer.spool import Spool
+
+WITHHELD = 64 * 1024
+"""Bytes at the end that readers get only after the promised digests were found right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flowing:
+    """The origin's answer is being spooled: readers may follow."""
+
+    source: SourceFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The origin says that the stored copy is still good (304)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The origin's answer is an error, small enough to be shared by everybody who waited for it."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(slots=True)
+class NotStored:
+    """The answer may not be stored. The first taker gets it to pass through; the others ask for themselves."""
+
+    reason: str
+    response: OriginResponse | None
+
+    def take(self) -> OriginResponse | None:
+        """The open answer, once."""
+        response, self.response = self.response, None
+        return response
+
+
+Head = Flowing | Confirmed | Refused | NotStored
+
+
+class LiveTransfer:
+    """The moving side of one transfer. Lives on the event loop; only the spool's writes happen in threads."""
+
+    def __init__(self, request: TransferRequest, lease: Lease, spool: Spool) -> None:
+        self.request = request
+        self.lease = lease
+        self.spool = spool
+        self.first_range: RangeRequest | None = None
+        self.revalidating: Mapping[str, str] = {}
+        self.source: SourceFacts | None = None
+        self.length: int | None = None
+        self.promised: tuple[Digest, ...] = ()
+        self.verified = False
+        self.record: Record | None = None
+        self.demands: list[Span] = []
+        self.on_demand: Callable[[], None] = lambda: None
+        self._head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
+        self._error: CephStorageError | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        for future in (self._head, self._ended):
+            future.add_done_callback(_mark_seen)
+
+    def announce(self, head: Head) -> None:
+        """Tell everybody what the origin answered."""
+        if isinstance(head, Flowing):
+            self.source = head.source
+            self.length = head.source.length
+        if not self._head.done():
+            self._head.set_result(head)
+        self._wake()
+
+    async def head(self) -> Head:
+        """What the origin answered. Raises the transfer's error when it failed before."""
+        return await asyncio.shield(self._head)
+
+    def put(self, position: int, size: int) -> None:
+        """Bytes have been written to the spool."""
+        self.spool.publish(position, size)
+        self._wake()
+
+    def measured(self, length: int) -> None:
+        """The length is known now (a chunked body has ended)."""
+        self.length = length
+        self._wake()
+
+    def settle(self) -> None:
+        """The promised digests are right: the withheld end may be read."""
+        self.verified = True
+        self._wake()
+
+    def landed(self, record: Record | None) -> None:
+        """The transfer ended well; ``record`` is None when there was nothing to land."""
+        self.record = record
+        if not self._ended.done():
+            self._ended.set_result(record)
+        self._wake()
+
+    def failed(self, error: CephStorageError) -> None:
+        """The transfer ended badly. Readers of a verified spool keep reading: their bytes are right."""
+        self._error = error
+        for future in (self._head, self._ended):
+            if not future.done():
+                future.set_exception(error)
+        self._wake()
+
+    async def ended(self) -> Record | None:
+        """Wait for the landing. Raises the transfer's error."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def front(self) -> int:
+        """Where the run of bytes from the beginning ends."""
+        return self.spool.spans.held_end(0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is in the spool."""
+        return self.length is not None and self.front >= self.length
+
+    def readable_end(self, position: int) -> int:
+        """Up to where a reader at ``position`` may read now."""
+        end = self.spool.spans.held_end(position)
+        if self.promised and not self.verified:
+            end = min(end, max(0, (self.length if self.length is not None else self.front) - WITHHELD))
+        return end
+
+    def read_now(self, position: int, size: int) -> bytes | None:
+        """Bytes that are at hand, or None when the reader has to wait. Raises the transfer's error."""
+        end = self.readable_end(position)
+        if end > position:
+            return self.spool.read_now(position, min(size, end - position))
+        if self.length is not None and position >= self.length and (self.verified or not self.promised):
+            return b""
+        if self._error is not None and not self.verified:
+            raise self._error
+        return None
+
+    async def read(self, position: int, size: int, until: int | None = None) -> bytes:
+        """Bytes at ``position``, waiting for them; empty at the end of the object.
+
+        ``until`` is where this reader means to stop: what is missing up to there is fetched first when
+        the front is far away. Raises the transfer's error when the bytes will not come.
+        """
+        while True:
+            end = self.readable_end(position)
+            if end > position:
+                return await asyncio.to_thread(self.spool.read, position, min(size, end - position))
+            if (data := self.read_now(position, size)) is not None:
+                return data
+            self._demand(position, until)
+            await self._changed()
+
+    def _demand(self, position: int, until: int | None) -> None:
+        end = until if until is not None else self.length
+        if end is not None and end > position and not any(d.start <= position < d.end for d in self.demands):
+            self.demands.append(Span(position, end))
+            self.on_demand()
+
+    async def changed(self) -> None:
+        """Wait until something happens to the transfer."""
+        await self._changed()
+
+    async def _changed(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _mark_seen(future: "asyncio.Future[Head] | asyncio.Future[Record | None]") -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,210 @@
+"""The spool: sparse part files that grow while readers follow, and that a killed process leaves usable.
+
+A spool is ``<id>.part`` (the bytes at their final positions) and ``<id>.spans`` (a journal of what is
+held: the kernel's boot id, then 16 bytes per write). Bytes go first, the journal after them, so the
+journal never claims too much. Nothing is synced: within one boot the page cache outlives any process,
+and after a power cut the boot id differs and the part file is thrown away.
+
+The process that works on a spool holds a lock on the part file; the kernel frees it when the process
+dies. So the sweep can tell an orphan from a live spool of another process without asking anybody.
+"""
+
+import contextlib
+import os
+import shutil
+import struct
+import time
+from pathlib import Path
+
+from cephstorage.domain.errors import StoreFull
+from cephstorage.domain.ranges import Span, SpanSet
+from cephstorage.files import make_private_directory, read_now, remove_quietly, try_lock
+
+_ENTRY = struct.Struct("<QQ")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_FREE_MARGIN = 64 << 20
+_SCAN_EVERY = 1.0
+
+
+class Spool:
+    """One part file. ``write`` blocks and belongs in a thread; everything else is short.
+
+    ``spans`` is what readers may see; it changes only through ``publish``, on the event loop.
+    """
+
+    def __init__(self, path: Path, fd: int, journal: int, spans: SpanSet) -> None:
+        self.path = path
+        self.spans = spans
+        self._fd = fd
+        self._journal = journal
+        self._users = 1
+
+    @property
+    def name(self) -> str:
+        """The id of the transfer it belongs to."""
+        return self.path.stem
+
+    def write(self, position: int, data: bytes) -> None:
+        """Put bytes at their place and note them in the journal. Raises StoreFull."""
+        try:
+            view, start = memoryview(data), position
+            while view:
+                count = os.pwrite(self._fd, view, position)
+                view, position = view[count:], position + count
+            os.write(self._journal, _ENTRY.pack(start, position))
+        except OSError as error:
+            raise StoreFull(f"The spool's disk refuses bytes: {error.strerror}.", retry_after=30) from error
+
+    def publish(self, position: int, size: int) -> None:
+        """Let readers see bytes that ``write`` has put down."""
+        self.spans.add(position, position + size)
+
+    def read_now(self, position: int, size: int) -> bytes | None:
+        """Bytes from the page cache, without waiting."""
+        return read_now(self._fd, position, size)
+
+    def read(self, position: int, size: int) -> bytes:
+        """Bytes from the file; may wait for the disk."""
+        return os.pread(self._fd, size, position)
+
+    def file(self) -> int:
+        """The descriptor of the part file."""
+        return self._fd
+
+    def size(self) -> int:
+        """Bytes of disk that it takes."""
+        return os.fstat(self._fd).st_blocks * 512
+
+    def reset(self) -> None:
+        """Forget every byte."""
+        os.ftruncate(self._journal, len(_boot_id()))
+        os.ftruncate(self._fd, 0)
+        self.spans = SpanSet()
+
+    def borrow(self) -> None:
+        """Keep the file open for one more user."""
+        self._users += 1
+
+    def close(self) -> None:
+        """Let go; the last user closes the file."""
+        self._users -= 1
+        if self._users == 0:
+            os.close(self._fd)
+            os.close(self._journal)
+
+
+class SpoolDirectory:
+    """All spools of this machine below one folder, and the bound on them together."""
+
+    def __init__(self, folder: Path, quota: int) -> None:
+        self._folder = folder
+        self._quota = quota
+        self._promised: dict[str, int] = {}
+        self._scanned = (-_SCAN_EVERY, 0)
+
+    def open(self, transfer_id: str) -> Spool:
+        """Open the spool of a transfer, with what an earlier process left of it, or an empty one.
+
+        A part file that a stalled process still holds is left to it and replaced by a new one.
+        """
+        make_private_directory(self._folder)
+        path = self._part(transfer_id)
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not try_lock(fd):
+                os.close(fd)
+                self.remove(transfer_id)
+            elif os.fstat(fd).st_nlink == 0:
+                os.close(fd)
+            else:
+                return self._with_journal(path, fd)
+
+    def _with_journal(self, path: Path, fd: int) -> Spool:
+        journal = os.open(path.with_suffix(".spans"), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        held = _read_journal(journal, os.fstat(fd).st_size)
+        if held is None:
+            os.ftruncate(journal, 0)
+            os.write(journal, _boot_id())
+            os.ftruncate(fd, 0)
+        return Spool(path, fd, journal, held or SpanSet())
+
+    def exists(self, transfer_id: str) -> bool:
+        """Whether something of the spool is left."""
+        return self._part(transfer_id).exists()
+
+    def remove(self, transfer_id: str) -> None:
+        """Remove a spool's files; readers that have it open keep their bytes."""
+        self._promised.pop(transfer_id, None)
+        remove_quietly(self._part(transfer_id))
+        remove_quietly(self._part(transfer_id).with_suffix(".spans"))
+
+    def admit(self, transfer_id: str, size: int) -> None:
+        """Promise room for ``size`` bytes in all for this transfer. Raises StoreFull when there is none."""
+        others = sum(self._promised.values()) - self._promised.get(transfer_id, 0)
+        if max(others, self._on_disk(transfer_id)) + size > self._quota:
+            raise StoreFull("The spool's quota is used up by transfers under way.", retry_after=10)
+        if size > self._promised.get(transfer_id, 0):
+            make_private_directory(self._folder)
+            if shutil.disk_usage(self._folder).free < size - self._held(transfer_id) + _FREE_MARGIN:
+                raise StoreFull("The spool's disk has no room for the object.", retry_after=60)
+        self._promised[transfer_id] = size
+
+    def _on_disk(self, besides: str) -> int:
+        """Bytes of all part files, other processes' too; looked up at most once a second."""
+        now = time.monotonic()
+        if now - self._scanned[0] >= _SCAN_EVERY:
+            total = 0
+            for part in self._folder.glob("*.part"):
+                with contextlib.suppress(FileNotFoundError):
+                    total += part.stat().st_blocks * 512
+            self._scanned = (now, total)
+        return self._scanned[1] - self._held(besides)
+
+    def _held(self, transfer_id: str) -> int:
+        try:
+            return self._part(transfer_id).stat().st_blocks * 512
+        except FileNotFoundError:
+            return 0
+
+    def sweep(self, keep: set[str]) -> list[str]:
+        """Remove spools that no transfer in ``keep`` needs and that no living process holds; return their ids."""
+        removed = []
+        for part in [*self._folder.glob("*.part"), *self._folder.glob("*.spans")]:
+            if part.stem not in keep and self._abandoned(part.with_suffix(".part")):
+                self.remove(part.stem)
+                removed.append(part.stem)
+        return sorted(set(removed))
+
+    def _abandoned(self, part: Path) -> bool:
+        try:
+            fd = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return not part.exists()
+        try:
+            return try_lock(fd)
+        finally:
+            os.close(fd)
+
+    def _part(self, transfer_id: str) -> Path:
+        return self._folder / f"{transfer_id}.part"
+
+
+def _boot_id() -> bytes:
+    try:
+        return _BOOT_ID.read_bytes().strip()
+    except OSError:
+        return b"no boot id on this kernel"
+
+
+def _read_journal(journal: int, part_size: int) -> SpanSet | None:
+    """What the journal of this boot says is held; None when it can't be trusted."""
+    content = os.pread(journal, os.fstat(journal).st_size, 0)
+    boot = _boot_id()
+    if not content.startswith(boot):
+        return None
+    entries = content[len(boot) :]
+    whole = len(entries) - len(entries) % _ENTRY.size
+    if whole != len(entries):
+        os.ftruncate(journal, len(boot) + whole)
+    spans = [Span(*pair) for pair in _ENTRY.iter_unpack(entries[:whole])]
+    return SpanSet(spans) if all(span.end <= part_size for span in spans) else None

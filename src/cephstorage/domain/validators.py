@@ -13,9 +13,14 @@ from enum import Enum
 
 from cephstorage.domain.ranges import Span, parse_range
 
-_ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_LIST_ITEM = re.compile(rf"[ \t]*({_ETAG.pattern})?[ \t]*(?:,|\Z)")
+_TIME = r"\d{2}:\d{2}:\d{2}"
 _DATE = re.compile(
-    r"[A-Za-z]{3,9}, \d{2}[ -][A-Za-z]{3}[ -]\d{2,4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}"
+    rf"[A-Z][a-z]{{2}}, \d{{2}} [A-Z][a-z]{{2}} \d{{4}} {_TIME} GMT"
+    rf"|[A-Z][a-z]{{5,8}}, \d{{2}}-[A-Z][a-z]{{2}}-\d{{2}} {_TIME} GMT"
+    rf"|[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d {_TIME} \d{{4}}",
+    re.ASCII,
 )
 
 
@@ -52,7 +57,10 @@ def is_strong(etag: str) -> bool:
 
 
 def parse_http_date(value: str | None) -> float | None:
-    """Epoch seconds of an HTTP date (all three forms of RFC 9110 section 5.6.7); None when invalid."""
+    """Epoch seconds of an HTTP date (all three forms of RFC 9110 section 5.6.7); None when invalid.
+
+    The two-digit years of the oldest form are 1969 to 2068, as POSIX reads them.
+    """
     if value is None or not _DATE.fullmatch(value.strip()):
         return None
     try:
@@ -67,8 +75,29 @@ def http_date(seconds: float) -> str:
     return format_datetime(datetime.fromtimestamp(int(seconds), UTC), usegmt=True)
 
 
+def retry_after_seconds(header: str | None, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header (delta or HTTP date, RFC 9110 section 10.2.3); None when invalid.
+
+    ``now`` is epoch seconds. A date in the past means no wait.
+    """
+    text = (header or "").strip()
+    if re.fullmatch(r"\d{1,10}", text, re.ASCII):
+        return float(text)
+    moment = parse_http_date(text)
+    return None if moment is None else max(0.0, moment - now)
+
+
 def _etags(header: str) -> list[str]:
-    return [match.group(0) for match in _ETAG.finditer(header)]
+    """The tags of a list (RFC 9110 section 5.6.1); a list with anything else in it names none."""
+    tags, position = [], 0
+    while position < len(header):
+        item = _LIST_ITEM.match(header, position)
+        if item is None:
+            return []
+        if item.group(1) is not None:
+            tags.append(item.group(1))
+        position = item.end()
+    return tags
 
 
 def _weak_match(header: str, etag: str | None) -> bool:
@@ -77,7 +106,8 @@ def _weak_match(header: str, etag: str | None) -> bool:
     return etag is not None and etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in _etags(header)}
 
 
-def _strong_match(header: str, etag: str | None) -> bool:
+def strong_match(header: str, etag: str | None) -> bool:
+    """Whether ``*`` or a list of tags names an existing representation, strongly (RFC 9110 section 13.1.1)."""
     if header.strip() == "*":
         return True
     return etag is not None and is_strong(etag) and etag in _etags(header)
@@ -101,18 +131,23 @@ class Answer:
     span: Span | None = None
 
 
-def evaluate(headers: Mapping[str, str], validators: Validators, length: int | None) -> Answer:
+def evaluate(
+    headers: Mapping[str, str], validators: Validators, length: int | None, *, method: str = "GET"
+) -> Answer:
     """Decide a GET or HEAD by its preconditions and Range, in the order of RFC 9110 section 13.2.2.
 
     ``headers`` has lower-case names. ``length`` None means not known yet: Range is then ignored,
-    which the RFC allows, because no correct Content-Range could be written.
+    which the RFC allows, because no correct Content-Range could be written. So is a suffix of an
+    empty object (satisfiable, section 14.1.2), and any Range of a HEAD (section 14.2).
     """
     failed = _failed_precondition(headers, validators)
     if failed is not None:
         return Answer(failed)
     full = Answer(Outcome.FULL, None if length is None else Span(0, length))
     requested = parse_range(headers.get("range"))
-    if requested is None or length is None or not _if_range_holds(headers.get("if-range"), validators):
+    if method != "GET" or requested is None or length is None or (length == 0 and requested.suffix):
+        return full
+    if not _if_range_holds(headers.get("if-range"), validators):
         return full
     span = requested.resolve(length)
     return Answer(Outcome.PARTIAL, span) if span is not None else Answer(Outcome.UNSATISFIABLE)
@@ -121,10 +156,10 @@ def evaluate(headers: Mapping[str, str], validators: Validators, length: int | N
 def _failed_precondition(headers: Mapping[str, str], validators: Validators) -> Outcome | None:
     modified = parse_http_date(validators.last_modified)
     if (if_match := headers.get("if-match")) is not None:
-        if not _strong_match(if_match, validators.etag):
+        if not strong_match(if_match, validators.etag):
             return Outcome.PRECONDITION_FAILED
     elif (unmodified := parse_http_date(headers.get("if-unmodified-since"))) is not None:
-        if modified is None or modified > unmodified:
+        if modified is not None and modified > unmodified:
             return Outcome.PRECONDITION_FAILED
     if (if_none_match := headers.get("if-none-match")) is not None:
         return Outcome.NOT_MODIFIED if _weak_match(if_none_match, validators.etag) else None

@@ -1,0 +1,121 @@
+"""The SSRF guard: the last word before a socket is made, on the very address it will connect to.
+
+The decision on an address is pure (``cephstorage.domain.addresses``); here it is bound to sockets, to
+ports and to our own endpoints. Every connection passes, whatever led to it: a name, a literal, a
+redirect, a retry.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from cephstorage.domain.addresses import Network, parse_address, refused_class
+from cephstorage.domain.errors import ForbiddenAddress
+
+DEFAULT_PORTS = frozenset({80, 443})
+AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
+
+
+class ConnectGuard:
+    """Says which endpoints may be connected to.
+
+    ``allowed_networks`` and ``allowed_ports`` come on top of public addresses and ports 80, 443.
+    ``denied_endpoints`` are (address, port) of our own service; they are refused even inside an
+    allowed network, and a wildcard (``0.0.0.0``, ``::``) stands for every address of this machine.
+    """
+
+    def __init__(
+        self,
+        allowed_networks: Iterable[Network] = (),
+        allowed_ports: Iterable[int] = (),
+        denied_endpoints: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        self._networks = tuple(allowed_networks)
+        self._ports = DEFAULT_PORTS | frozenset(allowed_ports)
+        self._denied = set(denied_endpoints)
+
+    def deny_endpoint(self, address: str, port: int) -> None:
+        """Refuse one more endpoint of ours, for instance once the port that was bound is known."""
+        self._denied.add((address, port))
+
+    def check_port(self, host: str, port: int) -> None:
+        """Raise ForbiddenAddress unless the port is allowed."""
+        if port not in self._ports:
+            raise ForbiddenAddress(
+                f"Port {port} of {host!r} may not be reached; the operator can add it to the allowed origin ports."
+            )
+
+    def check(self, host: str, sockaddr: tuple[Any, ...]) -> None:
+        """Raise ForbiddenAddress unless a connection to ``sockaddr`` may be opened for ``host``."""
+        address, port = str(sockaddr[0]), int(sockaddr[1])
+        self.check_port(host, port)
+        refused = refused_class(address, self._networks)
+        if refused is not None:
+            raise ForbiddenAddress(
+                f"{host!r} leads to a {refused} address, which may not be reached; "
+                "the operator can add its network to the allowed origin networks."
+            )
+        if self._is_ours(sockaddr):
+            raise ForbiddenAddress(f"{host!r}, port {port}, is this service itself; it can't be its own origin.")
+
+    def socket_for(self, info: AddressInfo) -> socket.socket:
+        """A socket for an address that has passed: the ``socket_factory`` of every connection."""
+        family, kind, protocol, _, sockaddr = info
+        self.check(str(sockaddr[0]), sockaddr)
+        return socket.socket(family, kind, protocol)
+
+    def _is_ours(self, sockaddr: tuple[Any, ...]) -> bool:
+        address = parse_address(str(sockaddr[0]))
+        for denied, port in self._denied:
+            if port != sockaddr[1]:
+                continue
+            ours = parse_address(denied)
+            if address == ours or ((ours.is_unspecified or address.is_unspecified) and _is_local(sockaddr)):
+                return True
+        return False
+
+
+def _is_local(sockaddr: tuple[Any, ...]) -> bool:
+    """Whether the address is one of this machine's: only those can be bound."""
+    family = socket.AF_INET6 if ":" in str(sockaddr[0]) else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.bind((sockaddr[0], 0, *sockaddr[2:]))
+        except OSError:
+            return False
+    return True
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a name once and keeps the addresses that the guard lets through: those are connected to."""
+
+    def __init__(self, guard: ConnectGuard, timeout: float) -> None:
+        self._guard = guard
+        self._timeout = timeout
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The allowed addresses of ``host``. Raises ForbiddenAddress when there are addresses but none is allowed."""
+        async with asyncio.timeout(self._timeout):
+            found = await self._resolver.resolve(host, port, family)
+        allowed, refusal = [], None
+        for result in found:
+            try:
+                self._guard.check(host, (result["host"], result["port"]))
+            except ForbiddenAddress as error:
+                refusal = refusal or error
+            else:
+                allowed.append(result)
+        if refusal is not None and not allowed:
+            raise refusal
+        return allowed
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,79 @@
+"""One hop of an origin request: the URL as it travels, and the credentials that belong to its host only.
+
+Pure. A URL is taken apart by slicing and never written anew, so that the target reaches the origin
+byte for byte (``/a/../b``, ``%2F``, ``%41``, ``//``).
+"""
+
+import base64
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+
+from cephstorage.domain.errors import InvalidUrl, OriginProtocol
+from cephstorage.domain.mirrors import check_url
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Where to ask next. ``url`` has no userinfo and no fragment; ``headers`` holds its Authorization instead."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    headers: Headers
+
+    @property
+    def name(self) -> str:
+        """The origin as messages name it: no path and no query, which may hold secrets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if _DEFAULT_PORTS[self.scheme] == self.port else f":{self.port}")
+
+    def redirected(self, location: str | None) -> "Hop":
+        """The hop a Location leads to (RFC 9110 section 10.2.2). Raises OriginProtocol.
+
+        Credentials go along only while scheme, host and port stay the same.
+        """
+        if not location:
+            raise OriginProtocol(f"{self.name} answered with a redirect that has no Location.")
+        target = urljoin(self.url, quote(location.encode("latin-1"), safe=_PRINTABLE))
+        try:
+            following = first_hop(target, ())
+        except (InvalidUrl, ValueError) as error:
+            raise OriginProtocol(f"{self.name} redirects to something that is not an http or https URL.") from error
+        same = (following.scheme, following.host, following.port) == (self.scheme, self.host, self.port)
+        kept = self.headers if same else tuple(pair for pair in self.headers if pair[0].lower() not in CREDENTIALS)
+        return following.with_headers(kept)
+
+    def with_headers(self, headers: Headers) -> "Hop":
+        """The hop with these headers too; its own Authorization wins."""
+        own = {name.lower() for name, _ in self.headers}
+        more = tuple((name, value) for name, value in headers if name.lower() not in own)
+        return Hop(self.url, self.scheme, self.host, self.port, self.headers + more)
+
+
+def first_hop(url: str, headers: Headers) -> Hop:
+    """The hop of a URL as somebody wrote it. Raises InvalidUrl."""
+    parts = urlsplit(check_url(url))
+    userinfo, _, location = parts.netloc.rpartition("@")
+    after_authority = url.partition("://")[2][len(parts.netloc) :].partition("#")[0]
+    authorization = (("Authorization", _basic(userinfo)),) if userinfo else ()
+    hop = Hop(
+        f"{parts.scheme}://{location}{after_authority}",
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or _DEFAULT_PORTS[parts.scheme],
+        authorization,
+    )
+    return hop.with_headers(headers)
+
+
+def _basic(userinfo: str) -> str:
+    user, _, password = userinfo.partition(":")
+    return "Basic " + base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()

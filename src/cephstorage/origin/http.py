@@ -1,0 +1,189 @@
+"""Origins over HTTP/1.1: one request goes out, one answer comes back that gives its own connection back.
+
+What the client library would decide by itself is switched off: redirects, cookies, decompression,
+proxies from the environment, rewriting of URLs. Every connection is made by the guard.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from cephstorage.domain.errors import OriginProtocol, TooManyRedirects
+from cephstorage.origin.failures import FOREIGN, before_answer, in_body
+from cephstorage.origin.guard import ConnectGuard, GuardedResolver
+from cephstorage.origin.hops import REDIRECTS, Headers, Hop, first_hop
+from cephstorage.ports.origin import Framing, OriginRequest
+
+MAX_REDIRECTS = 5
+READ_BUFFER = 512 * 1024
+"""Bytes; the client reads up to twice as much ahead of its consumer, and a piece is what has been read."""
+MAX_HEADER = 64 * 1024
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_OURS = frozenset({"accept-encoding", "range", "if-range", "via", "cdn-loop", "host", "connection", "content-length"})
+
+
+class HttpOrigin:
+    """The port ``Origin`` on aiohttp. Timeouts are in seconds; ``start`` before use, ``close`` at the end.
+
+    ``connect_timeout`` holds for name resolution, and for connecting with TLS; ``read_timeout`` for
+    silence. ``via_name`` marks every request (Via, RFC 9110 7.6.3; CDN-Loop, RFC 8586) so that loops
+    are seen. ``ca_file`` adds a private CA to the system's.
+    """
+
+    def __init__(
+        self,
+        guard: ConnectGuard,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        user_agent: str,
+        via_name: str,
+        limit_per_host: int,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._guard = guard
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._user_agent = user_agent
+        self._via_name = via_name
+        self._limit_per_host = limit_per_host
+        self._tls = _tls_context(ca_file)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Open the connection pool in the running loop."""
+        connector = aiohttp.TCPConnector(
+            ssl=self._tls,
+            limit=0,
+            limit_per_host=self._limit_per_host,
+            resolver=GuardedResolver(self._guard, self._connect_timeout),
+            socket_factory=self._guard.socket_for,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BUFFER,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def open(self, request: OriginRequest) -> "HttpOriginResponse":
+        """Send the request, follow redirects, return when the last answer's headers are there (port ``Origin``)."""
+        hop = first_hop(request.url, request.headers)
+        seen = {hop.url}
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._ask(request, hop)
+            if response.status not in REDIRECTS or request.method not in {"GET", "HEAD"}:
+                return response
+            await response.close()
+            hop = hop.redirected(response.headers.get("location"))
+            if hop.url in seen:
+                raise TooManyRedirects(f"{hop.name} redirects in a loop.")
+            seen.add(hop.url)
+        raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects; the last one leads to {hop.name}.")
+
+    async def _ask(self, request: OriginRequest, hop: Hop) -> "HttpOriginResponse":
+        assert self._session is not None, "start() comes first"
+        self._guard.check_port(hop.host, hop.port)
+        try:
+            answer = await self._session.request(
+                request.method,
+                URL(hop.url, encoded=True),
+                headers=self._headers(request, hop.headers),
+                allow_redirects=False,
+            )
+        except FOREIGN as error:
+            raise before_answer(error, hop.name) from error
+        return HttpOriginResponse(answer, hop)
+
+    def _headers(self, request: OriginRequest, extra: Headers) -> list[tuple[str, str]]:
+        named = {name.lower(): value for name, value in extra}
+        headers = [(name, value) for name, value in extra if name.lower() not in _OURS]
+        if "user-agent" not in named:
+            headers.append(("User-Agent", self._user_agent))
+        headers.append(("Accept-Encoding", "identity"))
+        for name, own in (("Via", f"1.1 {self._via_name}"), ("CDN-Loop", self._via_name)):
+            before = named.get(name.lower())
+            headers.append((name, f"{before}, {own}" if before else own))
+        if request.range is not None:
+            headers.append(("Range", request.range.header()))
+            if request.if_range is not None:
+                headers.append(("If-Range", request.if_range))
+        return headers
+
+
+class HttpOriginResponse:
+    """The port ``OriginResponse``. ``length`` is 0 for answers that never have a body (HEAD, 204, 304)."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, hop: Hop) -> None:
+        self._answer = answer
+        self._hop = hop
+        self.status: int = answer.status
+        self.raw_headers: Headers = tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers
+        )
+        self.headers: Mapping[str, str] = _joined(self.raw_headers)
+        self.url = hop.url
+        self.framing, self.length = _framing(answer, self.headers)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, without waiting for more than there is (port ``OriginResponse``)."""
+        content = self._answer.content
+        try:
+            while data := await content.readany():
+                yield data
+        except FOREIGN as error:
+            if kept := content._read_nowait(-1):  # noqa: SLF001 - what came before the break is good, and paid for
+                yield kept
+            raise in_body(error, self._hop.name) from error
+
+    async def close(self) -> None:
+        """Give the connection back if the body was read to its end, else drop it. Idempotent."""
+        if self._answer.content.at_eof() and self._answer.content.exception() is None:
+            self._answer.release()
+        else:
+            self._answer.close()
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+def _joined(pairs: Headers) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        name = name.lower()  # noqa: PLW2901 - one name, spelt one way
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _framing(answer: aiohttp.ClientResponse, headers: Mapping[str, str]) -> tuple[Framing, int | None]:
+    """How this answer's body ends (RFC 9112 section 6.3), and its length if that is announced."""
+    if answer.method == "HEAD" or answer.status in _BODILESS:
+        return Framing.LENGTH, 0
+    if "transfer-encoding" in headers:
+        chunked = headers["transfer-encoding"].lower().split(",")[-1].strip() == "chunked"
+        return (Framing.CHUNKED if chunked else Framing.CLOSE), None
+    if (length := headers.get("content-length")) is None:
+        return Framing.CLOSE, None
+    if not (length.isascii() and length.isdigit()):
+        answer.close()
+        raise OriginProtocol("The origin's Content-Length is not a number.")
+    return Framing.LENGTH, int(length)

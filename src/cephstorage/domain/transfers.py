@@ -71,11 +71,16 @@ class TransferRequest:
     mirror_host: str | None = None
     target: str | None = None
     seen_generation: int = 0
+    drop_cookies: bool = False
+    rewrite_links: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What the source said of the object when its first answer came: kept for resuming under the same validator."""
+    """What the source said of the object when its first answer came: kept for resuming under the same validator.
+
+    ``declared`` are the digests that the origin promised: pairs of algorithm and hex value.
+    """
 
     url: str
     length: int | None
@@ -83,6 +88,7 @@ class SourceFacts:
     public: Validators
     content_type: str
     origin: OriginFacts | None = None
+    declared: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When to try again: full jitter below an exponential bound, at most ``attempts`` tries. Seconds."""
+    """When to try again: in the upper half of an exponential bound (equal jitter), at most ``attempts`` tries. Seconds."""
 
     attempts: int = 8
     base: float = 0.5
@@ -149,5 +155,5 @@ class RetryPolicy:
         """
         if attempt >= self.attempts:
             return None
-        bound: float = min(self.cap, self.base * 2 ** (attempt - 1))
+        bound: float = min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
         return float(max(bound * (0.5 + chance / 2), min(retry_after or 0.0, 3600.0)))

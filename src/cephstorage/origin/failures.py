@@ -4,6 +4,7 @@ Messages are for the operator at three in the morning: which origin, what happen
 They name scheme, host and port, never a path, a query or a credential.
 """
 
+import os
 import ssl
 
 import aiohttp
@@ -17,7 +18,7 @@ from cephstorage.domain.errors import (
     TransferError,
 )
 
-FOREIGN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+FOREIGN = (aiohttp.ClientError, OSError, TimeoutError, UnicodeError)
 """What the client raises while it asks or reads."""
 
 
@@ -27,10 +28,12 @@ def before_answer(error: Exception, origin: str) -> TransferError:
         return OriginUnreachable(f"TLS: the certificate of {origin} is not trusted: {_certificate(error)}.")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return OriginUnreachable(f"The name of {origin} can't be resolved: {error.os_error}.")
+    if isinstance(error, UnicodeError):
+        return OriginUnreachable(f"The name of {origin} can't be looked up: it breaks the rules for host names.")
     if isinstance(error, aiohttp.ClientSSLError):
         return OriginUnreachable(f"TLS: the handshake with {origin} failed: {error.os_error}.")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return OriginUnreachable(f"No connection to {origin}: {error.os_error.strerror or error.os_error}.")
+        return OriginUnreachable(f"No connection to {origin}: {_system_message(error.os_error)}.")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return OriginTimeout(f"{origin} did not accept a connection in time.")
     if isinstance(error, TimeoutError):
@@ -54,5 +57,17 @@ def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
     return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error.__cause__ or error).__name__}".split())
+def _system_message(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _reason(error: BaseException) -> str:
+    """What the parser complains of, in its own words only: what follows its colon quotes the origin."""
+    cause = error.__cause__ or error
+    message = getattr(cause, "message", None) or type(cause).__name__
+    return str(message).partition(":")[0].rstrip(".")
+
+
+def shown_cause(error: Exception) -> BaseException:
+    """The exception to keep as the cause: one that does not carry the request, whose headers may hold credentials."""
+    return (error.__cause__ or OSError(error.message)) if isinstance(error, aiohttp.ClientResponseError) else error

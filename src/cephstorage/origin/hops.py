@@ -5,6 +5,7 @@ byte for byte (``/a/../b``, ``%2F``, ``%41``, ``//``).
 """
 
 import base64
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
@@ -14,6 +15,7 @@ from cephstorage.domain.mirrors import check_url
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_AUTHORITY = re.compile(r"[^/?]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Headers = tuple[tuple[str, str], ...]
@@ -59,18 +61,15 @@ class Hop:
 
 
 def first_hop(url: str, headers: Headers) -> Hop:
-    """The hop of a URL as somebody wrote it. Raises InvalidUrl."""
-    parts = urlsplit(check_url(url))
-    userinfo, _, location = parts.netloc.rpartition("@")
-    after_authority = url.partition("://")[2][len(parts.netloc) :].partition("#")[0]
-    authorization = (("Authorization", _basic(userinfo)),) if userinfo else ()
-    hop = Hop(
-        f"{parts.scheme}://{location}{after_authority}",
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or _DEFAULT_PORTS[parts.scheme],
-        authorization,
-    )
+    """The hop of a URL as somebody wrote it. Raises InvalidUrl, whose message never holds the userinfo."""
+    scheme, separator, rest = url.partition("#")[0].partition("://")
+    authority = _AUTHORITY.match(rest)
+    assert authority is not None
+    userinfo, _, location = authority[0].rpartition("@")
+    bare = check_url(f"{scheme}{separator}{location}{rest[authority.end() :]}")
+    parts = urlsplit(bare)
+    own = (("Authorization", _basic(userinfo)),) if userinfo else ()
+    hop = Hop(bare, parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme], own)
     return hop.with_headers(headers)
 
 

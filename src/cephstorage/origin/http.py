@@ -4,6 +4,7 @@ What the client library would decide by itself is switched off: redirects, cooki
 proxies from the environment, rewriting of URLs. Every connection is made by the guard.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
@@ -13,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from cephstorage.domain.errors import OriginProtocol, TooManyRedirects
-from cephstorage.origin.failures import FOREIGN, before_answer, in_body
+from cephstorage.origin.failures import FOREIGN, before_answer, in_body, shown_cause
 from cephstorage.origin.guard import ConnectGuard, GuardedResolver
 from cephstorage.origin.hops import REDIRECTS, Headers, Hop, first_hop
 from cephstorage.ports.origin import Framing, OriginRequest
@@ -106,7 +107,7 @@ class HttpOrigin:
                 allow_redirects=False,
             )
         except FOREIGN as error:
-            raise before_answer(error, hop.name) from error
+            raise before_answer(error, hop.name) from shown_cause(error)
         return HttpOriginResponse(answer, hop)
 
     def _headers(self, request: OriginRequest, extra: Headers) -> list[tuple[str, str]]:
@@ -137,7 +138,8 @@ class HttpOriginResponse:
         )
         self.headers: Mapping[str, str] = _joined(self.raw_headers)
         self.url = hop.url
-        self.framing, self.length = _framing(answer, self.headers)
+        self.framing, self.length = _framing(answer, self.headers, hop)
+        self._lost = _connection_end(answer) if self.framing is Framing.CLOSE else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, without waiting for more than there is (port ``OriginResponse``)."""
@@ -145,10 +147,12 @@ class HttpOriginResponse:
         try:
             while data := await content.readany():
                 yield data
+            if self._lost is not None and self._lost.done() and (lost := self._lost.exception()) is not None:
+                raise lost
         except FOREIGN as error:
             if kept := content._read_nowait(-1):  # noqa: SLF001 - what came before the break is good, and paid for
                 yield kept
-            raise in_body(error, self._hop.name) from error
+            raise in_body(error, self._hop.name) from shown_cause(error)
 
     async def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it. Idempotent."""
@@ -174,16 +178,26 @@ def _joined(pairs: Headers) -> dict[str, str]:
     return joined
 
 
-def _framing(answer: aiohttp.ClientResponse, headers: Mapping[str, str]) -> tuple[Framing, int | None]:
-    """How this answer's body ends (RFC 9112 section 6.3), and its length if that is announced."""
+def _framing(answer: aiohttp.ClientResponse, headers: Mapping[str, str], hop: Hop) -> tuple[Framing, int | None]:
+    """How this answer's body ends (RFC 9112 section 6.3), and its length if that is announced.
+
+    A transfer coding beyond chunked was not asked for (no TE was sent) and would reach readers as content.
+    """
     if answer.method == "HEAD" or answer.status in _BODILESS:
         return Framing.LENGTH, 0
-    if "transfer-encoding" in headers:
-        chunked = headers["transfer-encoding"].lower().split(",")[-1].strip() == "chunked"
-        return (Framing.CHUNKED if chunked else Framing.CLOSE), None
-    if (length := headers.get("content-length")) is None:
-        return Framing.CLOSE, None
-    if not (length.isascii() and length.isdigit()):
-        answer.close()
-        raise OriginProtocol("The origin's Content-Length is not a number.")
-    return Framing.LENGTH, int(length)
+    if (coding := headers.get("transfer-encoding")) is not None:
+        if coding.strip().lower() != "chunked":
+            answer.close()
+            raise OriginProtocol(f"{hop.name} applies a transfer coding that was not asked for.")
+        return Framing.CHUNKED, None
+    length = headers.get("content-length")
+    return (Framing.CLOSE, None) if length is None else (Framing.LENGTH, int(length))
+
+
+def _connection_end(answer: aiohttp.ClientResponse) -> "asyncio.Future[None] | None":
+    """Tells of a reset: the client library takes one for the clean end of a body that ends with its connection."""
+    protocol = answer.connection.protocol if answer.connection is not None else None
+    ended = protocol.closed if protocol is not None else None
+    if ended is not None:
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+    return ended

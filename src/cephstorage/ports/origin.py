@@ -35,7 +35,7 @@ class OriginResponse(Protocol):
     raw_headers: tuple[tuple[str, str], ...]
     framing: Framing
     length: int | None
-    """Length of this answer's body in bytes, when it is announced."""
+    """Length of this answer's body in bytes, when it is announced; 0 for HEAD, 204 and 304, which have no body."""
     url: str
     """Where the answer came from, after redirects."""
 
@@ -58,7 +58,7 @@ class Origin(Protocol):
         """Send the request and return when the answer's headers are there, whatever its status.
 
         Redirects of GET and HEAD are followed (at most 5 hops, each checked; credentials stay with
-        their host). Raises OriginUnreachable, OriginTimeout, OriginProtocol, ForbiddenAddress,
-        TooManyRedirects.
+        their host). Raises OriginUnreachable, OriginTimeout, OriginBroken (the connection ended before
+        an answer), OriginProtocol, ForbiddenAddress, TooManyRedirects, InvalidUrl.
         """
         ...

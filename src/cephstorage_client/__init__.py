@@ -1,1 +1,45 @@
-"""A small synchronous client of the CephStorage HTTP API; it imports nothing of the service."""
+"""A small synchronous client of the CephStorage HTTP API. It stands alone: it imports nothing of the service."""
+
+from cephstorage_client.client import Client
+from cephstorage_client.errors import (
+    ApiError,
+    ClientError,
+    DownloadInterrupted,
+    InvalidArgument,
+    ServiceUnreachable,
+    VerificationFailed,
+    WaitTimeout,
+)
+from cephstorage_client.names import encode_key
+from cephstorage_client.shapes import (
+    AccessToken,
+    Bucket,
+    Explanation,
+    Mirror,
+    NewKey,
+    Page,
+    Progress,
+    Record,
+    TransferHandle,
+)
+
+__all__ = [
+    "AccessToken",
+    "ApiError",
+    "Bucket",
+    "Client",
+    "ClientError",
+    "DownloadInterrupted",
+    "Explanation",
+    "InvalidArgument",
+    "Mirror",
+    "NewKey",
+    "Page",
+    "Progress",
+    "Record",
+    "ServiceUnreachable",
+    "TransferHandle",
+    "VerificationFailed",
+    "WaitTimeout",
+    "encode_key",
+]

@@ -1,0 +1,73 @@
+"""Calls about the service itself: mirrors, access tokens, configuration, health."""
+
+from typing import Any, Unpack, cast
+
+from cephstorage_client.connection import Connection, given
+from cephstorage_client.errors import ApiError
+from cephstorage_client.names import encode_segment
+from cephstorage_client.shapes import AccessToken, Explanation, Mirror, MirrorOptions
+
+
+class AdministrationCalls(Connection):
+    """Mirrors, tokens, configuration and health. Every method raises ApiError and ServiceUnreachable."""
+
+    def put_mirror(self, mirror: str, origin: str, bucket: str, **options: Unpack[MirrorOptions]) -> Mirror:
+        """Create or replace the mirror of ``origin`` under the host name ``mirror``.
+
+        ``bucket`` is a full name ``username___bucketname``.
+        """
+        body = given({**options, "mirror": mirror, "origin": origin, "bucket": bucket})
+        return cast("Mirror", self._call("POST", "/mirrors/host", json=body))
+
+    def mirrors(self, bucket: str | None = None) -> list[Mirror]:
+        """Every mirror, or those of one bucket (full name)."""
+        return cast("list[Mirror]", self._call("GET", "/mirrors/host", params={"bucket_name": bucket})["mirrors"])
+
+    def delete_mirror(self, host: str) -> None:
+        """Delete a mirror. What it has stored stays in its bucket."""
+        self._call("DELETE", "/mirrors/host", params={"mirror_host": host})
+
+    def explain(self, url: str) -> Explanation:
+        """What a mirror would do with a URL, and why."""
+        return cast("Explanation", self._call("GET", "/explain", params={"url": url}))
+
+    def create_token(
+        self, role: str, *, username: str | None = None, label: str | None = None, expires_in: float | None = None
+    ) -> AccessToken:
+        """Create an access token, valid for ``expires_in`` seconds. Its secret is never shown again."""
+        body = {"role": role, "username": username, "label": label, "expires_in": expires_in}
+        return cast("AccessToken", self._call("POST", "/tokens", json=given(body)))
+
+    def tokens(self) -> list[AccessToken]:
+        """Every access token, without the secrets."""
+        return cast("list[AccessToken]", self._call("GET", "/tokens")["tokens"])
+
+    def revoke_token(self, token_id: str) -> None:
+        """Revoke an access token by its id."""
+        self._call("DELETE", f"/tokens/{encode_segment(token_id)}")
+
+    def config(self) -> dict[str, Any]:
+        """The service's settings, without secrets."""
+        return cast("dict[str, Any]", self._call("GET", "/config"))
+
+    def rotate_signing_key(self) -> None:
+        """Draw a new signing key: every published URL of before is void."""
+        self._call("POST", "/config/signing-key/rotate")
+
+    def alive(self) -> bool:
+        """Whether the service answers."""
+        return bool(self._call("GET", "/healthz")["status"] == "ok")
+
+    def ready(self) -> bool:
+        """Whether the service can do its work now."""
+        try:
+            self._send("GET", "/readyz")
+        except ApiError as error:
+            if error.status == 503:
+                return False
+            raise
+        return True
+
+    def metrics(self) -> str:
+        """The service's metrics in the Prometheus text format."""
+        return self._send("GET", "/metrics").text

@@ -1,0 +1,9 @@
+"""The client: every call of the API under one name."""
+
+from cephstorage_client.administration import AdministrationCalls
+from cephstorage_client.keys import KeyCalls
+from cephstorage_client.transfers import TransferCalls
+
+
+class Client(KeyCalls, TransferCalls, AdministrationCalls):
+    """A client of the service at ``base_url``, with the rights of ``token``. One per thread."""

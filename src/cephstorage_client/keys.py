@@ -1,0 +1,137 @@
+"""Calls about keys and buckets: upload, record, download, listing, deletion."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Unpack, cast
+
+from cephstorage_client.connection import LANDING_TIMEOUT, Connection, bucket_path, given, key_path
+from cephstorage_client.downloads import Download, download_to_file
+from cephstorage_client.errors import ApiError
+from cephstorage_client.names import encode_segment
+from cephstorage_client.shapes import Bucket, KeyOptions, ListOptions, Page, Record
+from cephstorage_client.uploads import OnBytes, chunks_of, content_md5, file_md5
+
+
+class KeyCalls(Connection):
+    """Keys and buckets of a tenant. Every method raises ApiError and ServiceUnreachable."""
+
+    def put_file(
+        self,
+        username: str,
+        bucketname: str,
+        key: str,
+        path: Path,
+        *,
+        checksum: bool = True,
+        on_bytes: OnBytes | None = None,
+        **options: Unpack[KeyOptions],
+    ) -> Record:
+        """Upload a file. Its md5 is computed first and sent along, unless it is given or ``checksum`` is False."""
+        if checksum and not options.get("md5"):
+            options["md5"] = file_md5(path)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return self.put_stream(username, bucketname, key, chunks_of(file, size, on_bytes), size=size, **options)
+
+    def put_stream(
+        self,
+        username: str,
+        bucketname: str,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        size: int | None = None,
+        **options: Unpack[KeyOptions],
+    ) -> Record:
+        """Upload chunks of ``size`` bytes in all; when the size is not known they travel chunked."""
+        md5 = options.get("md5")
+        headers = {
+            "Content-Type": options.get("content_type"),
+            "Content-Length": None if size is None else str(size),
+            "Content-MD5": content_md5(md5) if md5 else None,
+        }
+        answer = self._call(
+            "PUT",
+            key_path(username, bucketname, key),
+            content=chunks,
+            headers=given(headers),
+            params={name: options.get(name) for name in ("timetag", "if_absent", "if_match")},
+            timeout=LANDING_TIMEOUT,
+        )
+        return cast("Record", answer)
+
+    def record(self, username: str, bucketname: str, key: str, *, expires_in: int | None = None) -> Record:
+        """A key's record with its published ``url``, valid for ``expires_in`` seconds."""
+        answer = self._call("GET", key_path(username, bucketname, key), params={"expires_in": expires_in})
+        return cast("Record", answer)
+
+    def exists(self, username: str, bucketname: str, key: str) -> bool:
+        """Whether the key exists."""
+        try:
+            self._send("HEAD", key_path(username, bucketname, key))
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def delete_key(self, username: str, bucketname: str, key: str) -> None:
+        """Delete a key."""
+        self._call("DELETE", key_path(username, bucketname, key))
+
+    def get_file(
+        self, username: str, bucketname: str, key: str, target: Path, *, on_bytes: OnBytes | None = None
+    ) -> Record:
+        """Download a key to a file, which appears whole and verified or not at all.
+
+        Raises DownloadInterrupted, VerificationFailed and OSError too.
+        """
+        return download_to_file(self._http, lambda: self.record(username, bucketname, key), target, on_bytes)
+
+    def get_stream(
+        self, username: str, bucketname: str, key: str, sink: BinaryIO, *, on_bytes: OnBytes | None = None
+    ) -> Record:
+        """Download a key into a stream. The md5 is known to be right only when this returns.
+
+        Raises DownloadInterrupted, VerificationFailed and OSError too.
+        """
+        return Download(
+            self._http, lambda: self.record(username, bucketname, key), sink, rewindable=False, on_bytes=on_bytes
+        ).run()
+
+    def page(
+        self, username: str, bucketname: str, *, cursor: str | None = None, **options: Unpack[ListOptions]
+    ) -> Page:
+        """One page of a listing, from ``cursor`` on."""
+        path = f"{bucket_path(username, bucketname)}/keys"
+        return cast("Page", self._call("GET", path, params={**options, "cursor": cursor}))
+
+    def pages(self, username: str, bucketname: str, **options: Unpack[ListOptions]) -> Iterator[Page]:
+        """Every page of a listing, each fetched when it is asked for."""
+        page = self.page(username, bucketname, **options)
+        yield page
+        while page["cursor"] is not None:
+            page = self.page(username, bucketname, cursor=page["cursor"], **options)
+            yield page
+
+    def records(self, username: str, bucketname: str, **options: Unpack[ListOptions]) -> Iterator[Record]:
+        """Every record that a listing shows, in byte order of the keys."""
+        for page in self.pages(username, bucketname, **options):
+            yield from page["keys"]
+
+    def buckets(self, username: str) -> list[Bucket]:
+        """A tenant's buckets with their usage."""
+        return cast("list[Bucket]", self._call("GET", f"/ceph/{encode_segment(username)}")["buckets"])
+
+    def bucket(self, username: str, bucketname: str) -> Bucket:
+        """A bucket and its usage."""
+        return cast("Bucket", self._call("GET", bucket_path(username, bucketname)))
+
+    def create_bucket(self, username: str, bucketname: str) -> Bucket:
+        """Create tenant and bucket where they are missing."""
+        return cast("Bucket", self._call("PUT", bucket_path(username, bucketname)))
+
+    def delete_bucket(self, username: str, bucketname: str) -> None:
+        """Delete an empty bucket."""
+        self._call("DELETE", bucket_path(username, bucketname))

@@ -76,12 +76,14 @@ class NewTransfer:
 class FillSlot:
     """What came of asking for the single fill of a key.
 
-    ``lease``: it is ours. Else ``owner`` fills it already, or (``owner`` None) the key has moved on
-    from ``seen_generation`` and must be decided again.
+    ``lease``: it is ours; ``left_over`` is then the row of a dead owner's fill that is taken over. Else
+    ``owner`` fills it already, or (``owner`` None) the key has moved on from ``seen_generation`` and
+    must be decided again.
     """
 
     lease: Lease | None
     owner: str | None = None
+    left_over: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,10 @@ class TransferLedger(Protocol):
 
     async def fail(self, lease: Lease, now: float, error: CephStorageError) -> None:
         """End the transfer as failed. Raises LeaseLost."""
+        ...
+
+    async def discard(self, lease: Lease) -> None:
+        """Drop the row of a fill that turned out to have nothing to land. A lost lease is fine."""
         ...
 
     async def cancel(self, token: str, now: float) -> Transfer:

@@ -71,8 +71,8 @@ class LiveTransfer:
         self.promised: tuple[Digest, ...] = ()
         self.verified = False
         self.record: Record | None = None
-        self.demands: list[Span] = []
-        self.on_demand: Callable[[], None] = lambda: None
+        self.seekable = False
+        self.want: Callable[[Span], None] = lambda _: None
         self._head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
         self._ended: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
         self._error: CephStorageError | None = None
@@ -167,20 +167,13 @@ class LiveTransfer:
                 return await asyncio.to_thread(self.spool.read, position, min(size, end - position))
             if (data := self.read_now(position, size)) is not None:
                 return data
-            self._demand(position, until)
-            await self._changed()
-
-    def _demand(self, position: int, until: int | None) -> None:
-        end = until if until is not None else self.length
-        if end is not None and end > position and not any(d.start <= position < d.end for d in self.demands):
-            self.demands.append(Span(position, end))
-            self.on_demand()
+            stop = until if until is not None else self.length
+            if stop is not None and stop > position:
+                self.want(Span(position, stop))
+            await self.changed()
 
     async def changed(self) -> None:
         """Wait until something happens to the transfer."""
-        await self._changed()
-
-    async def _changed(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:

@@ -9,10 +9,12 @@ The process that works on a spool holds a lock on the part file; the kernel free
 dies. So the sweep can tell an orphan from a live spool of another process without asking anybody.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -27,7 +29,7 @@ _SCAN_EVERY = 1.0
 
 
 class Spool:
-    """One part file. ``write`` blocks and belongs in a thread; everything else is short.
+    """One part file. ``put`` writes in a thread; everything else is short, but for a ``read`` that misses the cache.
 
     ``spans`` is what readers may see; it changes only through ``publish``, on the event loop.
     """
@@ -38,14 +40,30 @@ class Spool:
         self._fd = fd
         self._journal = journal
         self._users = 1
+        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
         """The id of the transfer it belongs to."""
         return self.path.stem
 
-    def write(self, position: int, data: bytes) -> None:
-        """Put bytes at their place and note them in the journal. Raises StoreFull."""
+    async def put(self, position: int, data: bytes) -> None:
+        """Put bytes at their place and note them in the journal. Raises StoreFull.
+
+        A cancelled caller does not stop the thread, so the thread keeps the file open for itself.
+        """
+        self.borrow()
+        work = asyncio.get_running_loop().run_in_executor(None, self._write_and_close, position, data)
+        work.add_done_callback(lambda done: done.exception())
+        await asyncio.shield(work)
+
+    def _write_and_close(self, position: int, data: bytes) -> None:
+        try:
+            self._write(position, data)
+        finally:
+            self.close()
+
+    def _write(self, position: int, data: bytes) -> None:
         try:
             view, start = memoryview(data), position
             while view:
@@ -56,7 +74,7 @@ class Spool:
             raise StoreFull(f"The spool's disk refuses bytes: {error.strerror}.", retry_after=30) from error
 
     def publish(self, position: int, size: int) -> None:
-        """Let readers see bytes that ``write`` has put down."""
+        """Let readers see bytes that ``put`` has written."""
         self.spans.add(position, position + size)
 
     def read_now(self, position: int, size: int) -> bytes | None:
@@ -83,12 +101,15 @@ class Spool:
 
     def borrow(self) -> None:
         """Keep the file open for one more user."""
-        self._users += 1
+        with self._lock:
+            self._users += 1
 
     def close(self) -> None:
         """Let go; the last user closes the file."""
-        self._users -= 1
-        if self._users == 0:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
             os.close(self._fd)
             os.close(self._journal)
 

@@ -1,0 +1,251 @@
+"""Filling a spool from an origin: the first answer, ranges far ahead first, resuming after breaks.
+
+The coordinator keeps a few pulls going and decides what each fetches next. What a reader needs far
+ahead of every running pull gets a pull of its own; the background works through the gaps in order, in
+segments short enough that nobody waits long for a byte inside one. So every byte is asked for once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged
+from cephstorage.domain.ranges import Span, SpanSet
+from cephstorage.domain.transfers import RetryPolicy
+from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
+from cephstorage.transfer import intake, pull
+from cephstorage.transfer.intake import Limits
+from cephstorage.transfer.live import Flowing, LiveTransfer
+from cephstorage.transfer.pull import Pull
+
+SEGMENT = 8 << 20
+"""Bytes that a background pull asks for at a time once ranges are known to work, and how far ahead of a
+running pull a reader's need must lie to deserve a pull of its own."""
+BACKGROUND_PULLS = 2
+MOST_PULLS = 6
+REWRITE_LIMIT = 32 << 20
+_UNKNOWN_END = 1 << 62
+RESUME = RetryPolicy(attempts=7, base=0.4, cap=15.0)
+"""Readers are waiting meanwhile: about 12 to 25 seconds in all, then the fill gives up."""
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One attempt to make the spool of ``live`` whole."""
+
+    live: LiveTransfer
+    origin: Origin
+    limits: Limits
+    chance: Callable[[], float]
+    resume: RetryPolicy = RESUME
+    on_source: Callable[[], None] = lambda: None
+    _running: dict["asyncio.Task[None]", Pull] = field(default_factory=dict)
+    _demands: list[Span] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> bool:
+        """Make the spool whole. False when the origin's answer leaves nothing to land.
+
+        Raises the origin's errors, StoreFull and TooLarge. What is in the spool stays for another attempt.
+        """
+        self.live.want = self._want
+        if self._resumes():
+            first = None
+        else:
+            response = await self._first_answer()
+            if response is None:
+                return False
+            if self.live.request.rewrite_links is not None:
+                return await self._rewritten(response)
+            first = self._begin(response)
+        try:
+            await self._complete(first)
+        finally:
+            await self._stop_pulls()
+        return True
+
+    def _resumes(self) -> bool:
+        """Whether an earlier process left bytes that may be joined with more of the same version."""
+        live = self.live
+        held = live.spool.spans.total()
+        if (
+            live.source is None
+            or held == 0
+            or (live.source.resume_validator is None and live.front != live.source.length)
+        ):
+            if held:
+                live.spool.reset()
+            live.source = None
+            return False
+        live.promised = intake.promised_digests(live.request, live.source)
+        live.announce(Flowing(live.source))
+        return True
+
+    async def _first_answer(self) -> OriginResponse | None:
+        """The answer that is to be spooled; None when it was handed to the waiters instead."""
+        response = await self._ask()
+        request = self.live.request
+        if request.mirror_host is None:
+            try:
+                intake.check_fetch(response, request)
+                self.limits.admit(self.live.lease.transfer_id, intake.total_length(response) or 0)
+            except CephStorageError:
+                await response.close()
+                raise
+            return response
+        head = await intake.unstored_head(
+            response,
+            request,
+            revalidating=bool(self.live.revalidating),
+            limits=self.limits,
+            transfer_id=self.live.lease.transfer_id,
+        )
+        if head is not None:
+            self.live.announce(head)
+            return None
+        return response
+
+    async def _ask(self) -> OriginResponse:
+        """Ask for what the first reader wants; fall back to the whole object where a span can't be joined."""
+        assert self.live.request.url is not None
+        headers = tuple(self.live.revalidating.items())
+        asked = OriginRequest(self.live.request.url, range=self.live.first_range, headers=headers)
+        response = await self.origin.open(asked)
+        if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
+            await response.close()
+            response = await self.origin.open(OriginRequest(self.live.request.url, headers=headers))
+        return response
+
+    def _begin(self, response: OriginResponse) -> Pull:
+        live = self.live
+        source = intake.source_facts(response, live.request)
+        live.promised = intake.promised_digests(live.request, source)
+        live.seekable = response.status == 206 or response.headers.get("accept-ranges", "").lower() == "bytes"
+        live.announce(Flowing(source))
+        self.on_source()
+        answered = intake.content_range(response)
+        span = answered.span if answered is not None else None
+        return Pull(span.start, span.end, response) if span is not None else Pull(0, response.length, response)
+
+    async def _rewritten(self, response: OriginResponse) -> bool:
+        """A small page whose links are made to lead through the mirror: spooled whole, announced afterwards."""
+        live = self.live
+        assert live.request.rewrite_links is not None
+        old, new = (link.encode() for link in live.request.rewrite_links)
+        body = bytearray()
+        try:
+            async for chunk in response.chunks():
+                body += chunk
+                if len(body) > REWRITE_LIMIT:
+                    raise OriginBroken("The page is too large for its links to be rewritten.")
+        finally:
+            await response.close()
+        page = bytes(body).replace(old, new)
+        await live.spool.put(0, page)
+        source = intake.source_facts(response, live.request)
+        live.announce(Flowing(replace(source, length=len(page), resume_validator=None, declared=())))
+        self.on_source()
+        live.put(0, len(page))
+        return True
+
+    async def _complete(self, first: Pull | None) -> None:
+        failures = 0
+        if first is not None:
+            self._start(first)
+        while not self.live.complete:
+            self._start_pulls()
+            ended = await self._next_ends()
+            for done, error in ended:
+                failures = 0 if done.moved else failures
+                if error is not None:
+                    failures += 1
+                    await self._pause(failures, error)
+
+    async def _pause(self, failures: int, error: BaseException) -> None:
+        """Wait before the next try, or raise the error when there is none."""
+        if not isinstance(error, CephStorageError) or not error.retryable or isinstance(error, OriginChanged):
+            raise error
+        delay = self.resume.delay(failures, self.chance(), error.retry_after)
+        if delay is None or self._whole_only():
+            raise error
+        await asyncio.sleep(delay)
+
+    def _whole_only(self) -> bool:
+        """Whether this origin's bytes can't be asked for again from the middle."""
+        return self.live.source is None or self.live.source.resume_validator is None
+
+    def _want(self, need: Span) -> None:
+        """A reader waits for these bytes: see to it unless a running pull brings them soon."""
+        if not any(p.covers(need.start) and need.start - p.position < SEGMENT for p in self._running.values()):
+            self._demands.append(need)
+            self._wake.set()
+
+    def _start_pulls(self) -> None:
+        if self._whole_only():
+            return
+        if self.live.seekable:
+            for span in self._needed_now():
+                self._start(Pull(span.start, span.end))
+        while len(self._running) < (BACKGROUND_PULLS if self.live.seekable else 1):
+            if (gap := self._next_gap()) is None:
+                break
+            self._start(gap)
+
+    def _needed_now(self) -> Iterator[Span]:
+        """The first missing span of every reader's need that no pull will reach soon."""
+        demands, self._demands = self._demands, []
+        for demand in demands:
+            gap = next(self.live.spool.spans.gaps(demand.start, demand.end), None)
+            if gap is None or len(self._running) >= MOST_PULLS:
+                continue
+            reaching = next((p for p in self._running.values() if p.covers(gap.start)), None)
+            if reaching is not None:
+                if gap.start - reaching.position < SEGMENT:
+                    continue
+                reaching.stop_at(gap.start)
+            free = next(self._assigned().gaps(gap.start, gap.end), None)
+            if free is not None and free.start == gap.start:
+                yield free
+
+    def _assigned(self) -> SpanSet:
+        """What is in the spool or on its way."""
+        spans = SpanSet(self.live.spool.spans)
+        for running in self._running.values():
+            spans.add(running.position, _UNKNOWN_END if running.end is None else running.end)
+        return spans
+
+    def _next_gap(self) -> Pull | None:
+        """The next piece for the background: a segment, or all of the gap where ranges may not work."""
+        length = self.live.length
+        if length is None:
+            return Pull(self.live.front, None) if not self._running else None
+        gap = next(self._assigned().gaps(0, length), None)
+        if gap is None:
+            return None
+        return Pull(gap.start, min(gap.end, gap.start + SEGMENT) if self.live.seekable else gap.end)
+
+    def _start(self, piece: Pull) -> None:
+        task = asyncio.create_task(pull.run(piece, self.live, self.origin, self.limits))
+        self._running[task] = piece
+
+    async def _next_ends(self) -> list[tuple[Pull, BaseException | None]]:
+        """Wait until a pull ends or a reader needs something; return the pulls that ended, and how."""
+        self._wake.clear()
+        if not self._running:
+            raise OriginBroken("The connection ended before the body did, and the origin can't resume it.")
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait({*self._running, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+        ended = [task for task in self._running if task.done()]
+        return [(self._running.pop(task), task.exception()) for task in ended]
+
+    async def _stop_pulls(self) -> None:
+        for task in self._running:
+            task.cancel()
+        for task in self._running:
+            with contextlib.suppress(asyncio.CancelledError, CephStorageError):
+                await task
+        self._running.clear()

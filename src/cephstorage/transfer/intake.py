@@ -1,0 +1,162 @@
+"""What an origin's first answer means: begin spooling, confirm, refuse, or hand it on unstored.
+
+A create-from-URL wants the bytes or an error; a mirror fill must also respect what may be stored.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from cephstorage.domain.digests import Digest, caller_md5, declared_digests
+from cephstorage.domain.errors import (
+    LengthUnverifiable,
+    OriginBusy,
+    OriginFault,
+    OriginProtocol,
+    OriginRefused,
+    StoreFull,
+    TooLarge,
+    TransferError,
+)
+from cephstorage.domain.ranges import ContentRange, parse_content_range
+from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, OriginFacts
+from cephstorage.domain.storability import kept_headers, not_stored_reason
+from cephstorage.domain.transfers import SourceFacts, TransferRequest
+from cephstorage.domain.validators import Validators, retry_after_seconds, valid_etag
+from cephstorage.ports.origin import Framing, OriginRequest, OriginResponse
+from cephstorage.transfer.live import Confirmed, Head, NotStored, Refused
+from cephstorage.transfer.spool import SpoolDirectory
+
+SHARED_ERROR_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest object and the spool that must have room for it."""
+
+    spools: SpoolDirectory
+    max_object_size: int
+
+    def admit(self, transfer_id: str, size: int) -> None:
+        """Raise TooLarge or StoreFull unless an object of ``size`` bytes may be spooled."""
+        if size > self.max_object_size:
+            raise TooLarge(f"The object has {size} bytes or more; at most {self.max_object_size} are allowed.")
+        self.spools.admit(transfer_id, size)
+
+
+def joinable(response: OriginResponse, asked: OriginRequest) -> bool:
+    """Whether a 206 can be the first span of a fill: the asked bytes, a known total, a strong validator."""
+    answered = parse_content_range(response.headers.get("content-range"))
+    if answered is None or answered.span is None or answered.total is None or asked.range is None:
+        return False
+    return answered.span == asked.range.resolve(answered.total) and strong_validator(response) is not None
+
+
+def content_range(response: OriginResponse) -> ContentRange | None:
+    """The Content-Range of a 206."""
+    return parse_content_range(response.headers.get("content-range")) if response.status == 206 else None
+
+
+def strong_validator(response: OriginResponse) -> str | None:
+    """What may join this answer's bytes with those of another one."""
+    return _validators(response).strong(response.headers.get("date"))
+
+
+def source_error(response: OriginResponse) -> TransferError | None:
+    """The error that an answer's status stands for; None for 200 and 206."""
+    status = response.status
+    if status in {200, 206}:
+        return None
+    said = f"The origin answered {status}"
+    if status in {408, 425, 429, 503}:
+        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
+        return OriginBusy(f"{said}: it is busy.", retry_after=wait)
+    if status >= 500:
+        return OriginFault(f"{said}: it fails.")
+    return OriginRefused(f"{said}; asking again will not help.")
+
+
+def check_fetch(response: OriginResponse, request: TransferRequest) -> None:
+    """Raise unless the answer of a create-from-URL holds a body whose end can be known."""
+    error = source_error(response)
+    if error is not None:
+        raise error
+    if response.status == 206:
+        raise OriginProtocol("The origin answered 206 to a request for the whole object.")
+    if response.framing is Framing.CLOSE and request.md5 is None:
+        raise LengthUnverifiable(
+            "The origin gives neither a length nor a clean end, so a cut body could not be told from a whole one; "
+            "send the md5 with the request to have it verified."
+        )
+
+
+async def unstored_head(
+    response: OriginResponse, request: TransferRequest, *, revalidating: bool, limits: Limits, transfer_id: str
+) -> Head | None:
+    """What a fill's waiters get when there is nothing to spool; None when the answer is to be stored."""
+    if response.status == 304 and revalidating:
+        await response.close()
+        return Confirmed()
+    reason = not_stored_reason(response.status, response.headers, authorized=False, drop_cookies=request.drop_cookies)
+    if reason == "status" and response.length is not None and response.length <= SHARED_ERROR_BYTES:
+        body = b"".join([chunk async for chunk in response.chunks()])
+        await response.close()
+        return Refused(response.status, response.raw_headers, body)
+    if reason is None and response.framing is Framing.CLOSE:
+        reason = "length"
+    if reason is None:
+        reason = _no_room(response, limits, transfer_id)
+    return NotStored(reason, response) if reason is not None else None
+
+
+def _no_room(response: OriginResponse, limits: Limits, transfer_id: str) -> str | None:
+    try:
+        limits.admit(transfer_id, total_length(response) or 0)
+    except (TooLarge, StoreFull) as error:
+        return error.code
+    return None
+
+
+def total_length(response: OriginResponse) -> int | None:
+    """Length of the whole object, as far as the answer tells."""
+    answered = content_range(response)
+    return answered.total if answered is not None else response.length
+
+
+def source_facts(response: OriginResponse, request: TransferRequest) -> SourceFacts:
+    """What is remembered of the answer for readers, for resuming, and for the record.
+
+    A mirrored object without an ETag gets one here, once: it is the same for every reader of this fill
+    and of the stored copy, so that their ranges can be joined safely.
+    """
+    validators = _validators(response)
+    mirrored = request.mirror_host is not None
+    public = (
+        Validators(validators.etag or f'"{uuid.uuid4().hex}"', validators.last_modified) if mirrored else Validators()
+    )
+    headers = kept_headers(response.raw_headers)
+    origin = OriginFacts(request.target or "", headers, validators, response.headers.get("date")) if mirrored else None
+    return SourceFacts(
+        url=response.url,
+        length=total_length(response),
+        resume_validator=strong_validator(response),
+        public=public,
+        content_type=request.content_type or response.headers.get("content-type") or DEFAULT_CONTENT_TYPE,
+        origin=origin,
+        declared=tuple((digest.algorithm, digest.value.hex()) for digest in _declared(response)),
+    )
+
+
+def promised_digests(request: TransferRequest, source: SourceFacts) -> tuple[Digest, ...]:
+    """Everything the bytes must match: the caller's md5 and the origin's own digests."""
+    declared = tuple(Digest(algorithm, bytes.fromhex(value)) for algorithm, value in source.declared)
+    return caller_md5(request.md5) + declared
+
+
+def _declared(response: OriginResponse) -> tuple[Digest, ...]:
+    partial = {"content-md5", "content-digest"} if response.status == 206 else set()
+    return declared_digests({name: value for name, value in response.headers.items() if name not in partial})
+
+
+def _validators(response: OriginResponse) -> Validators:
+    return Validators(valid_etag(response.headers.get("etag")), response.headers.get("last-modified"))

@@ -1,0 +1,59 @@
+"""Who is alive on this machine: each process holds a lock on a file with its owner name.
+
+The kernel frees the lock when the process dies, however it dies, so its leases can be ended at once
+instead of waiting for them to expire. Owners of other machines have no file here and are left alone.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from cephstorage.files import make_private_directory, remove_quietly, try_lock
+
+
+class Presence:
+    """This process's owner name, and the means to tell dead owners."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fd: int | None = None
+        self.owner = secrets.token_hex(6)
+
+    def announce(self) -> None:
+        """Create and lock this process's file."""
+        make_private_directory(self._folder)
+        self._fd = os.open(self._path(self.owner), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try_lock(self._fd)
+
+    def withdraw(self) -> None:
+        """Remove this process's file (orderly stop)."""
+        if self._fd is not None:
+            remove_quietly(self._path(self.owner))
+            os.close(self._fd)
+            self._fd = None
+
+    def dead(self, owners: Iterable[str]) -> list[str]:
+        """Those of ``owners`` whose process ran on this machine and is gone."""
+        return [owner for owner in owners if owner != self.owner and self._is_dead(owner)]
+
+    def forget(self, owner: str) -> None:
+        """Remove a dead owner's file."""
+        remove_quietly(self._path(owner))
+
+    def _is_dead(self, owner: str) -> bool:
+        try:
+            fd = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return try_lock(fd)
+        finally:
+            os.close(fd)
+
+    def socket(self, owner: str) -> Path:
+        """Where an owner's process takes forwarded requests."""
+        return self._folder / f"{owner}.sock"
+
+    def _path(self, owner: str) -> Path:
+        return self._folder / f"{owner}.lock"

@@ -1,0 +1,134 @@
+"""One origin answer flowing into the spool: the smallest movement of bytes.
+
+A pull covers ``[position, end)`` and moves ``position`` as bytes arrive. ``end`` None means "until the
+body ends" (chunked). The coordinator may lower ``end`` while it runs, when somebody else fetches the rest.
+"""
+
+from dataclasses import dataclass
+
+from cephstorage.domain.errors import (
+    LengthMismatch,
+    OriginBroken,
+    OriginChanged,
+    OriginProtocol,
+)
+from cephstorage.domain.ranges import RangeRequest
+from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse
+from cephstorage.transfer.intake import Limits, content_range, source_error, total_length
+from cephstorage.transfer.live import LiveTransfer
+
+_ADMISSION_STEP = 64 << 20
+
+
+@dataclass(slots=True)
+class Pull:
+    """A piece of the object on its way. ``skip`` bytes of the answer lie before ``position``."""
+
+    position: int
+    end: int | None
+    response: OriginResponse | None = None
+    skip: int = 0
+    cut: bool = False
+    moved: bool = False
+
+    def covers(self, position: int) -> bool:
+        """Whether this pull will bring the byte at ``position``."""
+        return self.position <= position and (self.end is None or position < self.end)
+
+    def stop_at(self, end: int) -> None:
+        """Leave everything from ``end`` on to others."""
+        self.end = end
+        self.cut = True
+
+
+async def run(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) -> None:
+    """Bring the pull's bytes into the spool. Raises the origin's errors, LengthMismatch, TooLarge, StoreFull."""
+    response = pull.response or await _open(pull, live, origin)
+    try:
+        async for chunk in response.chunks():
+            await _take(pull, live, limits, chunk)
+            if pull.cut and pull.end is not None and pull.position >= pull.end:
+                return
+        _check_end(pull, live, response)
+    finally:
+        await response.close()
+
+
+async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) -> None:
+    if pull.skip:
+        dropped = min(pull.skip, len(chunk))
+        pull.skip -= dropped
+        chunk = chunk[dropped:]
+    if pull.end is not None and len(chunk) > pull.end - pull.position:
+        if not pull.cut:
+            raise LengthMismatch("The origin sent more bytes than it announced.")
+        chunk = chunk[: pull.end - pull.position]
+    if not chunk:
+        return
+    position = pull.position
+    if live.length is None and position // _ADMISSION_STEP != (position + len(chunk)) // _ADMISSION_STEP:
+        limits.admit(live.spool.name, position + len(chunk) + _ADMISSION_STEP)
+    await live.spool.put(position, chunk)
+    pull.position += len(chunk)
+    pull.moved = True
+    live.put(position, len(chunk))
+
+
+def _check_end(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None:
+    """The answer ended cleanly: that is either the object's end or a lie."""
+    if pull.end is None:
+        if response.framing is Framing.CLOSE and not live.promised:
+            raise OriginBroken("The connection was closed before a clean end of the body.")
+        live.measured(pull.position)
+    elif pull.position < pull.end:
+        raise OriginBroken(f"The origin's answer ended at byte {pull.position} of {pull.end}.")
+
+
+async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginResponse:
+    """Ask for the pull's bytes under the validator that all spans of this spool share."""
+    assert live.source is not None
+    assert live.request.url is not None
+    wanted = RangeRequest(pull.position, None if pull.end is None else pull.end - 1)
+    request = OriginRequest(live.request.url, range=wanted, if_range=live.source.resume_validator)
+    response = await origin.open(request)
+    try:
+        _check_continues(pull, live, response)
+    except BaseException:
+        await response.close()
+        raise
+    return response
+
+
+def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None:
+    error = source_error(response) if response.status != 416 else None
+    if error is not None:
+        raise error
+    total = total_length(response)
+    other_length = live.length is not None and total is not None and total != live.length
+    if response.status == 416 or other_length or not _same_version(live, response):
+        raise OriginChanged("The object changed at the origin while it was being read; it is fetched anew.")
+    if response.status == 200:
+        live.seekable = False
+        pull.skip, pull.end = pull.position, total
+        return
+    answered = content_range(response)
+    if answered is None or answered.span is None or answered.span.start != pull.position:
+        raise OriginProtocol("The origin's 206 has a wrong Content-Range; its bytes were not used.")
+    if pull.end is not None and answered.span.end > pull.end:
+        raise OriginProtocol("The origin's 206 holds more than was asked for; its bytes were not used.")
+    pull.end = answered.span.end
+    live.seekable = True
+    if live.length is None and total is not None:
+        live.measured(total)
+
+
+def _same_version(live: LiveTransfer, response: OriginResponse) -> bool:
+    """Whether the answer is of the version being spooled.
+
+    A 206 to If-Range may leave the validator out (RFC 9110 section 15.3.7); a 200 has to show it.
+    """
+    assert live.source is not None
+    validator = live.source.resume_validator
+    assert validator is not None
+    shown = response.headers.get("etag" if validator.startswith('"') else "last-modified")
+    return shown == validator if shown is not None else response.status == 206

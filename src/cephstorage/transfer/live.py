@@ -77,6 +77,7 @@ class LiveTransfer:
         self._ended: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
         self._error: CephStorageError | None = None
         self._waiters: set[asyncio.Future[None]] = set()
+        self._closing: asyncio.Future[None] | None = None
         for future in (self._head, self._ended):
             future.add_done_callback(_mark_seen)
 
@@ -92,6 +93,12 @@ class LiveTransfer:
     async def head(self) -> Head:
         """What the origin answered. Raises the transfer's error when it failed before."""
         return await asyncio.shield(self._head)
+
+    def drop_untaken(self) -> None:
+        """Close an answer that nobody took (everybody who waited for it has left)."""
+        head = self._head.result() if self._head.done() and not self._head.exception() else None
+        if isinstance(head, NotStored) and (response := head.take()) is not None:
+            self._closing = asyncio.ensure_future(response.close())
 
     def put(self, position: int, size: int) -> None:
         """Bytes have been written to the spool."""

@@ -13,7 +13,7 @@ from cephstorage.files import make_private_directory, remove_quietly, try_lock
 
 
 class Presence:
-    """This process's owner name, and the means to tell dead owners."""
+    """The owner name of this process, and the means to tell dead owners."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,0 +1,429 @@
+"""The transfer engine: it owns every movement of bytes, so that no request has to.
+
+    create from URL ─┐                       ┌─> readers follow the spool
+    mirror miss ─────┼─> claim ─> fetch ─────┤
+    warm-up ─────────┘            (spool)    └─> verify ─> store ─> publish
+    upload ──────────────────────────────────────^
+
+One engine runs per process; engines of many processes share the ledger. A transfer belongs to the
+engine that holds its lease; leases of dead processes are taken over, and the fence keeps a process that
+only seemed dead from doing harm.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from cephstorage.domain.digests import Digest, caller_md5
+from cephstorage.domain.errors import (
+    CephStorageError,
+    DigestMismatch,
+    LeaseLost,
+    LengthMismatch,
+    Md5Mismatch,
+    OriginChanged,
+    TransferCancelled,
+    Unavailable,
+)
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.ranges import RangeRequest
+from cephstorage.domain.records import Record
+from cephstorage.domain.transfers import Kind, Lease, Phase, RetryPolicy, Transfer, TransferRequest
+from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
+from cephstorage.ports.origin import Origin
+from cephstorage.ports.store import Store
+from cephstorage.transfer.digest import SpoolDigest
+from cephstorage.transfer.fetch import Fetch
+from cephstorage.transfer.intake import Limits
+from cephstorage.transfer.landing import Landing
+from cephstorage.transfer.live import Flowing, LiveTransfer
+from cephstorage.transfer.presence import Presence
+from cephstorage.transfer.spool import Spool, SpoolDirectory
+from cephstorage.transfer.upload import spool_body
+
+log = structlog.get_logger()
+
+_POLL = 0.5
+_BEAT = 1.0
+_DISTRUST = 10.0
+_MOST_COOLING = 10_000
+_UNTAKEN = 5.0
+_PATIENT = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine works. Times in seconds."""
+
+    lease: float = 15.0
+    concurrency: int = 16
+    retry: RetryPolicy = _PATIENT
+    max_object_size: int = 1 << 43
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another process fills the key: ask there."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMoved:
+    """The key changed since it was looked at: look again."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the engine stands on."""
+
+    ledger: TransferLedger
+    landing: LandingIndex
+    store: Store
+    origin: Origin
+    spools: SpoolDirectory
+    presence: Presence
+    clock: Callable[[], float]
+    chance: Callable[[], float] = field(default=random.random)
+
+
+class TransferEngine:
+    """Runs transfers. All methods belong on one event loop."""
+
+    def __init__(self, parts: Parts, options: EngineOptions) -> None:
+        self._parts = parts
+        self._options = options
+        self._ledger = parts.ledger
+        self._limits = Limits(parts.spools, options.max_object_size)
+        self._landing = Landing(parts.store, parts.landing, parts.clock)
+        self._running: dict[str, tuple[LiveTransfer, asyncio.Task[None]]] = {}
+        self._fills: dict[tuple[BucketName, str], LiveTransfer] = {}
+        self._starting: dict[tuple[BucketName, str], asyncio.Task[LiveTransfer | Elsewhere | KeyMoved]] = {}
+        self._cooling: dict[tuple[BucketName, str], float] = {}
+        self._slots = asyncio.Semaphore(options.concurrency)
+        self._due = asyncio.Event()
+        self._landed = asyncio.Event()
+        self._chores: list[asyncio.Task[None]] = []
+        self._uploads: set[asyncio.Task[Record]] = set()
+        self._stopping = False
+
+    @property
+    def owner(self) -> str:
+        """The name under which this engine holds leases."""
+        return self._parts.presence.owner
+
+    @property
+    def landed(self) -> asyncio.Event:
+        """Set whenever a landing or a delete may have left bytes to remove."""
+        return self._landed
+
+    def start(self) -> None:
+        """Begin to claim and to renew."""
+        self._chores = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._renew_for_ever())]
+
+    async def stop(self) -> None:
+        """Stop in order: nothing new, uploads land, the rest is given back with its spool for the next start."""
+        self._stopping = True
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        if self._uploads:
+            await asyncio.wait(self._uploads, timeout=10)
+        running = [task for _, task in self._running.values()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Tell the engine that transfers were queued or leases ended."""
+        self._due.set()
+
+    def live(self, bucket: BucketName, key: str) -> LiveTransfer | None:
+        """The fill of this key that runs in this process."""
+        return self._fills.get((bucket, key))
+
+    def progress(self, transfer_id: str) -> tuple[int, int | None] | None:
+        """Bytes done and total of a transfer that runs in this process, fresher than its row."""
+        running = self._running.get(transfer_id)
+        return (running[0].spool.spans.total(), running[0].length) if running is not None else None
+
+    def cooling_until(self, bucket: BucketName, key: str) -> float:
+        """Until when the origin is left alone for this key; 0.0 when it is not."""
+        return self._cooling.get((bucket, key), 0.0)
+
+    def cool(self, bucket: BucketName, key: str, seconds: float) -> None:
+        """Leave the origin alone for this key."""
+        if len(self._cooling) >= _MOST_COOLING:
+            now = self._parts.clock()
+            self._cooling = {name: until for name, until in self._cooling.items() if until > now}
+        self._cooling[(bucket, key)] = self._parts.clock() + seconds
+
+    async def fill(
+        self, request: TransferRequest, first_range: RangeRequest | None, revalidating: Mapping[str, str]
+    ) -> LiveTransfer | Elsewhere | KeyMoved:
+        """Begin the single fill of a key, or join the one that runs in this process."""
+        name = (request.bucket, request.key)
+        if (live := self._fills.get(name)) is not None:
+            return live
+        starting = self._starting.get(name)
+        if starting is None:
+            starting = asyncio.create_task(self._begin_fill(request, first_range, revalidating))
+            self._starting[name] = starting
+            starting.add_done_callback(lambda _: self._starting.pop(name, None))
+        return await asyncio.shield(starting)
+
+    async def _begin_fill(
+        self, request: TransferRequest, first_range: RangeRequest | None, revalidating: Mapping[str, str]
+    ) -> LiveTransfer | Elsewhere | KeyMoved:
+        slot = await self._ledger.begin_fill(new_transfer(request), self.owner, *self._lease_times())
+        if slot.lease is None:
+            return Elsewhere(slot.owner) if slot.owner is not None else KeyMoved()
+        live = self._live(slot.left_over.request if slot.left_over else request, slot.lease)
+        if slot.left_over is not None:
+            live.source = slot.left_over.source
+        live.first_range = first_range
+        live.revalidating = revalidating
+        self._run(live, slot.left_over)
+        return live
+
+    async def upload(
+        self, request: TransferRequest, body: AsyncIterator[bytes], length: int | None, promised: tuple[Digest, ...]
+    ) -> Record:
+        """Spool a body, verify it, land it. Nothing of it is visible before.
+
+        Raises UploadInterrupted, LengthMismatch, Md5Mismatch, DigestMismatch, TooLarge, StoreFull and
+        what landing raises.
+        """
+        new = new_transfer(request)
+        self._limits.admit(new.id, length or 0)
+        spool = self._parts.spools.open(new.id)
+        try:
+            digest = SpoolDigest(spool)
+            expected = (*caller_md5(request.md5), *promised)
+            digest.expect(expected)
+            size = await spool_body(body, spool, digest, self._limits)
+            if length is not None and size != length:
+                raise LengthMismatch(f"The body has {size} bytes; Content-Length says {length}.")
+            digest.verify(expected, repr(request.key))
+            task = asyncio.create_task(self._land_upload(new, spool, size, digest.md5()))
+            self._uploads.add(task)
+            task.add_done_callback(self._uploads.discard)
+            return await asyncio.shield(task)
+        except BaseException:
+            self._parts.spools.remove(new.id)
+            raise
+        finally:
+            spool.close()
+
+    async def _land_upload(self, new: NewTransfer, spool: Spool, size: int, md5: str) -> Record:
+        spool.borrow()
+        lease = Lease(new.id, self.owner, 1)
+        try:
+            plan = self._landing.plan(new.request, None, lease, size, md5)
+            lease = await self._ledger.begin_upload(new, plan, self.owner, *self._lease_times())
+            record = await self._landing.land(new.request, lease, spool, plan)
+        except CephStorageError as error:
+            with contextlib.suppress(CephStorageError):
+                await self._ledger.fail(lease, self._parts.clock(), error)
+            raise
+        finally:
+            spool.close()
+            self._parts.spools.remove(new.id)
+            self._landed.set()
+        return record
+
+    async def cancel(self, token: str) -> Transfer:
+        """End a transfer by its token, here at once, elsewhere at its next heartbeat."""
+        transfer = await self._ledger.cancel(token, self._parts.clock())
+        self._abandon(transfer.id)
+        self._parts.spools.remove(transfer.id)
+        self._landed.set()
+        return transfer
+
+    def _abandon(self, transfer_id: str) -> None:
+        if (running := self._running.get(transfer_id)) is not None:
+            live, task = running
+            live.failed(TransferCancelled("The transfer was cancelled or taken over by another process."))
+            task.cancel()
+
+    def _lease_times(self) -> tuple[float, float]:
+        now = self._parts.clock()
+        return now, now + self._options.lease
+
+    def _live(self, request: TransferRequest, lease: Lease) -> LiveTransfer:
+        return LiveTransfer(request, lease, self._parts.spools.open(lease.transfer_id))
+
+    def _run(self, live: LiveTransfer, transfer: Transfer | None, *, slot: bool = False) -> None:
+        """Carry a transfer in a task of its own."""
+        name = (live.request.bucket, live.request.key)
+        if live.request.mirror_host is not None:
+            self._fills[name] = live
+        task = asyncio.create_task(self._carry(live, transfer))
+        self._running[live.lease.transfer_id] = (live, task)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._running.pop(live.lease.transfer_id, None)
+            if self._fills.get(name) is live:
+                del self._fills[name]
+            live.spool.close()
+            asyncio.get_running_loop().call_later(_UNTAKEN, live.drop_untaken)
+            if slot:
+                self._slots.release()
+
+        task.add_done_callback(ended)
+
+    async def _carry(self, live: LiveTransfer, transfer: Transfer | None) -> None:
+        """See one transfer to its end, or give it back."""
+        try:
+            record = await self._finish_planned(live, transfer) or await self._move(live)
+            self._parts.spools.remove(live.lease.transfer_id)
+            self._landed.set()
+            live.landed(record)
+        except asyncio.CancelledError:
+            live.failed(Unavailable("The service is stopping; ask again."))
+            if self._stopping:
+                with contextlib.suppress(CephStorageError):
+                    await self._ledger.release(live.lease, self._parts.clock())
+            raise
+        except LeaseLost as error:
+            live.failed(error)
+        except CephStorageError as error:
+            await self._settle_failure(live, transfer, error)
+        except Exception as error:
+            log.exception("transfer_crashed", key=live.request.key, bucket=str(live.request.bucket))
+            failure = CephStorageError("The transfer failed because of a fault in the service; see its log.")
+            failure.__cause__ = error
+            await self._settle_failure(live, transfer, failure)
+
+    async def _finish_planned(self, live: LiveTransfer, transfer: Transfer | None) -> Record | None:
+        """Pick up a landing that a dead owner had begun."""
+        if transfer is None or transfer.plan is None:
+            return None
+        record = await self._landing.finish(live.request, live.lease, transfer.plan)
+        if record is None and transfer.request.kind is Kind.UPLOAD:
+            return await self._landing.land(live.request, live.lease, live.spool, transfer.plan)
+        return record
+
+    async def _move(self, live: LiveTransfer) -> Record | None:
+        """Fetch, verify, land. None when the origin's answer left nothing to land."""
+        fetch = Fetch(live, self._parts.origin, self._limits, self._parts.chance)
+        noting: list[asyncio.Task[None]] = []
+        fetch.on_source = lambda: noting.append(self._background(self._note(live, Phase.FETCHING)))
+        digest = SpoolDigest(live.spool)
+        following = asyncio.create_task(_follow(live, digest))
+        try:
+            whole = await fetch.run()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, *noting, return_exceptions=True)
+        if not whole:
+            await self._ledger.discard(live.lease)
+            return None
+        return await self._verify_and_land(live, digest)
+
+    async def _verify_and_land(self, live: LiveTransfer, digest: SpoolDigest) -> Record:
+        assert live.source is not None
+        assert live.length is not None
+        live.source = replace(live.source, length=live.length)
+        noting = self._background(self._note(live, Phase.VERIFYING))
+        digest.expect(live.promised)
+        await digest.follow(live.length)
+        digest.verify(live.promised, repr(live.request.key))
+        live.settle()
+        await noting
+        plan = self._landing.plan(live.request, live.source, live.lease, live.length, digest.md5())
+        return await self._landing.land(live.request, live.lease, live.spool, plan)
+
+    async def _note(self, live: LiveTransfer, phase: Phase) -> None:
+        await self._ledger.set_phase(live.lease, phase, self._parts.clock(), live.source)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(work)
+
+    async def _settle_failure(self, live: LiveTransfer, transfer: Transfer | None, error: CephStorageError) -> None:
+        """Queue another attempt or end the transfer, and tell the readers."""
+        request, lease = live.request, live.lease
+        attempts = (transfer.attempts if transfer is not None else 0) + 1
+        log.warning(
+            "transfer_attempt_failed", key=request.key, bucket=str(request.bucket), code=error.code, attempt=attempts
+        )
+        if isinstance(error, Md5Mismatch | DigestMismatch | LengthMismatch):
+            self.cool(request.bucket, request.key, _DISTRUST)
+        delay = self._options.retry.delay(attempts, self._parts.chance(), error.retry_after)
+        durable = request.kind in {Kind.FETCH, Kind.WARM} or isinstance(error, Unavailable | OriginChanged)
+        now = self._parts.clock()
+        try:
+            if error.retryable and durable and delay is not None:
+                if isinstance(error, OriginChanged):
+                    self._parts.spools.remove(lease.transfer_id)
+                await self._ledger.requeue(lease, now, now + delay, error)
+                asyncio.get_running_loop().call_later(delay, self.wake)
+            else:
+                nothing_came = request.kind is Kind.FILL and live.source is None
+                await (self._ledger.discard(lease) if nothing_came else self._ledger.fail(lease, now, error))
+                self._parts.spools.remove(lease.transfer_id)
+        except CephStorageError as trouble:
+            log.error("transfer_state_not_saved", key=request.key, code=trouble.code, msg=trouble.msg)
+        live.failed(error)
+        self._landed.set()
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            await self._slots.acquire()
+            try:
+                transfer = await self._ledger.claim(self.owner, *self._lease_times())
+            except CephStorageError as error:
+                log.warning("claim_failed", code=error.code, msg=error.msg)
+                transfer = None
+            if transfer is None:
+                self._slots.release()
+                await self._wait_due()
+                continue
+            live = self._live(transfer.request, Lease(transfer.id, self.owner, transfer.fence))
+            live.source = transfer.source
+            self._run(live, transfer, slot=True)
+
+    async def _wait_due(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._due.wait(), _POLL)
+        self._due.clear()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT)
+            held = [(live.lease, live.spool.spans.total(), live.length) for live, _ in self._running.values()]
+            if not held:
+                continue
+            try:
+                lost = await self._ledger.renew(held, *self._lease_times())
+            except CephStorageError as error:
+                log.warning("renew_failed", code=error.code, msg=error.msg)
+                continue
+            for lease in lost:
+                self._abandon(lease.transfer_id)
+
+
+async def _follow(live: LiveTransfer, digest: SpoolDigest) -> None:
+    """Hash the spool while it grows."""
+    if not isinstance(await live.head(), Flowing):
+        return
+    digest.expect(live.promised)
+    while True:
+        front = live.front
+        await digest.follow(front)
+        if front == live.front:
+            await live.changed()
+
+
+def new_transfer(
+    request: TransferRequest, fingerprint: str | None = None, idempotency_key: str | None = None
+) -> NewTransfer:
+    """Draw a transfer's names: a file-safe id and a token that can't be guessed."""
+    return NewTransfer(uuid.uuid4().hex, secrets.token_urlsafe(32), request, fingerprint, idempotency_key)

@@ -1,0 +1,98 @@
+"""Housekeeping around transfers: dead owners, orphaned spools, bytes that no record names, old progress.
+
+Every step is idempotent and may run in several processes at once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.ports.index import LandingIndex, TransferLedger
+from cephstorage.ports.store import Store
+from cephstorage.transfer.engine import TransferEngine
+from cephstorage.transfer.presence import Presence
+from cephstorage.transfer.spool import SpoolDirectory
+
+log = structlog.get_logger()
+
+_ROUND = 1.0
+_SWEEP_EVERY = 30
+_FORGET_EVERY = 3600
+_REMOVALS = 200
+
+
+@dataclass(slots=True)
+class Janitor:
+    """Runs rounds until stopped. ``retention`` is how many seconds an ended transfer's record stays."""
+
+    ledger: TransferLedger
+    landing: LandingIndex
+    store: Store
+    spools: SpoolDirectory
+    presence: Presence
+    engine: TransferEngine
+    clock: Callable[[], float]
+    retention: float
+    _task: "asyncio.Task[None] | None" = None
+
+    async def start(self) -> None:
+        """Clean up after processes that died, then go on in the background."""
+        await self._guarded(self.bury_dead_owners)
+        await self._guarded(self.sweep_spools)
+        self._task = asyncio.create_task(self._for_ever())
+
+    async def stop(self) -> None:
+        """Stop between two steps."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _for_ever(self) -> None:
+        count = 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.engine.landed.wait(), _ROUND)
+            self.engine.landed.clear()
+            count += 1
+            await self._guarded(self.bury_dead_owners)
+            await self._guarded(self.remove_unnamed_bytes)
+            if count % _SWEEP_EVERY == 0:
+                await self._guarded(self.sweep_spools)
+            if count % _FORGET_EVERY == 0:
+                await self._guarded(self.forget_ended)
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except (CephStorageError, OSError) as error:
+            log.warning("housekeeping_failed", step=getattr(step, "__name__", "?"), error=str(error))
+
+    async def bury_dead_owners(self) -> None:
+        """End the leases of processes of this machine that are gone, so that others resume their transfers now."""
+        for owner in self.presence.dead(await self.ledger.owners()):
+            ended = await self.ledger.expire_owner(owner, self.clock())
+            self.presence.forget(owner)
+            log.info("dead_owner_buried", owner=owner, transfers=ended)
+            self.engine.wake()
+
+    async def sweep_spools(self) -> None:
+        """Remove part files that belong to no transfer and no living process."""
+        keep = set(await self.ledger.spooled_ids())
+        removed = await asyncio.to_thread(self.spools.sweep, keep)
+        if removed:
+            log.info("spool_orphans_removed", count=len(removed))
+
+    async def remove_unnamed_bytes(self) -> None:
+        """Remove replaced, deleted and never published versions from the store."""
+        while removals := await self.landing.removals(_REMOVALS):
+            for removal in removals:
+                await self.store.delete(removal.bucket, removal.key, removal.store_version)
+            await self.landing.removed([removal.id for removal in removals])
+
+    async def forget_ended(self) -> None:
+        """Delete progress records past their retention."""
+        await self.ledger.forget_ended(self.clock() - self.retention)

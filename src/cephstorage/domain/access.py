@@ -37,7 +37,7 @@ class Principal:
         if action is Action.ADMINISTER or (action is Action.WRITE and self.role is Role.READ_ONLY):
             return False
         if username is None:
-            return self.username is None
+            return action is Action.READ and self.username is None
         return self.username is None or self.username == username
 
     def require(self, action: Action, username: str | None = None) -> None:

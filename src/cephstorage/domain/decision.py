@@ -18,8 +18,9 @@ READS = frozenset({"GET", "HEAD"})
 class Facts:
     """What is known when a mirror request arrives. ``headers`` has lower-case names; ``now`` is epoch seconds.
 
-    ``filling``: a fill of this key is under way somewhere. ``cooling_until``: the origin has just
-    proved unable to deliver this key and is left alone until then.
+    ``filling``: a fill of this key is under way somewhere; ``filling_target`` is the canonical target
+    it is for, where that is known (two targets may share a key). ``cooling_until``: the origin has
+    just proved unable to deliver this key and is left alone until then.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Facts:
     now: float
     cooling_until: float = 0.0
     loop: bool = False
+    filling_target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def decide(facts: Facts) -> Decision:
     if facts.method not in READS:
         return Refuse("method_not_allowed", "A mirror answers GET and HEAD.")
     if (reason := _pass_through_reason(facts)) is not None:
-        return PassThrough(reason)
+        return _not_stored() if _only_if_cached(facts) else PassThrough(reason)
     if facts.record is None:
         return _miss(facts)
     return _known(facts, facts.record)
@@ -99,17 +101,29 @@ def _pass_through_reason(facts: Facts) -> str | None:
         return "key"
     if facts.policy.sends_credentials and {"authorization", "cookie"} & facts.headers.keys():
         return "credentials"
+    return "target" if _key_is_another_targets(facts) else None
+
+
+def _key_is_another_targets(facts: Facts) -> bool:
     origin = facts.record.origin if facts.record is not None else None
-    if origin is not None and origin.target != facts.target.canonical:
-        return "target"
-    return None
+    filled_for = facts.filling_target if facts.filling else None
+    others = {origin.target if origin is not None else None, filled_for} - {None, facts.target.canonical}
+    return bool(others)
+
+
+def _only_if_cached(facts: Facts) -> bool:
+    return "only-if-cached" in cache_directives(facts.headers.get("cache-control"))
+
+
+def _not_stored() -> Refuse:
+    return Refuse("not_stored", "The request asks for a stored copy only (only-if-cached), and there is none.")
 
 
 def _miss(facts: Facts) -> Decision:
     if facts.filling:
         return JoinFill()
-    if "only-if-cached" in cache_directives(facts.headers.get("cache-control")):
-        return Refuse("not_stored", "The request asks for a stored copy only (only-if-cached), and there is none.")
+    if _only_if_cached(facts):
+        return _not_stored()
     if facts.cooling_until > facts.now:
         wait = facts.cooling_until - facts.now
         return Refuse("origin_cooling", "The origin has just failed to deliver this key whole; try later.", wait)
@@ -119,7 +133,7 @@ def _miss(facts: Facts) -> Decision:
 def _known(facts: Facts, record: Record) -> Decision:
     if facts.policy.mode is not Mode.REVALIDATE or facts.now - record.validated_at < facts.policy.ttl:
         return StoreHit(record)
-    if "only-if-cached" in cache_directives(facts.headers.get("cache-control")):
+    if _only_if_cached(facts):
         return StoreHit(record, stale="only-if-cached")
     if facts.filling:
         return JoinFill()

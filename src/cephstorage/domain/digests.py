@@ -49,19 +49,20 @@ def _base64(text: str, size: int, complaint: str) -> bytes:
 def parse_digest_field(header: str) -> list[Digest]:
     """Read Repr-Digest or Content-Digest (RFC 9530, a structured dictionary of byte sequences).
 
-    Algorithms that we do not compute are left out. Raises InvalidDigest on a known algorithm with a bad value.
+    Algorithms that we do not compute are left out; the last of equal names wins and missing padding is
+    forgiven (RFC 8941 sections 3.2 and 4.2.7). Raises InvalidDigest on a known algorithm with a bad value.
     """
-    found = []
+    found: dict[str, Digest] = {}
     for member in header.split(","):
         match = _DICTIONARY_MEMBER.fullmatch(member)
         if match is None:
             raise InvalidDigest(f"{header!r} is not a digest field (RFC 9530).")
         algorithm, value = match.groups()
         if algorithm in _SIZES:
-            found.append(
-                Digest(algorithm, _base64(value, _SIZES[algorithm], f"{header!r} has a bad {algorithm} value."))
-            )
-    return found
+            padded = value + "=" * (-len(value) % 4)
+            complaint = f"{header!r} has a bad {algorithm} value."
+            found[algorithm] = Digest(algorithm, _base64(padded, _SIZES[algorithm], complaint))
+    return list(found.values())
 
 
 def declared_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
@@ -75,11 +76,15 @@ def declared_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
             found += _lenient(headers[name])
     if "content-md5" in headers:
         found += _lenient(f"md5=:{headers['content-md5'].strip()}:")
-    for member in headers.get("x-goog-hash", "").split(","):
-        name, _, value = member.strip().partition("=")
-        if name == "md5" and "content-encoding" not in headers:
-            found += _lenient(f"md5=:{value}:")
+    if headers.get("content-encoding", "") == headers.get("x-goog-stored-content-encoding", "").replace("identity", ""):
+        found += _google_md5(headers.get("x-goog-hash", ""))
     return tuple(dict.fromkeys(found))
+
+
+def _google_md5(header: str) -> list[Digest]:
+    """The md5 in x-goog-hash, which is of the bytes as stored: it holds only while they travel in that coding."""
+    pairs = (member.strip().partition("=") for member in header.split(","))
+    return [digest for name, _, value in pairs if name == "md5" for digest in _lenient(f"md5=:{value}:")]
 
 
 def _lenient(field: str) -> list[Digest]:

@@ -3,17 +3,20 @@
 A rule kind is one field here, one branch in ``cephstorage.domain.decision`` and rows in its case table.
 """
 
+import posixpath
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from ipaddress import IPv6Address
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from cephstorage.domain.errors import InvalidKey, InvalidMirror, InvalidUrl
-from cephstorage.domain.names import BucketName, decode_target, key_name
+from cephstorage.domain.errors import InvalidKey, InvalidMirror, InvalidName, InvalidUrl
+from cephstorage.domain.names import BucketName, decode_target, host_name, key_name
 
 _PCHAR = "!$&'()*+,;=:@~-._"
 _URL_OK = re.compile(r"[\x21-\x7e]+")
+_RAW_TARGET = re.compile(r"/[!\"$->@-\[\]-~]*\?[!\"$-\[\]-~]*")
 MAX_URL = 8192
 
 
@@ -99,7 +102,17 @@ class Mirror:
     created_at: float = 0.0
 
     def policy_for(self, path: str) -> Policy:
-        """The policy for a decoded path: the first rule that matches, on top of the mirror's defaults."""
+        """The policy for a decoded path: the first rule that matches, on top of the mirror's defaults.
+
+        A path is denied too when what the origin may make of it is (``/open/../secret``, ``//secret``).
+        """
+        policy = self._first_match(path)
+        plain = _resolved(path)
+        if plain != path and (behind := self._first_match(plain)).mode is Mode.DENY:
+            return behind
+        return policy
+
+    def _first_match(self, path: str) -> Policy:
         for rule in self.rules:
             if _pattern(rule.path).fullmatch(path):
                 return rule.applied_to(self.defaults)
@@ -108,17 +121,22 @@ class Mirror:
 
 @lru_cache(maxsize=1024)
 def _pattern(glob: str) -> re.Pattern[str]:
-    glob = glob if glob.startswith("/") else f"/**/{glob}"
+    glob = re.sub(r"(?:\*\*/)+", "**/", glob if glob.startswith("/") else f"/**/{glob}")
     pieces = re.split(r"(/\*\*/|\*\*|\*|\?)", glob)
     meaning = {"/**/": "/(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile("".join(meaning.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
 
 
+def _resolved(path: str) -> str:
+    """The path as a server sees it that removes dot segments and doubled slashes."""
+    folder = "/" if path.endswith(("/", "/.", "/..")) else ""
+    return posixpath.normpath("/" + path.lstrip("/")).rstrip("/") + folder
+
+
 def origin_url(text: str) -> str:
     """An origin from a host or a URL with scheme, port and path prefix. Raises InvalidUrl."""
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(check_url(url))
-    if parts.query or parts.fragment:
+    if {"?", "#"} & set(check_url(url)):
         raise InvalidUrl("An origin has no query and no fragment.")
     return url.rstrip("/")
 
@@ -142,7 +160,16 @@ def check_url(url: str) -> str:
         raise InvalidUrl("The URL must begin with http:// or https:// and name a host.")
     if port == 0 or "\\" in url:
         raise InvalidUrl("The URL's port or path is not valid.")
+    if not _host_ok(parts.hostname):
+        raise InvalidUrl("The URL's host is neither a DNS name nor an IP address.")
     return url
+
+
+def _host_ok(host: str) -> bool:
+    try:
+        return "%" not in host and bool(IPv6Address(host) if ":" in host else host_name(host))
+    except (ValueError, InvalidName):
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +191,11 @@ def read_target(raw_path: str, raw_query: str, policy_of: Mirror) -> tuple[Targe
     Two spellings of one target (``~`` and ``%7E``) share the canonical form. Two targets that differ
     but fall on the same key (``/a?b`` and ``/a%3Fb``) do not: the record remembers whose it is.
     """
+    if not _RAW_TARGET.fullmatch(f"{raw_path}?{raw_query}"):
+        raise InvalidKey("The address holds characters that must be percent-encoded, or does not begin with '/'.")
     path = decode_target(raw_path.encode("ascii"))
+    if "\0" in path:
+        raise InvalidKey("The path holds a NUL character.")
     policy = policy_of.policy_for(path)
     if urlsplit(policy.origin or policy_of.origin).path and {".", ".."} & set(path.split("/")):
         raise InvalidKey("The path holds a '.' or '..' segment, which could leave the origin's folder.")
@@ -196,6 +227,7 @@ def source_url(mirror: Mirror, policy: Policy, target: Target) -> str:
 
 
 DEBIAN = (
+    Rule("/**/", mode=Mode.REVALIDATE),  # folder listings change, in the pool too
     Rule("**/by-hash/**", mode=Mode.IMMUTABLE),
     Rule("/**/pool/**", mode=Mode.IMMUTABLE),
     Rule("*.deb", mode=Mode.IMMUTABLE),

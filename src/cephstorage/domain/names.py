@@ -16,6 +16,8 @@ _STRICT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
+_REMOVED = frozenset({"", ".", ".."})
+_AUTHORITY = re.compile(r"([^:]*)(?::[0-9]{0,5})?")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -85,12 +87,22 @@ def decode_target(raw: bytes) -> str:
 
 
 def encode_key(key: str) -> str:
-    """Percent-encode a key for a URL so that no client or proxy can normalise it away.
+    """Percent-encode a key for a URL so that clients and proxies leave it as it is.
 
-    ``/`` stays readable; segments ``.`` and ``..`` are escaped, because clients remove them
-    (RFC 3986 section 5.2.4), and so is an empty first segment.
+    ``/`` stays readable, except beside a segment that they would take out: ``.`` and ``..``
+    (RFC 3986 section 5.2.4; browsers know them as ``%2E`` too) and an empty one. With ``%2F`` on its
+    sides such a segment is part of a longer one. Only the whole keys ``.`` and ``..`` have no side to
+    escape: a client that normalises can't ask for these.
     """
-    return "/".join(_encode_segment(segment) for segment in key.split("/"))
+    first, *others = key.split("/")
+    encoded = _encode_segment(first)
+    left = first
+    for number, right in enumerate(others, start=1):
+        last = number == len(others)
+        fragile = left in _REMOVED or (right in _REMOVED and not (last and right == ""))
+        encoded += ("%2F" if fragile else "/") + _encode_segment(right)
+        left = right
+    return encoded
 
 
 def _encode_segment(segment: str) -> str:
@@ -142,10 +154,10 @@ def _segment_end(path: str, start: int) -> int:
 
 def host_name(host: str) -> str:
     """Normalise a Host header or a mirror host: lower case, no port, no trailing dot. Raises InvalidName."""
-    name = host.strip().lower()
-    if name.startswith("["):
+    if host.strip().startswith("["):
         raise InvalidName("A mirror host is a DNS name, not an IP address.")
-    name = name.partition(":")[0].rstrip(".")
+    authority = _AUTHORITY.fullmatch(host.strip()) if host.isascii() else None
+    name = authority.group(1).lower().removesuffix(".") if authority else ""
     if not _HOST.fullmatch(name):
         raise InvalidName(f"{host!r} is not a valid host name.")
     return name

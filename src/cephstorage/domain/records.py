@@ -1,11 +1,12 @@
 """The record of a key (its row in the index) and of a bucket: the values that services hand around."""
 
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cephstorage.domain.errors import InvalidTimetag
 from cephstorage.domain.names import BucketName, vfolder_of
-from cephstorage.domain.validators import Validators, http_date
+from cephstorage.domain.validators import Validators, http_date, strong_match
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _LATEST = 253402300799
@@ -89,7 +90,10 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What must hold for the key at the moment of landing (checked again when the request arrives)."""
+    """What must hold for the key at the moment of landing (checked again when the request arrives).
+
+    ``if_match`` is ``*``, entity tags as in If-Match (RFC 9110 section 13.1.1), or one without its quotes.
+    """
 
     if_absent: bool = False
     if_match: str | None = None
@@ -98,7 +102,12 @@ class Precondition:
         """Whether the key as it is now (its public ETag) satisfies the precondition."""
         if self.if_absent and exists:
             return False
-        return self.if_match is None or (exists and self.if_match.strip('"') in {"*", (etag or "").strip('"')})
+        if self.if_match is None:
+            return True
+        wanted = self.if_match.strip()
+        if wanted != "*" and '"' not in wanted:
+            wanted = f'"{wanted}"'
+        return exists and strong_match(wanted, etag)
 
 
 NO_PRECONDITION = Precondition()
@@ -120,6 +129,8 @@ def parse_timetag(value: str | float | None) -> float | None:
         return None
     try:
         seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
     except ValueError:
         seconds = _iso_seconds(str(value))
     if not 0 <= seconds <= _LATEST:

@@ -12,6 +12,7 @@ HOP_BY_HOP = frozenset(
         "connection",
         "keep-alive",
         "proxy-authenticate",
+        "proxy-authentication-info",
         "proxy-authorization",
         "proxy-connection",
         "te",
@@ -20,6 +21,17 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+SERVER_COMMANDS = frozenset(
+    {
+        "x-accel-buffering",
+        "x-accel-charset",
+        "x-accel-expires",
+        "x-accel-limit-rate",
+        "x-accel-redirect",
+        "x-sendfile",
+    }
+)
+"""Answer headers by which an application commands the web server before it: an origin has no such right here."""
 _NOT_KEPT = HOP_BY_HOP | {
     "accept-ranges",
     "age",
@@ -72,7 +84,7 @@ def not_stored_reason(status: int, headers: Mapping[str, str], *, authorized: bo
 
 
 def connection_headers(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """The names (lower case) that must not travel further: hop-by-hop ones and those that Connection names."""
+    """The names (lower case) that must not travel further: hop-by-hop ones, those that Connection names, commands."""
     named = {
         token.strip().lower()
         for name, value in headers
@@ -80,7 +92,7 @@ def connection_headers(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
         for token in value.split(",")
         if token.strip()
     }
-    return HOP_BY_HOP | named
+    return HOP_BY_HOP | SERVER_COMMANDS | named
 
 
 def kept_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

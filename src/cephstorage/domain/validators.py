@@ -131,9 +131,7 @@ class Answer:
     span: Span | None = None
 
 
-def evaluate(
-    headers: Mapping[str, str], validators: Validators, length: int | None, *, method: str = "GET"
-) -> Answer:
+def evaluate(headers: Mapping[str, str], validators: Validators, length: int | None, *, method: str = "GET") -> Answer:
     """Decide a GET or HEAD by its preconditions and Range, in the order of RFC 9110 section 13.2.2.
 
     ``headers`` has lower-case names. ``length`` None means not known yet: Range is then ignored,

@@ -1,0 +1,1 @@
+"""The pure domain: tables first, properties beside them."""

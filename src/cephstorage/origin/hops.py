@@ -6,15 +6,18 @@ byte for byte (``/a/../b``, ``%2F``, ``%41``, ``//``).
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from cephstorage.domain.errors import InvalidUrl, OriginProtocol
 from cephstorage.domain.mirrors import check_url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_NEGOTIATION = {"accept", "accept-charset", "accept-language", "user-agent"}
+TRAVELS = frozenset({"cache-control", "cdn-loop", "if-modified-since", "if-none-match", "via"} | _NEGOTIATION)
+"""Request headers that may follow a redirect to another host; any other may be a credential there."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AUTHORITY = re.compile(r"[^/?]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -29,7 +32,7 @@ class Hop:
     scheme: str
     host: str
     port: int
-    headers: Headers
+    headers: Headers = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -44,13 +47,14 @@ class Hop:
         """
         if not location:
             raise OriginProtocol(f"{self.name} answered with a redirect that has no Location.")
-        target = urljoin(self.url, quote(location.encode("latin-1"), safe=_PRINTABLE))
         try:
-            following = first_hop(target, ())
+            written = quote(location.encode("latin-1"), safe=_PRINTABLE)
+            following = first_hop(written if _ABSOLUTE.match(written) else urljoin(self.url, written), ())
         except (InvalidUrl, ValueError) as error:
-            raise OriginProtocol(f"{self.name} redirects to something that is not an http or https URL.") from error
+            reason = error.msg if isinstance(error, InvalidUrl) else "It can't be read."
+            raise OriginProtocol(f"{self.name} redirects to something that is no http or https URL. {reason}") from None
         same = (following.scheme, following.host, following.port) == (self.scheme, self.host, self.port)
-        kept = self.headers if same else tuple(pair for pair in self.headers if pair[0].lower() not in CREDENTIALS)
+        kept = self.headers if same else tuple(pair for pair in self.headers if pair[0].lower() in TRAVELS)
         return following.with_headers(kept)
 
     def with_headers(self, headers: Headers) -> "Hop":
@@ -66,7 +70,7 @@ def first_hop(url: str, headers: Headers) -> Hop:
     authority = _AUTHORITY.match(rest)
     assert authority is not None
     userinfo, _, location = authority[0].rpartition("@")
-    bare = check_url(f"{scheme}{separator}{location}{rest[authority.end() :]}")
+    bare = check_url(f"{scheme.lower()}{separator}{location}{rest[authority.end() :]}")
     parts = urlsplit(bare)
     own = (("Authorization", _basic(userinfo)),) if userinfo else ()
     hop = Hop(bare, parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme], own)

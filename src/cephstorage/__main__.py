@@ -1,0 +1,6 @@
+"""``python -m cephstorage`` is the command line."""
+
+from cephstorage.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,58 @@
+"""The command line: one program, verbs by family, every verb over the HTTP API.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 service unreachable or unavailable,
+6 conflict or precondition, 130 interrupted with Ctrl-C.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cephstorage.cli import buckets, downloads, keys, mirrors, operations, tokens, transfers, uploads
+from cephstorage.cli.session import Session
+from cephstorage.cli.verbs import Json
+
+app = typer.Typer(
+    name="cephstorage",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _verbs in (uploads.app, downloads.app, transfers.app, keys.app, mirrors.explain_app, operations.app):
+    app.add_typer(_verbs)
+app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")
+app.add_typer(mirrors.app, name="mirror", help="Mirrors: add, ls, rm.")
+app.add_typer(tokens.app, name="token", help="Access tokens: create, ls, revoke.")
+
+
+@app.callback(
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 unavailable, 6 conflict, 130 Ctrl-C."
+)
+def main(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Address of the service; default: this machine's.", envvar="CEPHSTORAGE_URL", metavar="URL"),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Access token; default: this machine's admin token.", envvar="CEPHSTORAGE_TOKEN", metavar="TOKEN"
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Key storage and permanent mirror.
+
+    Things are addressed as USERNAME/BUCKETNAME and USERNAME/BUCKETNAME/KEY.
+    """
+    ctx.obj = Session(url, token, json)
+
+
+def run() -> None:
+    """Run the command line; the entry point of the ``cephstorage`` script."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app(prog_name="cephstorage")

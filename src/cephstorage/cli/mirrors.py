@@ -1,0 +1,110 @@
+"""``mirror add | ls | rm`` and ``explain``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cephstorage.cli.exits import ExitCode, UsageMistake
+from cephstorage.cli.output import printable
+from cephstorage.cli.places import Place, only_bucket
+from cephstorage.cli.session import Session
+from cephstorage.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from cephstorage_client import MirrorOptions
+
+app = typer.Typer(no_args_is_help=True)
+explain_app = typer.Typer()
+COLUMNS = {"mirror_host": "HOST", "bucket_name": "BUCKET", "real_host": "ORIGIN", "mode": "MODE", "preset": "PRESET"}
+
+
+@verb(app, "add")
+def add(
+    session: Session,
+    host: Annotated[str, typer.Argument(help="Host name that clients will use.", metavar="HOST")],
+    origin: Annotated[str, typer.Argument(help="Host or URL of the provider's server.", metavar="ORIGIN")],
+    bucket: Annotated[
+        str, typer.Argument(help="USERNAME/BUCKETNAME that keeps the objects; made if missing.", metavar="BUCKET")
+    ],
+    *,
+    preset: Annotated[str | None, typer.Option(help="Rules of a known ecosystem: debian, pypi.")] = None,
+    mode: Annotated[str | None, typer.Option(help="permanent, immutable, revalidate, bypass or deny.")] = None,
+    ttl: Annotated[float | None, typer.Option(help="Seconds until revalidate asks the origin again.")] = None,
+    query: Annotated[str | None, typer.Option(help="Query strings in keys: include, ignore or listed.")] = None,
+    query_name: Annotated[list[str] | None, typer.Option(help="A name for --query listed; repeatable.")] = None,
+    cookies: Annotated[str | None, typer.Option(help="Answers with Set-Cookie: pass (unstored) or drop.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Readers need a token.")] = False,
+    files_origin: Annotated[str | None, typer.Option(help="Preset pypi: where the files themselves lie.")] = None,
+    rule: Annotated[list[str] | None, typer.Option(help="PATTERN=MODE or PATTERN=MODE:TTL; repeatable.")] = None,
+    rules_file: Annotated[Path | None, typer.Option(help="JSON list of rules, as the API takes them.")] = None,
+) -> ExitCode | None:
+    """Create a mirror, or replace it."""
+    rules = [parse_rule(text) for text in rule or ()] + (read_rules(rules_file) if rules_file else [])
+    options: MirrorOptions = {"mode": mode, "ttl": ttl, "query": query, "query_names": query_name, "cookies": cookies}
+    options |= {"private": private, "preset": preset, "files_origin": files_origin, "rules": rules or None}
+    with session.connect() as client:
+        mirror = client.put_mirror(host, origin, full_name(only_bucket(bucket)), **options)
+    session.output.document(mirror, printable(f"{mirror['mirror_host']} -> {mirror['real_host']}"))
+    return None
+
+
+def full_name(place: Place) -> str:
+    """The store name of a bucket."""
+    return f"{place.username}___{place.bucketname}"
+
+
+def parse_rule(text: str) -> dict[str, Any]:
+    """Read ``PATTERN=MODE`` or ``PATTERN=MODE:TTL``, the time in seconds. Raises UsageMistake."""
+    pattern, _, meaning = text.rpartition("=")
+    mode, colon, ttl = meaning.partition(":")
+    if not pattern or not mode or (colon and not ttl.isdecimal()):
+        raise UsageMistake(f"{text!r} is not a rule: write PATTERN=MODE or PATTERN=MODE:SECONDS.")
+    return {"path": pattern, "mode": mode, **({"ttl": float(ttl)} if colon else {})}
+
+
+def read_rules(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON list of rules. Raises UsageMistake, OSError."""
+    try:
+        rules = json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageMistake(f"{str(path)!r} is not JSON ({error}).") from error
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise UsageMistake(f"{str(path)!r} must hold a JSON list of rules, each an object with a 'path'.")
+    return rules
+
+
+@verb(app, "ls")
+def ls(
+    session: Session,
+    bucket: Annotated[
+        str | None, typer.Argument(help="Only mirrors of this USERNAME/BUCKETNAME.", metavar="BUCKET")
+    ] = None,
+) -> ExitCode | None:
+    """List mirrors."""
+    with session.connect() as client:
+        session.output.table(client.mirrors(full_name(only_bucket(bucket)) if bucket else None), COLUMNS)
+    return None
+
+
+@verb(app, "rm")
+def rm(
+    session: Session, host: Annotated[str, typer.Argument(help="Host name of the mirror.", metavar="HOST")]
+) -> ExitCode | None:
+    """Delete a mirror. What it has stored stays in its bucket."""
+    with session.connect() as client:
+        client.delete_mirror(host)
+    session.output.document({"mirror_host": host, "msg": "mirror_deleted"})
+    return None
+
+
+@verb(explain_app, "explain")
+def explain(
+    session: Session,
+    address: Annotated[str, typer.Argument(help="http://MIRROR-HOST/path", metavar="URL")],
+) -> ExitCode | None:
+    """Say what a mirror would do with a URL, and why."""
+    with session.connect() as client:
+        session.output.fields(client.explain(address))
+    return None

@@ -8,7 +8,7 @@
 The wire shows ``inprogress`` for all four phases, then ``success`` or ``fail``, for ever.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cephstorage.domain.names import BucketName
@@ -128,6 +128,10 @@ class Transfer:
     lease_until: float = 0.0
     source: SourceFacts | None = None
     plan: Plan | None = None
+
+    def with_bytes(self, done: int, total: int | None) -> "Transfer":
+        """The same transfer with fresher byte counts."""
+        return replace(self, bytes_done=done, bytes_total=total if total is not None else self.bytes_total)
 
 
 @dataclass(frozen=True, slots=True)

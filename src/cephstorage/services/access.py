@@ -1,0 +1,92 @@
+"""Access tokens: made once, shown once, kept as hashes, checked on every request."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cephstorage.domain.access import AccessToken, Principal, Role
+from cephstorage.domain.errors import InvalidInput, Unauthenticated
+from cephstorage.domain.names import tenant_name
+from cephstorage.files import write_durably
+from cephstorage.ports.index import TokenTable
+
+_MOST_REMEMBERED = 10_000
+
+
+class Access:
+    """Authenticates bearers and keeps the tokens."""
+
+    def __init__(self, tokens: TokenTable, clock: Callable[[], float]) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._known: dict[str, AccessToken] = {}
+
+    async def refresh(self) -> None:
+        """Forget what is remembered: tokens changed somewhere."""
+        self._known = {}
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The holder of ``Authorization: Bearer ...`` (RFC 6750). Raises Unauthenticated."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise Unauthenticated("Send an access token: 'Authorization: Bearer <token>'.")
+        token = await self._find(_hash(secret.strip()))
+        if token is None:
+            raise Unauthenticated("The access token is unknown or revoked.")
+        if token.expires_at is not None and token.expires_at <= self._clock():
+            raise Unauthenticated("The access token has expired.")
+        return Principal(token.id, token.role, token.username)
+
+    async def _find(self, secret_hash: str) -> AccessToken | None:
+        if (known := self._known.get(secret_hash)) is not None:
+            return known
+        token = await self._tokens.by_hash(secret_hash)
+        if token is not None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known = {}
+            self._known[secret_hash] = token
+        return token
+
+    async def create(
+        self, role: Role, username: str | None, label: str, expires_in: float | None
+    ) -> tuple[AccessToken, str]:
+        """Make a token; the secret is returned here and never again. Raises InvalidInput, InvalidName."""
+        if role is Role.TENANT and username is None:
+            raise InvalidInput("A token with role tenant needs a username.")
+        if role is Role.ADMIN and username is not None:
+            raise InvalidInput("A token with role admin is not bound to a username.")
+        now = self._clock()
+        token = AccessToken(
+            id=secrets.token_hex(8),
+            role=role,
+            username=tenant_name(username) if username is not None else None,
+            label=label,
+            created_at=now,
+            expires_at=None if expires_in is None else now + expires_in,
+        )
+        secret = f"cs_{secrets.token_urlsafe(32)}"
+        await self._tokens.put(token, _hash(secret))
+        return token, secret
+
+    async def revoke(self, token_id: str) -> None:
+        """End a token at once. Raises AccessTokenNotFound."""
+        await self._tokens.delete(token_id)
+        self._known = {}
+
+    async def all(self) -> Sequence[AccessToken]:
+        """Every token, without secrets."""
+        return await self._tokens.all()
+
+    async def ensure_admin(self, file: Path) -> None:
+        """See to it that the token in ``file`` (mode 0600) is an admin's; make both at the first start."""
+        if not file.exists():
+            write_durably(file, f"cs_{secrets.token_urlsafe(32)}\n".encode(), 0o600)
+        secret_hash = _hash(file.read_text().strip())
+        if await self._tokens.by_hash(secret_hash) is None:
+            token = AccessToken("admin-file", Role.ADMIN, None, "admin-token file", self._clock(), None)
+            await self._tokens.put(token, secret_hash)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,164 @@
+"""Keys of tenants: create from a URL, upload, look up, list, delete; and the progress of all that."""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from cephstorage.domain.digests import Digest, parse_md5
+from cephstorage.domain.errors import InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.mirrors import check_url
+from cephstorage.domain.names import BucketName, key_name
+from cephstorage.domain.records import ListQuery, Page, Precondition, Record, parse_timetag
+from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
+from cephstorage.ports.index import BucketIndex, KeyIndex, TransferLedger
+from cephstorage.transfer.engine import TransferEngine, new_transfer
+
+_CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A wish to create a key from a URL, as the caller wrote it."""
+
+    key: str
+    url: str
+    content_type: str | None = None
+    md5: str | None = None
+    timetag: str | float | None = None
+    if_absent: bool = False
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOrder:
+    """A wish to store a body at a key. ``length`` is the announced one, in bytes."""
+
+    key: str
+    content_type: str | None
+    md5: str | None
+    timetag: str | float | None
+    precondition: Precondition
+    length: int | None
+    promised: tuple[Digest, ...] = ()
+
+
+class Keys:
+    """The key storage."""
+
+    def __init__(
+        self,
+        keys: KeyIndex,
+        buckets: BucketIndex,
+        ledger: TransferLedger,
+        engine: TransferEngine,
+        clock: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._buckets = buckets
+        self._ledger = ledger
+        self._engine = engine
+        self._clock = clock
+
+    async def create(self, bucket: BucketName, orders: Sequence[Order], idempotency_key: str | None) -> list[str]:
+        """Queue creations from URLs, all or none; one token each.
+
+        Raises InvalidKey, InvalidUrl, InvalidDigest, InvalidTimetag, BucketNotFound, PreconditionFailed,
+        IdempotencyMismatch.
+        """
+        if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise InvalidInput("The Idempotency-Key must be 1 to 255 printable ASCII characters.")
+        news = []
+        for number, order in enumerate(orders):
+            request = _fetch_request(bucket, order)
+            scoped = f"{bucket.username}:{idempotency_key}:{number}" if idempotency_key is not None else None
+            news.append(new_transfer(request, _fingerprint(request), scoped))
+        tokens = await self._ledger.create(news, self._clock())
+        self._engine.wake()
+        return tokens
+
+    async def upload(self, bucket: BucketName, order: UploadOrder, body: AsyncIterator[bytes]) -> Record:
+        """Store a body. The answer comes when it is durable and visible; before, nothing of it is."""
+        key = key_name(order.key)
+        await self._buckets.get(bucket)
+        request = TransferRequest(
+            Kind.UPLOAD,
+            bucket,
+            key,
+            content_type=_content_type(order.content_type),
+            md5=parse_md5(order.md5),
+            timetag=parse_timetag(order.timetag),
+            precondition=order.precondition,
+        )
+        present = await self._keys.get(bucket, key)
+        if not order.precondition.holds(present.etag if present else None, exists=present is not None):
+            raise PreconditionFailed(f"The key {key!r} is not in the state that the request demands.")
+        return await self._engine.upload(request, body, order.length, order.promised)
+
+    async def get(self, bucket: BucketName, key: str) -> Record:
+        """The record of a key. Raises KeyNotFound, BucketNotFound."""
+        record = await self._keys.get(bucket, key_name(key))
+        if record is None:
+            await self._buckets.get(bucket)
+            raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
+        return record
+
+    async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
+        """One page of keys and sub-folders. Raises BucketNotFound, InvalidCursor."""
+        return await self._keys.listing(bucket, query)
+
+    async def delete(self, bucket: BucketName, key: str) -> None:
+        """Delete a key: invisible at once, its bytes soon. Raises KeyNotFound, BucketNotFound."""
+        await self._keys.delete(bucket, key_name(key), self._clock())
+        self._engine.landed.set()
+
+    async def progress(self, token: str) -> Transfer:
+        """A transfer by its token, with the freshest byte counts. Raises TransferNotFound."""
+        return self._freshened(await self._ledger.get(token))
+
+    def _freshened(self, transfer: Transfer) -> Transfer:
+        fresh = self._engine.progress(transfer.id) if transfer.state is State.INPROGRESS else None
+        return transfer if fresh is None else transfer.with_bytes(*fresh)
+
+    async def cancel(self, token: str) -> None:
+        """End a transfer. Raises TransferNotFound, TransferEnded."""
+        await self._engine.cancel(token)
+
+
+def _fetch_request(bucket: BucketName, order: Order) -> TransferRequest:
+    return TransferRequest(
+        Kind.FETCH,
+        bucket,
+        key_name(order.key),
+        url=check_url(order.url),
+        content_type=_content_type(order.content_type),
+        md5=parse_md5(order.md5),
+        timetag=parse_timetag(order.timetag),
+        precondition=Precondition(order.if_absent, order.if_match),
+    )
+
+
+def _content_type(text: str | None) -> str | None:
+    if not text:
+        return None
+    if not _CONTENT_TYPE.fullmatch(text):
+        raise InvalidInput("The content_type must be 1 to 255 printable ASCII characters.")
+    return text
+
+
+def _fingerprint(request: TransferRequest) -> str:
+    """Equal requests have equal fingerprints: bucket, key, URL and every expectation."""
+    condition = request.precondition
+    parts = [
+        str(request.bucket),
+        request.key,
+        request.url,
+        request.content_type,
+        request.md5,
+        request.timetag,
+        condition.if_absent,
+        condition.if_match,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,103 @@
+"""Mirrors: kept in the database, known by heart in every process."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from cephstorage.domain.errors import InvalidMirror, InvalidName, MirrorNotFound
+from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Query, Rule, origin_url, preset_rules
+from cephstorage.domain.names import BucketName, host_name
+from cephstorage.ports.index import MirrorTable
+from cephstorage.services.buckets import Buckets
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorOrder:
+    """A wish for a mirror, as the caller wrote it; None leaves the preset's or the default value."""
+
+    host: str
+    origin: str
+    bucket: str
+    mode: Mode | None = None
+    ttl: float | None = None
+    query: Query | None = None
+    query_names: tuple[str, ...] | None = None
+    cookies: Cookies | None = None
+    private: bool = False
+    preset: str | None = None
+    files_origin: str | None = None
+    rules: tuple[Rule, ...] = field(default=())
+
+
+class Mirrors:
+    """Looks mirrors up by host without I/O and keeps them."""
+
+    def __init__(self, table: MirrorTable, buckets: Buckets, public_address: str, clock: Callable[[], float]) -> None:
+        self._table = table
+        self._buckets = buckets
+        self._own_host = urlsplit(public_address).hostname or ""
+        self._clock = clock
+        self._by_host: dict[str, Mirror] = {}
+
+    async def refresh(self) -> None:
+        """Learn the mirrors anew: some changed somewhere."""
+        self._by_host = {mirror.host: mirror for mirror in await self._table.all()}
+
+    def of_host(self, host: str) -> Mirror | None:
+        """The mirror that answers for a Host header."""
+        if not self._by_host:
+            return None
+        found = self._by_host.get(host)
+        if found is not None:
+            return found
+        try:
+            return self._by_host.get(host_name(host))
+        except InvalidName:
+            return None
+
+    def require(self, host: str) -> Mirror:
+        """The mirror for a Host header. Raises MirrorNotFound."""
+        mirror = self.of_host(host)
+        if mirror is None:
+            raise MirrorNotFound(f"No mirror answers for the host {host!r}; add it with POST /mirrors/host.")
+        return mirror
+
+    async def put(self, order: MirrorOrder) -> Mirror:
+        """Create or replace a mirror; its bucket is made if missing.
+
+        Raises InvalidName, InvalidUrl, InvalidMirror.
+        """
+        mirror = self._mirror(order)
+        await self._buckets.create(mirror.bucket)
+        await self._table.put(mirror)
+        await self.refresh()
+        return mirror
+
+    def _mirror(self, order: MirrorOrder) -> Mirror:
+        host = host_name(order.host)
+        if host == self._own_host or host == "localhost" or host.replace(".", "").isdigit():
+            raise InvalidMirror(f"{host!r} is an address of the service itself; a mirror needs a host name of its own.")
+        files_origin = origin_url(order.files_origin) if order.files_origin else None
+        defaults, preset = preset_rules(order.preset, files_origin) if order.preset else (Policy(), ())
+        wishes = Rule("/**", order.mode, order.ttl, order.query, order.query_names, order.cookies)
+        rules = tuple(replace(r, origin=origin_url(r.origin) if r.origin else None) for r in order.rules)
+        return Mirror(
+            host=host,
+            bucket=BucketName.parse(order.bucket),
+            origin=origin_url(order.origin),
+            defaults=wishes.applied_to(defaults),
+            rules=rules + preset,
+            private=order.private,
+            preset=order.preset,
+            created_at=self._clock(),
+        )
+
+    async def delete(self, host: str) -> None:
+        """Forget a mirror; its keys stay in the bucket. Raises MirrorNotFound."""
+        await self._table.delete(host_name(host))
+        await self.refresh()
+
+    def all(self, bucket: str | None = None) -> Sequence[Mirror]:
+        """Every mirror by host, or those of one bucket (full name)."""
+        mirrors = sorted(self._by_host.values(), key=lambda mirror: mirror.host)
+        return [mirror for mirror in mirrors if bucket is None or str(mirror.bucket) == bucket]

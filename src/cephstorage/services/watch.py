@@ -1,0 +1,49 @@
+"""Changes made in other processes: noticed within half a second by one counter in the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.ports.index import SettingsTable
+
+log = structlog.get_logger()
+_EVERY = 0.5
+
+
+class ChangeWatch:
+    """Refreshes what processes know by heart (mirrors, tokens, the signing key)."""
+
+    def __init__(self, settings: SettingsTable, refreshes: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        self._settings = settings
+        self._refreshes = refreshes
+        self._version = -1
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load everything, then keep watching."""
+        await self.look()
+        self._task = asyncio.create_task(self._for_ever())
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def look(self) -> None:
+        """Refresh if anything changed since the last look."""
+        version = await self._settings.version()
+        if version != self._version:
+            for refresh in self._refreshes:
+                await refresh()
+            self._version = version
+
+    async def _for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await self.look()
+            except CephStorageError as error:
+                log.warning("watch_failed", code=error.code, msg=error.msg)

@@ -16,7 +16,9 @@ from cephstorage.domain.names import BucketName, decode_target, host_name, key_n
 
 _PCHAR = "!$&'()*+,;=:@~-._"
 _URL_OK = re.compile(r"[\x21-\x7e]+")
-_RAW_TARGET = re.compile(r"/[!\"$->@-\[\]-~]*\?[!\"$-\[\]-~]*")
+_RAW_PATH = re.compile(r"/[!\"$->@-\[\]-~]*")
+_RAW_QUERY = re.compile(r"[!\"$-\[\]-~]*")
+_AUTHORITY = re.compile(r"(?:[^@]*@)?(?:\[([0-9A-Fa-f:.]+)\]|([^@:\[\]]+))(?::[0-9]*)?")
 MAX_URL = 8192
 
 
@@ -160,14 +162,18 @@ def check_url(url: str) -> str:
         raise InvalidUrl("The URL must begin with http:// or https:// and name a host.")
     if port == 0 or "\\" in url:
         raise InvalidUrl("The URL's port or path is not valid.")
-    if not _host_ok(parts.hostname):
+    if not _names_host(parts.netloc):
         raise InvalidUrl("The URL's host is neither a DNS name nor an IP address.")
     return url
 
 
-def _host_ok(host: str) -> bool:
+def _names_host(authority: str) -> bool:
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None:
+        return False
+    literal, name = found.groups()
     try:
-        return "%" not in host and bool(IPv6Address(host) if ":" in host else host_name(host))
+        return bool(IPv6Address(literal) if literal else host_name(name))
     except (ValueError, InvalidName):
         return False
 
@@ -191,7 +197,7 @@ def read_target(raw_path: str, raw_query: str, policy_of: Mirror) -> tuple[Targe
     Two spellings of one target (``~`` and ``%7E``) share the canonical form. Two targets that differ
     but fall on the same key (``/a?b`` and ``/a%3Fb``) do not: the record remembers whose it is.
     """
-    if not _RAW_TARGET.fullmatch(f"{raw_path}?{raw_query}"):
+    if not _RAW_PATH.fullmatch(raw_path) or not _RAW_QUERY.fullmatch(raw_query):
         raise InvalidKey("The address holds characters that must be percent-encoded, or does not begin with '/'.")
     path = decode_target(raw_path.encode("ascii"))
     if "\0" in path:

@@ -1,0 +1,223 @@
+"""The mirror's specification: what happens to a request, one row per case.
+
+A row reads: with these facts (all others as in ``BASE``) the decision is that one. ``BASE`` is a GET
+of ``/pool/x.deb`` by a permanent mirror that holds nothing, fills nothing and is not cooling down.
+Records were validated at second 1,000; it is second 1,500; the ttl is 300 seconds.
+"""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from cephstorage.domain.decision import (
+    Decision,
+    Facts,
+    JoinFill,
+    PassThrough,
+    Refuse,
+    Revalidate,
+    StartFill,
+    StoreHit,
+    decide,
+)
+from cephstorage.domain.mirrors import Mode, Policy, Target
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import OriginFacts, Record
+
+TARGET = Target("/pool/x.deb", "/pool/x.deb", "/pool/x.deb", "pool/x.deb")
+NO_KEY = replace(TARGET, key=None)
+HELD = Record(
+    BucketName("mirrors", "debian"), "pool/x.deb", 1000.0, "0" * 32, "text/plain", 1, 1, '"e"', None, "v", "fill", 1000.0,
+    OriginFacts("/pool/x.deb"),
+)  # fmt: skip
+FRESH = replace(HELD, validated_at=1201.0)
+EXPIRED = replace(HELD, validated_at=1200.0)
+FROM_THE_FUTURE = replace(HELD, validated_at=9000.0)
+OTHERS = replace(HELD, origin=OriginFacts("/pool%2Fx.deb"))
+UPLOADED = replace(HELD, origin=None)
+
+PERMANENT, IMMUTABLE, BYPASS, DENY = (Policy(mode=m) for m in (Mode.PERMANENT, Mode.IMMUTABLE, Mode.BYPASS, Mode.DENY))
+REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
+SENDING = Policy(pass_headers=("Authorization",))
+SENDING_MORE = Policy(pass_headers=("X-Team", "Cookie"))
+BASE = Facts("GET", TARGET, PERMANENT, {}, None, filling=False, now=1500.0)
+
+HEAD = {"method": "HEAD"}
+FILLING = {"filling": True}
+COOLING = {"cooling_until": 1530.0}
+COOLED = {"cooling_until": 1500.0}
+ONLY_CACHED = {"headers": {"cache-control": "max-age=0, Only-If-Cached"}}
+LOOP = {"loop": True}
+
+# What a refusal is known by is its code (and how long to wait); its sentence is for people.
+LOOPS, DENIED, METHOD, NOT_STORED = (
+    Refuse(code, "") for code in ("loop_detected", "path_denied", "method_not_allowed", "not_stored")
+)
+WAIT = Refuse("origin_cooling", "", 30.0)
+
+Case = tuple[str, dict[str, object], Decision]
+NOTHING_HELD: list[Case] = [
+    ("a miss starts a fill", {}, StartFill()),
+    ("a miss while it is filled joins", FILLING, JoinFill()),
+    ("a range starts the same fill", {"headers": {"range": "bytes=-10"}}, StartFill()),
+    ("a conditional miss starts a fill", {"headers": {"if-none-match": '"x"'}}, StartFill()),
+    ("no-cache changes nothing", {"headers": {"cache-control": "no-cache"}}, StartFill()),
+    ("no-store of the client changes nothing", {"headers": {"cache-control": "no-store"}}, StartFill()),
+    ("HEAD of nothing asks the origin", HEAD, PassThrough("head")),
+    ("HEAD while it is filled joins", HEAD | FILLING, JoinFill()),
+    ("cooling down refuses", COOLING, WAIT),
+    ("cooling down refuses HEAD", HEAD | COOLING, WAIT),
+    ("cooled down starts a fill", COOLED, StartFill()),
+    ("a fill under way wins over cooling", FILLING | COOLING, JoinFill()),
+    ("only-if-cached refuses", ONLY_CACHED, NOT_STORED),
+    ("only-if-cached refuses before cooling", ONLY_CACHED | COOLING, NOT_STORED),
+    ("only-if-cached refuses HEAD", ONLY_CACHED | HEAD, NOT_STORED),
+    ("only-if-cached joins a fill", ONLY_CACHED | FILLING, JoinFill()),
+    ("an immutable miss starts a fill", {"policy": IMMUTABLE}, StartFill()),
+    ("a revalidating miss starts a fill", {"policy": REVALIDATE}, StartFill()),
+]
+HELD_FOR_GOOD: list[Case] = [
+    ("permanent: the copy", {"record": HELD}, StoreHit(HELD)),
+    ("permanent: the copy for HEAD", {"record": HELD} | HEAD, StoreHit(HELD)),
+    ("permanent: the copy though old", {"record": HELD, "now": 9e9}, StoreHit(HELD)),
+    ("permanent: the copy though filling", {"record": HELD} | FILLING, StoreHit(HELD)),
+    ("permanent: the copy though cooling", {"record": HELD} | COOLING, StoreHit(HELD)),
+    ("permanent: the copy for only-if-cached", {"record": HELD} | ONLY_CACHED, StoreHit(HELD)),
+    ("permanent: the copy for no-cache", {"record": HELD, "headers": {"cache-control": "no-cache"}}, StoreHit(HELD)),
+    ("permanent: an uploaded key too", {"record": UPLOADED}, StoreHit(UPLOADED)),
+    ("immutable: the copy", {"record": HELD, "policy": IMMUTABLE}, StoreHit(HELD)),
+    ("immutable: the copy though old", {"record": HELD, "policy": IMMUTABLE, "now": 9e9}, StoreHit(HELD)),
+]
+ASKED_AGAIN: list[Case] = [
+    ("a fresh copy is served", {"record": FRESH}, StoreHit(FRESH)),
+    ("a fresh copy though filling", {"record": FRESH} | FILLING, StoreHit(FRESH)),
+    ("a copy validated after now is fresh", {"record": FROM_THE_FUTURE}, StoreHit(FROM_THE_FUTURE)),
+    ("at its ttl a copy has expired", {"record": EXPIRED}, Revalidate(EXPIRED)),
+    ("HEAD revalidates too", {"record": EXPIRED} | HEAD, Revalidate(EXPIRED)),
+    ("an uploaded key is revalidated too", {"record": UPLOADED}, Revalidate(UPLOADED)),
+    ("an expired copy while it is filled", {"record": EXPIRED} | FILLING, JoinFill()),
+    ("an expired copy while cooling", {"record": EXPIRED} | COOLING, StoreHit(EXPIRED, stale="cooling")),
+    ("an expired copy once cooled", {"record": EXPIRED} | COOLED, Revalidate(EXPIRED)),
+    ("filling before cooling", {"record": EXPIRED} | FILLING | COOLING, JoinFill()),
+    ("only-if-cached: the expired copy", {"record": EXPIRED} | ONLY_CACHED, StoreHit(EXPIRED, stale="only-if-cached")),
+    ("and before filling", {"record": EXPIRED} | ONLY_CACHED | FILLING, StoreHit(EXPIRED, stale="only-if-cached")),
+    ("and before cooling", {"record": EXPIRED} | ONLY_CACHED | COOLING, StoreHit(EXPIRED, stale="only-if-cached")),
+]
+PASSED_THROUGH: list[Case] = [
+    ("bypass", {"policy": BYPASS}, PassThrough("bypass")),
+    ("bypass though held", {"policy": BYPASS, "record": HELD}, PassThrough("bypass")),
+    ("bypass though filling", {"policy": BYPASS} | FILLING, PassThrough("bypass")),
+    ("bypass though cooling", {"policy": BYPASS} | COOLING, PassThrough("bypass")),
+    ("bypass HEAD", {"policy": BYPASS} | HEAD, PassThrough("bypass")),
+    ("bypass asks nobody for only-if-cached", {"policy": BYPASS} | ONLY_CACHED, NOT_STORED),
+    ("no key can stand for it", {"target": NO_KEY}, PassThrough("key")),
+    ("no key and only-if-cached", {"target": NO_KEY} | ONLY_CACHED, NOT_STORED),
+    ("credentials that a rule sends", {"policy": SENDING, "headers": {"authorization": "x"}}, PassThrough("credentials")),
+    ("a cookie that a rule sends", {"policy": SENDING_MORE, "headers": {"cookie": "x"}}, PassThrough("credentials")),
+    ("and though held", {"policy": SENDING, "headers": {"authorization": "x"}, "record": HELD},
+     PassThrough("credentials")),
+    ("a rule that sends, a client without", {"policy": SENDING}, StartFill()),
+    ("a rule that sends, held, a client without", {"policy": SENDING, "record": HELD}, StoreHit(HELD)),
+    ("credentials that no rule sends", {"headers": {"authorization": "x", "cookie": "y"}}, StartFill()),
+    ("credentials that no rule sends, held", {"headers": {"cookie": "y"}, "record": HELD}, StoreHit(HELD)),
+    ("the key is held for another target", {"record": OTHERS}, PassThrough("target")),
+    ("the key is held for another target, HEAD", {"record": OTHERS} | HEAD, PassThrough("target")),
+    ("and while filling", {"record": OTHERS} | FILLING, PassThrough("target")),
+    ("and while cooling", {"record": OTHERS} | COOLING, PassThrough("target")),
+    ("and only-if-cached", {"record": OTHERS} | ONLY_CACHED, NOT_STORED),
+    ("the key is being filled for another target", FILLING | {"filling_target": "/pool%2Fx.deb"}, PassThrough("target")),
+    ("the key is being filled for this target", FILLING | {"filling_target": "/pool/x.deb"}, JoinFill()),
+    ("no fill, so no target of one", {"filling_target": "/pool%2Fx.deb"}, StartFill()),
+]  # fmt: skip
+REFUSED: list[Case] = [
+    ("a denied path", {"policy": DENY}, DENIED),
+    ("a denied path though held", {"policy": DENY, "record": HELD}, DENIED),
+    ("a denied path though filling", {"policy": DENY} | FILLING, DENIED),
+    ("a denied path, HEAD", {"policy": DENY} | HEAD, DENIED),
+    ("a denied path before the method", {"policy": DENY, "method": "PUT"}, DENIED),
+    ("a denied path before a missing key", {"policy": DENY, "target": NO_KEY}, DENIED),
+    ("a loop", LOOP, LOOPS),
+    ("a loop though held", {"record": HELD} | LOOP, LOOPS),
+    ("a loop before bypass", {"policy": BYPASS} | LOOP, LOOPS),
+    ("a loop before a denied path", {"policy": DENY} | LOOP, LOOPS),
+    ("a method but GET and HEAD though held", {"method": "DELETE", "record": HELD}, METHOD),
+    ("a method but GET and HEAD before bypass", {"method": "POST", "policy": BYPASS}, METHOD),
+    *((f"{method}", {"method": method}, METHOD) for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get", "")),
+]
+CASES = [
+    *(("nothing held: " + name, facts, wanted) for name, facts, wanted in NOTHING_HELD),
+    *(("held for good: " + name, facts, wanted) for name, facts, wanted in HELD_FOR_GOOD),
+    *(("revalidate: " + name, {"policy": REVALIDATE} | facts, wanted) for name, facts, wanted in ASKED_AGAIN),
+    *(("passed through: " + name, facts, wanted) for name, facts, wanted in PASSED_THROUGH),
+    *(("refused: " + name, facts, wanted) for name, facts, wanted in REFUSED),
+]
+
+
+@pytest.mark.parametrize(("facts", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_decision(facts: dict[str, object], wanted: Decision) -> None:
+    decision = decide(replace(BASE, **facts))  # type: ignore[arg-type]
+    if isinstance(decision, Refuse):
+        assert decision.msg
+        decision = replace(decision, msg="")
+    assert decision == wanted
+
+
+EVERY = [
+    Facts(method, target, policy, headers, record, filling, 1500.0, cooling, loop)
+    for method, target, policy, headers, record, filling, cooling, loop in product(
+        ("GET", "HEAD", "PUT"),
+        (TARGET, NO_KEY),
+        (PERMANENT, IMMUTABLE, REVALIDATE, BYPASS, DENY, SENDING),
+        ({}, {"authorization": "x"}, {"cache-control": "only-if-cached"}),
+        (None, FRESH, EXPIRED, OTHERS, UPLOADED),
+        (False, True),
+        (0.0, 1530.0),
+        (False, True),
+    )
+]
+
+
+def asks_the_origin(decision: Decision) -> bool:
+    return isinstance(decision, (StartFill, Revalidate, PassThrough))
+
+
+def test_only_if_cached_never_asks_the_origin() -> None:
+    asking = [f for f in EVERY if "cache-control" in f.headers and asks_the_origin(decide(f))]
+    assert asking == []
+
+
+def test_a_loop_a_denied_path_and_a_write_never_ask_anybody() -> None:
+    barred = [f for f in EVERY if f.loop or f.policy is DENY or f.method == "PUT"]
+    assert [f for f in barred if not isinstance(decide(f), Refuse)] == []
+
+
+def test_a_copy_is_only_served_for_its_own_target_and_key() -> None:
+    served = [f for f in EVERY if isinstance(decide(f), (StoreHit, Revalidate))]
+    assert [f for f in served if f.record is OTHERS or f.target.key is None] == []
+    assert {id(f.record) for f in served} == {id(FRESH), id(EXPIRED), id(UPLOADED)}
+
+
+def test_a_permanent_copy_never_costs_the_origin_anything() -> None:
+    held = [
+        f
+        for f in EVERY
+        if f.policy in (PERMANENT, IMMUTABLE) and f.record in (FRESH, EXPIRED, UPLOADED) and f.target.key
+    ]
+    assert [f for f in held if asks_the_origin(decide(f))] == []
+
+
+def test_only_a_get_begins_a_fill() -> None:
+    assert {f.method for f in EVERY if isinstance(decide(f), StartFill)} == {"GET"}
+
+
+def test_the_origin_is_left_alone_while_it_cools_down() -> None:
+    cooling = [f for f in EVERY if f.cooling_until > f.now]
+    asked = [decision for f in cooling if asks_the_origin(decision := decide(f))]
+    assert {decision.reason for decision in asked if isinstance(decision, PassThrough)} == {
+        "bypass",
+        "key",
+        "credentials",
+        "target",
+    }
+    assert all(isinstance(decision, PassThrough) for decision in asked)

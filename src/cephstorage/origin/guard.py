@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from cephstorage.domain.addresses import Network, parse_address, refused_class
+from cephstorage.domain.addresses import Address, Network, parse_address, refused_class
 from cephstorage.domain.errors import ForbiddenAddress
 
 DEFAULT_PORTS = frozenset({80, 443})
@@ -75,19 +75,19 @@ class ConnectGuard:
             if port != sockaddr[1]:
                 continue
             ours = parse_address(denied)
-            if address == ours or ((ours.is_unspecified or address.is_unspecified) and _is_local(sockaddr)):
+            if address == ours or ((ours.is_unspecified or address.is_unspecified) and _is_local(address, sockaddr)):
                 return True
         return False
 
 
-def _is_local(sockaddr: tuple[Any, ...]) -> bool:
+def _is_local(address: Address, sockaddr: tuple[Any, ...]) -> bool:
     """Whether the address is one of this machine's: only those can be bound."""
-    family = socket.AF_INET6 if ":" in str(sockaddr[0]) else socket.AF_INET
-    with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
-        try:
-            probe.bind((sockaddr[0], 0, *sockaddr[2:]))
-        except OSError:
-            return False
+    version_6 = address.version == 6
+    try:
+        with closing(socket.socket(socket.AF_INET6 if version_6 else socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+            probe.bind((str(address), 0, *(sockaddr[2:] if version_6 else ())))
+    except OSError:
+        return False
     return True
 
 

@@ -75,7 +75,7 @@ class Mirrors:
 
     def _mirror(self, order: MirrorOrder) -> Mirror:
         host = host_name(order.host)
-        if host == self._own_host or host == "localhost" or host.replace(".", "").isdigit():
+        if host in {self._own_host, "localhost"} or host.replace(".", "").isdigit():
             raise InvalidMirror(f"{host!r} is an address of the service itself; a mirror needs a host name of its own.")
         files_origin = origin_url(order.files_origin) if order.files_origin else None
         defaults, preset = preset_rules(order.preset, files_origin) if order.preset else (Policy(), ())

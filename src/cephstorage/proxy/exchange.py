@@ -1,0 +1,109 @@
+"""One HTTP exchange on raw ASGI: the request as it was written, and the answer going out.
+
+The data plane uses this instead of a framework: targets stay undecoded, and a body costs one read and
+one write per piece.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.wire.problems import problem, problem_of
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Coroutine[Any, Any, Message]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
+Scope = MutableMapping[str, Any]
+
+
+class ClientGone(Exception):
+    """The client closed the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The request head. ``headers`` has lower-case names; repeated ones are joined by ', ' (RFC 9110 section 5.3)."""
+
+    method: str
+    raw_path: str
+    raw_query: str
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Request":
+        """Read an ASGI scope."""
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return cls(
+            scope["method"], scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"), headers
+        )
+
+    @property
+    def host(self) -> str:
+        """The Host header."""
+        return self.headers.get("host", "")
+
+    @property
+    def target(self) -> str:
+        """Path and query as written."""
+        return self.raw_path + (f"?{self.raw_query}" if self.raw_query else "")
+
+
+class Exchange:
+    """The answer of one request. ``started`` tells whether its head has gone out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.request = Request.of(scope)
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Send the head."""
+        self.started = True
+        pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; waits while the client's buffers are full."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last piece. Not calling this makes the server cut the connection: never a clean end."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def whole(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Send a small answer at once."""
+        await self.start(status, [*headers, ("content-length", str(len(body)))])
+        await self.end(b"" if self.request.method == "HEAD" else body)
+
+    async def refuse(self, code: str, msg: str, retry_after: float | None = None) -> None:
+        """Send an error answer."""
+        await self.whole(*problem(code, msg, retry_after))
+
+    async def fail(self, error: CephStorageError) -> None:
+        """Send an error of the tree, or cut the connection when the head has gone out."""
+        if not self.started:
+            await self.whole(*problem_of(error))
+
+    async def unless_gone(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` until it ends or the client leaves (ClientGone)."""
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGone
+            task.result()
+        finally:
+            for future in (task, gone):
+                future.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

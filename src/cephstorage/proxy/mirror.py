@@ -1,0 +1,297 @@
+"""The mirror: gather facts once, ask the pure decision, perform what it says."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cephstorage.domain.access import Action
+from cephstorage.domain.decision import (
+    Decision,
+    Facts,
+    JoinFill,
+    PassThrough,
+    Refuse,
+    Revalidate,
+    StartFill,
+    StoreHit,
+    decide,
+)
+from cephstorage.domain.errors import CephStorageError, OriginUnreachable, Unavailable
+from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Target, read_target, source_url
+from cephstorage.domain.ranges import RangeRequest, parse_range
+from cephstorage.domain.records import Record
+from cephstorage.domain.transfers import Kind, TransferRequest
+from cephstorage.ports.index import KeyIndex, TransferLedger
+from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
+from cephstorage.ports.peers import Peers
+from cephstorage.ports.store import Store
+from cephstorage.proxy.answer import LiveBytes, judge, of_record, of_source, send, send_stored
+from cephstorage.proxy.exchange import Exchange
+from cephstorage.proxy.objects import open_visible
+from cephstorage.proxy.passthrough import hand_on, passed_headers
+from cephstorage.services.access import Access
+from cephstorage.services.mirrors import Mirrors
+from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
+from cephstorage.transfer.fetch import SEGMENT
+from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
+
+PREFIX = "/mirrors/proxy/"
+CACHE = "CephStorage"
+_COOL = 5.0
+_ROUNDS = 40
+_ROUND_WAIT = 0.1
+FORWARDED = "cephstorage-forwarded"
+
+
+@dataclass(slots=True)
+class MirrorParts:
+    """What the mirror stands on."""
+
+    mirrors: Mirrors
+    access: Access
+    keys: KeyIndex
+    ledger: TransferLedger
+    store: Store
+    origin: Origin
+    peers: Peers
+    engine: TransferEngine
+    via_name: str
+    clock: Callable[[], float]
+    shared: bool
+    """Whether other processes work on the same ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A mirror request, read."""
+
+    mirror: Mirror
+    target: Target
+    policy: Policy
+
+
+class MirrorProxy:
+    """Serves mirror traffic."""
+
+    def __init__(self, parts: MirrorParts) -> None:
+        self._parts = parts
+
+    def answers(self, host: str) -> bool:
+        """Whether a request with this Host header is mirror traffic."""
+        return self._parts.mirrors.of_host(host) is not None
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request. Raises errors of the tree."""
+        request = exchange.request
+        mirror = self._parts.mirrors.require(request.host)
+        if mirror.private:
+            principal = await self._parts.access.authenticate(request.headers.get("authorization"))
+            principal.require(Action.READ, mirror.bucket.username)
+        path = request.raw_path
+        path = path[len(PREFIX) - 1 :] if path.startswith(PREFIX) else path
+        asked = Asked(mirror, *read_target(path, request.raw_query, mirror))
+        for _ in range(_ROUNDS):
+            facts = await self.gather(exchange, asked)
+            if await self._perform(exchange, asked, decide(facts)):
+                return
+            await asyncio.sleep(_ROUND_WAIT)
+        raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
+
+    async def gather(self, exchange: Exchange, asked: Asked) -> Facts:
+        """Everything the decision needs, asked once. The fill is looked up before the record: it ends by making one."""
+        parts, request = self._parts, exchange.request
+        bucket, key = asked.mirror.bucket, asked.target.key
+        live = parts.engine.live(bucket, key) if key is not None else None
+        record = await parts.keys.get(bucket, key) if key is not None and asked.policy.mode is not Mode.BYPASS else None
+        filling = live is not None
+        if live is None and record is None and key is not None and parts.shared:
+            filling = await parts.ledger.fill_owner(bucket, key, parts.clock()) is not None
+        return Facts(
+            method=request.method,
+            target=asked.target,
+            policy=asked.policy,
+            headers=request.headers,
+            record=record,
+            filling=filling,
+            filling_target=live.request.target if live is not None else None,
+            now=parts.clock(),
+            cooling_until=parts.engine.cooling_until(bucket, key) if key is not None else 0.0,
+            loop=self._is_loop(request.headers),
+        )
+
+    def _is_loop(self, headers: dict[str, str]) -> bool:
+        passed = f"{headers.get('cdn-loop', '')},{headers.get('via', '')}"
+        return FORWARDED not in headers and self._parts.via_name in passed
+
+    async def _perform(self, exchange: Exchange, asked: Asked, decision: Decision) -> bool:
+        """Do what was decided; False when the facts have changed and must be gathered again."""
+        match decision:
+            case Refuse(code, msg, retry_after):
+                await exchange.refuse(code, msg, retry_after)
+            case PassThrough(reason):
+                await self._pass_through(exchange, asked, reason)
+            case StoreHit(record, stale):
+                detail = f"hit; detail=stale-{stale}" if stale else "hit"
+                return await self._store_hit(exchange, asked, record, detail)
+            case Revalidate(record):
+                return await self._follow(exchange, asked, record)
+            case StartFill() | JoinFill():
+                return await self._follow(exchange, asked, None)
+        return True
+
+    async def _store_hit(self, exchange: Exchange, asked: Asked, record: Record, status: str) -> bool:
+        parts = self._parts
+        opened = await open_visible(parts.keys, parts.store, record.bucket, record.key, record)
+        if opened is None:
+            return False
+        record, reader = opened
+        shown = of_record(record)
+        if asked.policy.mode is Mode.IMMUTABLE and not any(
+            name.lower() == "cache-control" for name, _ in shown.headers
+        ):
+            shown = replace(shown, headers=(*shown.headers, ("cache-control", "public, max-age=31536000, immutable")))
+        age = str(max(0, int(parts.clock() - record.validated_at)))
+        await send_stored(exchange, shown, reader, judge(exchange, shown), [("age", age), *self._marks(status)])
+        return True
+
+    async def _follow(self, exchange: Exchange, asked: Asked, stored: Record | None) -> bool:
+        """Begin or join the fill and read along; ``stored`` is the copy to fall back on."""
+        first_range = _far_range(exchange)
+        try:
+            live = await self._parts.engine.fill(_fill_request(asked, stored), first_range, _conditions(stored))
+            if isinstance(live, KeyMoved):
+                return False
+            if isinstance(live, Elsewhere):
+                return await self._forward(exchange, live.owner)
+            return await self._read_along(exchange, asked, live, stored)
+        except CephStorageError as error:
+            if stored is None or exchange.started:
+                raise
+            return await self._stale(exchange, asked, stored, error)
+
+    async def _stale(self, exchange: Exchange, asked: Asked, stored: Record, error: CephStorageError) -> bool:
+        """A stored copy beats any origin error; the origin gets a moment of peace."""
+        self._parts.engine.cool(stored.bucket, stored.key, max(_COOL, error.retry_after or 0.0))
+        return await self._store_hit(exchange, asked, stored, f"hit; detail=stale-{error.code}")
+
+    async def _read_along(self, exchange: Exchange, asked: Asked, live: LiveTransfer, stored: Record | None) -> bool:
+        live.spool.borrow()
+        try:
+            head = await live.head()
+            match head:
+                case Flowing(source):
+                    if live.request.target != asked.target.canonical:
+                        await self._pass_through(exchange, asked, "target")
+                        return True
+                    shown = of_source(source, live.length)
+                    answer = judge(exchange, shown)
+                    body = LiveBytes(live, answer.span.end if answer.span is not None else None)
+                    await send(exchange, shown, body, answer, self._marks("fwd=uri-miss; stored"))
+                    return True
+                case Confirmed():
+                    return await self._confirmed(exchange, asked)
+                case NotStored(reason):
+                    return await self._not_stored(exchange, asked, head.take(), reason, stored)
+                case Refused():
+                    return await self._refused(exchange, asked, head, stored)
+        finally:
+            live.spool.close()
+
+    async def _confirmed(self, exchange: Exchange, asked: Asked) -> bool:
+        """The origin said 304: the stored copy is as good as new."""
+        assert asked.target.key is not None
+        now = self._parts.clock()
+        record = await self._parts.keys.get(asked.mirror.bucket, asked.target.key)
+        if record is None:
+            return False
+        await self._parts.keys.touch(record.bucket, record.key, record.generation, now)
+        fresh = replace(record, validated_at=now)
+        return await self._store_hit(exchange, asked, fresh, "hit; fwd=stale; fwd-status=304")
+
+    async def _not_stored(
+        self, exchange: Exchange, asked: Asked, response: OriginResponse | None, reason: str, stored: Record | None
+    ) -> bool:
+        if stored is not None and response is not None and response.status >= 400:
+            await response.close()
+            return await self._stale(
+                exchange, asked, stored, OriginUnreachable(f"The origin answered {response.status}.")
+            )
+        if response is None:
+            await self._pass_through(exchange, asked, reason)
+        else:
+            await hand_on(exchange, response, self._marks(f"fwd=uri-miss; detail={reason}"))
+        return True
+
+    async def _refused(self, exchange: Exchange, asked: Asked, head: Refused, stored: Record | None) -> bool:
+        if stored is not None:
+            return await self._stale(exchange, asked, stored, OriginUnreachable(f"The origin answered {head.status}."))
+        dropped = {"content-length", "transfer-encoding", "connection", "keep-alive", "date", "via", "cache-status"}
+        headers = [(name, value) for name, value in head.headers if name.lower() not in dropped | {"set-cookie"}]
+        marks = self._marks(f"fwd=uri-miss; fwd-status={head.status}")
+        await exchange.whole(head.status, [*headers, *marks], head.body)
+        return True
+
+    async def _pass_through(self, exchange: Exchange, asked: Asked, reason: str) -> None:
+        request = exchange.request
+        response = await self._parts.origin.open(
+            OriginRequest(
+                source_url(asked.mirror, asked.policy, asked.target),
+                method=request.method,
+                headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
+            )
+        )
+        await hand_on(exchange, response, self._marks(f"fwd=bypass; detail={reason}"))
+
+    async def _forward(self, exchange: Exchange, owner: str) -> bool:
+        """Let the owner of the fill answer; False when it can't be reached."""
+        request = exchange.request
+        if FORWARDED in request.headers:
+            return False
+        headers = [*request.headers.items(), (FORWARDED, self._parts.engine.owner)]
+        try:
+            response = await self._parts.peers.forward(owner, request.method, request.target, headers)
+        except OriginUnreachable:
+            return False
+        await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE))])
+        return True
+
+    def _marks(self, status: str) -> list[tuple[str, str]]:
+        """Every answer explains itself: Cache-Status (RFC 9211) and Via (RFC 9110 section 7.6.3)."""
+        return [("cache-status", f"{CACHE}; {status}"), ("via", f"1.1 {self._parts.via_name}")]
+
+
+def _far_range(exchange: Exchange) -> RangeRequest | None:
+    """The client's range when it lies so far ahead that it should be fetched first."""
+    headers = exchange.request.headers
+    wanted = parse_range(headers.get("range")) if "if-range" not in headers else None
+    if wanted is None or (wanted.first is not None and wanted.first < SEGMENT):
+        return None
+    return wanted
+
+
+def _fill_request(asked: Asked, stored: Record | None) -> TransferRequest:
+    assert asked.target.key is not None
+    return TransferRequest(
+        Kind.FILL,
+        asked.mirror.bucket,
+        asked.target.key,
+        url=source_url(asked.mirror, asked.policy, asked.target),
+        mirror_host=asked.mirror.host,
+        target=asked.target.canonical,
+        seen_generation=stored.generation if stored is not None else 0,
+        drop_cookies=asked.policy.cookies is Cookies.DROP,
+        rewrite_links=asked.policy.rewrite_links,
+    )
+
+
+def _conditions(stored: Record | None) -> dict[str, str]:
+    """The conditional headers that ask whether a stored copy is still good (RFC 9111 section 4.3.1)."""
+    if stored is None or stored.origin is None:
+        return {}
+    validators = stored.origin.validators
+    pairs = (("If-None-Match", validators.etag), ("If-Modified-Since", validators.last_modified))
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _trail(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, headers[name]) for name in ("via", "cdn-loop") if name in headers)

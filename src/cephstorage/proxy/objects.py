@@ -1,0 +1,76 @@
+"""Published URLs: ``GET /objects/{bucket}/{key}?expires&signature``, the bytes of one key without a token."""
+
+from urllib.parse import parse_qs, quote
+
+from cephstorage.domain.errors import InvalidName, KeyNotFound, SignatureInvalid, StoredBytesMissing
+from cephstorage.domain.names import BucketName, decode_target, key_name
+from cephstorage.domain.records import Record
+from cephstorage.ports.index import KeyIndex
+from cephstorage.ports.store import ObjectReader, Store
+from cephstorage.proxy.answer import judge, of_record, send_stored
+from cephstorage.proxy.exchange import Exchange
+from cephstorage.services.publishing import Publishing
+
+PREFIX = "/objects/"
+_TRIES = 3
+
+
+async def open_visible(
+    keys: KeyIndex, store: Store, bucket: BucketName, key: str, record: Record | None
+) -> tuple[Record, ObjectReader] | None:
+    """The visible version of a key, opened. A version that was replaced meanwhile is looked up again."""
+    for _ in range(_TRIES):
+        if record is None:
+            return None
+        try:
+            return record, await store.open(bucket, key, record.store_version)
+        except StoredBytesMissing:
+            seen = record.store_version
+            record = await keys.get(bucket, key)
+            if record is not None and record.store_version == seen:
+                raise
+    return None
+
+
+class Objects:
+    """Serves published keys."""
+
+    def __init__(self, keys: KeyIndex, store: Store, publishing: Publishing) -> None:
+        self._keys = keys
+        self._store = store
+        self._publishing = publishing
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request. Raises SignatureInvalid, KeyNotFound, InvalidKey."""
+        request = exchange.request
+        if request.method not in {"GET", "HEAD"}:
+            await exchange.refuse("method_not_allowed", "A published address answers GET and HEAD.")
+            return
+        bucket, key = _named(request.raw_path)
+        query = parse_qs(request.raw_query, keep_blank_values=True)
+        expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
+        self._publishing.check(request.method, bucket, key, expires, signature)
+        opened = await open_visible(self._keys, self._store, bucket, key, await self._keys.get(bucket, key))
+        if opened is None:
+            raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
+        record, reader = opened
+        shown = of_record(record)
+        extra = [("x-content-type-options", "nosniff"), ("cache-control", "private, no-cache")]
+        if "download" in query:
+            extra.append(("content-disposition", _attachment(key)))
+        await send_stored(exchange, shown, reader, judge(exchange, shown), extra)
+
+
+def _named(raw_path: str) -> tuple[BucketName, str]:
+    raw_bucket, _, raw_key = raw_path.removeprefix(PREFIX).partition("/")
+    try:
+        bucket = BucketName.parse(decode_target(raw_bucket.encode("latin-1")))
+    except InvalidName as error:
+        raise SignatureInvalid("This address was not published by this service.") from error
+    return bucket, key_name(decode_target(raw_key.encode("latin-1")))
+
+
+def _attachment(key: str) -> str:
+    """Content-Disposition that makes browsers save under the key's last segment (RFC 6266, RFC 8187)."""
+    name = key.rstrip("/").rpartition("/")[2] or "download"
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"

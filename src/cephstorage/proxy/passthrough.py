@@ -1,0 +1,48 @@
+"""Handing an origin's or a peer's answer on, piece by piece, storing nothing."""
+
+from collections.abc import Sequence
+
+from cephstorage.domain.storability import connection_headers
+from cephstorage.ports.origin import OriginResponse
+from cephstorage.proxy.exchange import Exchange
+
+_CONDITIONS = ("range", "if-range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
+_HARMLESS = ("accept", "accept-language")
+
+
+def passed_headers(headers: dict[str, str], allowed: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The client's headers that travel to the origin: conditions, content negotiation, what a rule allows.
+
+    Cookies and credentials are not among them unless the rule names them.
+    """
+    names = dict.fromkeys((*_CONDITIONS, *_HARMLESS, *(name.lower() for name in allowed)))
+    return tuple((name, headers[name]) for name in names if name in headers)
+
+
+def end_to_end(response: OriginResponse) -> list[tuple[str, str]]:
+    """The answer's headers without those that belong to the one hop, and without the length (set anew)."""
+    dropped = connection_headers(response.raw_headers) | {"content-length", "date", "via", "cache-status"}
+    return [(name, value) for name, value in response.raw_headers if name.lower() not in dropped]
+
+
+async def hand_on(exchange: Exchange, response: OriginResponse, extra: Sequence[tuple[str, str]]) -> None:
+    """Send the answer as it comes; a broken body cuts the connection."""
+    headers = [*end_to_end(response), *extra]
+    announced = response.headers.get("content-length")
+    if announced is not None and (response.length is not None or exchange.request.method == "HEAD"):
+        headers.append(("content-length", announced))
+    try:
+        if exchange.request.method == "HEAD" or response.status in {204, 304}:
+            await exchange.start(response.status, headers)
+            await exchange.end()
+        else:
+            await exchange.unless_gone(_stream(exchange, response, headers))
+    finally:
+        await response.close()
+
+
+async def _stream(exchange: Exchange, response: OriginResponse, headers: list[tuple[str, str]]) -> None:
+    await exchange.start(response.status, headers)
+    async for chunk in response.chunks():
+        await exchange.write(chunk)
+    await exchange.end()

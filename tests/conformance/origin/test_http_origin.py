@@ -23,7 +23,7 @@ from cephstorage.domain.errors import (
 )
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.origin.guard import ConnectGuard
-from cephstorage.origin.http import HttpOrigin
+from cephstorage.origin.http import HttpOrigin, HttpOriginResponse
 from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse
 from tests.harness.behaviour import Gate
 from tests.harness.content import MIB, Content
@@ -267,6 +267,22 @@ async def test_a_broken_body_gives_what_came_and_then_an_error(
         await read()
     await response.close()
     assert received == BIG.read(0, MIB + 5)
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_what_arrived_before_the_break_is_not_lost_to_a_slow_reader(
+    origin: FaultOrigin, client: Origin, how: str
+) -> None:
+    origin.put("/a", BIG, die_after=100_000, how=how)
+    response = await client.open(OriginRequest(f"{origin.url}/a"))
+    assert isinstance(response, HttpOriginResponse)
+    while response._answer.content.exception() is None:
+        await asyncio.sleep(0)
+    pieces = response.chunks()
+    assert await anext(pieces) == BIG.read(0, 100_000)
+    with pytest.raises(OriginBroken):
+        await anext(pieces)
+    await response.close()
 
 
 async def test_a_reset_is_not_taken_for_the_end_of_a_close_delimited_body(origin: FaultOrigin, client: Origin) -> None:

@@ -276,7 +276,7 @@ async def test_what_arrived_before_the_break_is_not_lost_to_a_slow_reader(
     origin.put("/a", BIG, die_after=100_000, how=how)
     response = await client.open(OriginRequest(f"{origin.url}/a"))
     assert isinstance(response, HttpOriginResponse)
-    while response._answer.content.exception() is None:
+    while response._answer.content.exception() is None:  # noqa: ASYNC110 - nothing else tells
         await asyncio.sleep(0)
     pieces = response.chunks()
     assert await anext(pieces) == BIG.read(0, 100_000)

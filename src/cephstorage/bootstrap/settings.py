@@ -106,6 +106,16 @@ class Settings(BaseSettings):
         return self.download_path or self.data_dir / "spool"
 
     @property
+    def database_file(self) -> Path:
+        """The SQLite database."""
+        return self.data_dir / "cephstorage.db"
+
+    @property
+    def objects_dir(self) -> Path:
+        """Where the disk store keeps the bytes of keys."""
+        return self.data_dir / "objects"
+
+    @property
     def token_file(self) -> Path:
         """The admin token that the service makes at its first start, mode 0600."""
         return self.data_dir / "admin-token"

@@ -56,7 +56,8 @@ def _findings(session: Session) -> list[dict[str, Any]]:
     except UsageMistake as error:
         advice = "Correct the environment variable and try again."
         return [{"name": "settings", "ok": False, "detail": error.msg, "advice": advice}]
-    return [asdict(finding) for finding in asyncio.run(examine(settings, address=session.url))]
+    address = session.address if session.url or settings.port else None
+    return [asdict(finding) for finding in asyncio.run(examine(settings, address=address))]
 
 
 def _line(finding: dict[str, Any]) -> str:

@@ -115,10 +115,16 @@ class Mirror:
         return policy
 
     def _first_match(self, path: str) -> Policy:
-        for rule in self.rules:
-            if _pattern(rule.path).fullmatch(path):
-                return rule.applied_to(self.defaults)
-        return self.defaults
+        rule = self._rule(path)
+        return rule.applied_to(self.defaults) if rule is not None else self.defaults
+
+    def rule_for(self, path: str) -> str | None:
+        """The pattern of the rule that holds for a decoded path; None when the defaults do."""
+        rule = self._rule(path)
+        return rule.path if rule is not None else None
+
+    def _rule(self, path: str) -> Rule | None:
+        return next((rule for rule in self.rules if _pattern(rule.path).fullmatch(path)), None)
 
 
 @lru_cache(maxsize=1024)

@@ -67,7 +67,8 @@ class LiveBytes:
 
 def judge(exchange: Exchange, shown: Representation) -> Answer:
     """What the request's conditions and Range come to."""
-    return evaluate(exchange.request.headers, shown.validators, shown.length)
+    request = exchange.request
+    return evaluate(request.headers, shown.validators, shown.length, method=request.method)
 
 
 async def send(exchange: Exchange, shown: Representation, source: Bytes, answer: Answer, extra: Headers) -> None:

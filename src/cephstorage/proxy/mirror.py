@@ -26,7 +26,7 @@ from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.ports.peers import Peers
 from cephstorage.ports.store import Store
 from cephstorage.proxy.answer import LiveBytes, judge, of_record, of_source, send, send_stored
-from cephstorage.proxy.exchange import Exchange
+from cephstorage.proxy.exchange import Exchange, Request
 from cephstorage.proxy.objects import open_visible
 from cephstorage.proxy.passthrough import hand_on, passed_headers
 from cephstorage.services.access import Access
@@ -91,15 +91,15 @@ class MirrorProxy:
         path = path[len(PREFIX) - 1 :] if path.startswith(PREFIX) else path
         asked = Asked(mirror, *read_target(path, request.raw_query, mirror))
         for _ in range(_ROUNDS):
-            facts = await self.gather(exchange, asked)
+            facts = await self.gather(request, asked)
             if await self._perform(exchange, asked, decide(facts)):
                 return
             await asyncio.sleep(_ROUND_WAIT)
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
 
-    async def gather(self, exchange: Exchange, asked: Asked) -> Facts:
+    async def gather(self, request: Request, asked: Asked) -> Facts:
         """Everything the decision needs, asked once. The fill is looked up before the record: it ends by making one."""
-        parts, request = self._parts, exchange.request
+        parts = self._parts
         bucket, key = asked.mirror.bucket, asked.target.key
         live = parts.engine.live(bucket, key) if key is not None else None
         record = await parts.keys.get(bucket, key) if key is not None and asked.policy.mode is not Mode.BYPASS else None

@@ -1,0 +1,98 @@
+"""The API as an ASGI application: routes, errors as problem details, documents that need no internet."""
+
+from collections.abc import Callable, Coroutine, MutableMapping
+from importlib import metadata, resources
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from cephstorage.api import buckets, keys, mirrors, operations
+from cephstorage.api.context import ApiServices, well_formed_query
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.wire.problems import problem, problem_of
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+Message = MutableMapping[str, Any]
+Application = Callable[
+    [Message, Callable[[], Coroutine[Any, Any, Message]], Callable[[Message], Coroutine[Any, Any, None]]],
+    Coroutine[Any, Any, None],
+]
+
+
+def build_api(services: ApiServices) -> Application:
+    """The API on these services."""
+    app = FastAPI(
+        title="CephStorage",
+        version=metadata.version("cephstorage"),
+        description="Key storage and permanent mirror for people who run Ceph.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(well_formed_query)],
+    )
+    app.state.services = services
+    for router in (buckets.progress_router, keys.router, buckets.router, mirrors.router, operations.router):
+        app.include_router(router)
+    _add_documents(app)
+    _add_errors(app)
+    return _undecoded(app)
+
+
+def _undecoded(app: FastAPI) -> Application:
+    """Let the router match the target as it was written, so that keys are decoded once and nowhere else."""
+
+    async def run(scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["raw_path"].decode("latin-1"), "root_path": ""}
+        await app(scope, receive, send)
+
+    return run
+
+
+def _add_documents(app: FastAPI) -> None:
+    assets = resources.files("fastapi_offline") / "static"
+    app.mount("/docs/assets", StaticFiles(directory=str(assets)))
+
+    @app.get("/docs", include_in_schema=False)
+    async def documents() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="CephStorage API",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(CephStorageError)
+    async def known(_: Request, error: CephStorageError) -> Response:
+        return _response(*problem_of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+        return _response(*problem("invalid_request", f"{where}: {first['msg']}."))
+
+    @app.exception_handler(HTTPException)
+    async def routing(request: Request, error: HTTPException) -> Response:
+        code = _CODES.get(error.status_code, "invalid_request")
+        said = {
+            "not_found": f"There is nothing at {request.scope['path']}; see /docs.",
+            "method_not_allowed": f"{request.method} is not allowed at this address; see /docs.",
+        }
+        return _response(*problem(code, said.get(code, str(error.detail))))
+
+    @app.exception_handler(Exception)
+    async def unknown(_: Request, __: Exception) -> Response:
+        return _response(*problem("internal_error", "The service failed on this request; its log says why."))
+
+
+def _response(status: int, headers: list[tuple[str, str]], body: bytes) -> Response:
+    return Response(body, status_code=int(status), headers=dict(headers))

@@ -1,0 +1,99 @@
+"""What every endpoint shares: the services, the caller, and the names in the raw path."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from cephstorage.domain.access import Action, Principal
+from cephstorage.domain.errors import InvalidKey
+from cephstorage.domain.names import BucketName, decode_target, key_name, tenant_name
+from cephstorage.services.access import Access
+from cephstorage.services.buckets import Buckets
+from cephstorage.services.keys import Keys
+from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.monitoring import Monitoring
+from cephstorage.services.publishing import Publishing
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """Everything the API calls. ``explain`` answers what the mirror would do with a URL now."""
+
+    keys: Keys
+    buckets: Buckets
+    mirrors: Mirrors
+    access: Access
+    publishing: Publishing
+    monitoring: Monitoring
+    explain: Callable[[str], Awaitable[dict[str, Any]]]
+    configuration: Callable[[], dict[str, Any]]
+
+
+def services(request: Request) -> ApiServices:
+    """The services of the application."""
+    found: ApiServices = request.app.state.services
+    return found
+
+
+Services = Annotated[ApiServices, Depends(services)]
+
+
+async def caller(request: Request, parts: Services) -> Principal:
+    """The authenticated caller. Raises Unauthenticated."""
+    return await parts.access.authenticate(request.headers.get("authorization"))
+
+
+Caller = Annotated[Principal, Depends(caller)]
+
+
+async def administrator(principal: Caller) -> Principal:
+    """A caller who may run the service."""
+    principal.require(Action.ADMINISTER)
+    return principal
+
+
+Administrator = Annotated[Principal, Depends(administrator)]
+
+
+def well_formed_query(request: Request) -> None:
+    """Refuse query strings that are not UTF-8 before anything reads them."""
+    raw = request.scope["query_string"].replace(b"+", b"%20")
+    try:
+        decode_target(raw)
+    except InvalidKey as error:
+        raise InvalidKey(f"The query string can't be read: {error.msg}") from error
+
+
+def read_bucket(username: str, bucketname: str, principal: Caller) -> BucketName:
+    """The bucket in the path, for reading."""
+    return _bucket(username, bucketname, principal, Action.READ)
+
+
+def write_bucket(username: str, bucketname: str, principal: Caller) -> BucketName:
+    """The bucket in the path, for writing."""
+    return _bucket(username, bucketname, principal, Action.WRITE)
+
+
+def _bucket(username: str, bucketname: str, principal: Principal, action: Action) -> BucketName:
+    name = BucketName(username, bucketname)
+    principal.require(action, name.username)
+    return name
+
+
+def tenant(username: str, principal: Caller) -> str:
+    """The tenant in the path, for reading."""
+    principal.require(Action.READ, tenant_name(username))
+    return username
+
+
+def named_key(key: str) -> str:
+    """The key in the raw path, decoded exactly once (the router works on the undecoded target)."""
+    return key_name(decode_target(key.encode("latin-1")))
+
+
+ReadBucket = Annotated[BucketName, Depends(read_bucket)]
+WriteBucket = Annotated[BucketName, Depends(write_bucket)]
+Tenant = Annotated[str, Depends(tenant)]
+Key = Annotated[str, Depends(named_key)]

@@ -1,0 +1,203 @@
+"""Endpoints of keys: create from a URL, upload, look up, list, delete."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
+from cephstorage.api.models import CreateKey, Json, record_json
+from cephstorage.domain.digests import parse_digest_field
+from cephstorage.domain.errors import BodyTooLarge, InvalidInput, UploadInterrupted
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import ListQuery, Precondition
+from cephstorage.services.keys import UploadOrder
+
+router = APIRouter(prefix="/ceph/{username}/{bucketname}", tags=["keys"])
+
+MOST_ITEMS = 10_000
+MOST_LISTED = 1000
+LARGEST_JSON = 16 << 20
+_BATCH_TYPES = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
+_CREATE_DOC: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "oneOf": [CreateKey.model_json_schema(), {"type": "array", "items": CreateKey.model_json_schema()}]
+                },
+                "examples": {
+                    "one": {"value": {"key_url": "https://example.org/cat.jpg", "key_name": "pets/cat.jpg"}},
+                    "batch": {"value": [{"key_url": "https://example.org/cat.jpg", "key_name": "pets/cat.jpg"}]},
+                },
+            },
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    }
+}
+IdempotencyKey = Annotated[str | None, Header(description="Repeating a request with the same value is harmless")]
+
+
+@router.post("/keys", status_code=202, openapi_extra=_CREATE_DOC)
+async def create_keys(
+    bucket: WriteBucket, request: Request, parts: Services, idempotency_key: IdempotencyKey = None
+) -> Any:
+    """Create a key from a URL in the background, or many (a list, or one item a line): one token each."""
+    items, batch = await _read_items(request)
+    if not batch:
+        return await _create(parts, bucket, items, idempotency_key, None)
+    tokens = await _tokens(parts, bucket, items, idempotency_key, None)
+    return [{"key": item.key_name, "token": token} for item, token in zip(items, tokens, strict=True)]
+
+
+@router.post("/keys/{key:path}", status_code=202, openapi_extra=_CREATE_DOC)
+async def create_key(
+    bucket: WriteBucket, key: Key, request: Request, parts: Services, idempotency_key: IdempotencyKey = None
+) -> Json:
+    """Create the key in the path from a URL in the background."""
+    items, batch = await _read_items(request)
+    if batch:
+        raise InvalidInput("Send one item to the address of a key; send lists to .../keys.")
+    return await _create(parts, bucket, items, idempotency_key, key)
+
+
+async def _create(
+    parts: Services, bucket: BucketName, items: Sequence[CreateKey], idempotency_key: str | None, key: str | None
+) -> Json:
+    tokens = await _tokens(parts, bucket, items, idempotency_key, key)
+    return {"token": tokens[0], "key": key or items[0].key_name}
+
+
+async def _tokens(
+    parts: Services, bucket: BucketName, items: Sequence[CreateKey], idempotency_key: str | None, key: str | None
+) -> list[str]:
+    return await parts.keys.create(bucket, [item.order(_name(item, key)) for item in items], idempotency_key)
+
+
+def _name(item: CreateKey, key_in_path: str | None) -> str:
+    if key_in_path is not None and item.key_name not in {None, key_in_path}:
+        raise InvalidInput("key_name differs from the key in the address.")
+    name = key_in_path if key_in_path is not None else item.key_name
+    if name is None:
+        raise InvalidInput("key_name is missing.")
+    return name
+
+
+async def _read_items(request: Request) -> tuple[list[CreateKey], bool]:
+    """The items of a creation, and whether they came as a batch. Raises InvalidInput, BodyTooLarge."""
+    body = await _bounded_body(request)
+    lines = request.headers.get("content-type", "").partition(";")[0].strip().lower() in _BATCH_TYPES
+    try:
+        content = [json.loads(line) for line in body.splitlines() if line.strip()] if lines else json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("The body is not valid JSON.") from error
+    batch = isinstance(content, list)
+    raw_items = content if batch else [content]
+    if not 1 <= len(raw_items) <= MOST_ITEMS:
+        raise InvalidInput(f"A batch has 1 to {MOST_ITEMS} items; this one has {len(raw_items)}.")
+    return [_item(number, raw) for number, raw in enumerate(raw_items)], batch
+
+
+def _item(number: int, raw: Any) -> CreateKey:
+    try:
+        return CreateKey.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "item"
+        raise InvalidInput(f"Item {number}: {where}: {first['msg']}.") from error
+
+
+async def _bounded_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in _chunks(request):
+        body += chunk
+        if len(body) > LARGEST_JSON:
+            raise BodyTooLarge(f"The body may have at most {LARGEST_JSON} bytes; send several batches.")
+    return bytes(body)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect as error:
+        raise UploadInterrupted("The client went away before the body was whole; nothing was stored.") from error
+
+
+@router.put("/keys/{key:path}", status_code=201)
+async def upload_key(
+    bucket: WriteBucket,
+    key: Key,
+    request: Request,
+    parts: Services,
+    md5: Annotated[str | None, Query(description="The bytes must match it (hex or base64)")] = None,
+    timetag: Annotated[str | None, Query(description="Creation time: epoch seconds or ISO 8601")] = None,
+    if_absent: Annotated[bool, Query(description="Only if the key does not exist")] = False,
+    if_match: Annotated[str | None, Query(description="Only if the key has this ETag")] = None,
+) -> Any:
+    """Store the body as the key. The answer comes when it is durable, verified and visible."""
+    headers = request.headers
+    digest = headers.get("repr-digest") or headers.get("content-digest")
+    order = UploadOrder(
+        key,
+        headers.get("content-type"),
+        md5 or headers.get("md5") or headers.get("content-md5"),
+        timetag or headers.get("timetag"),
+        Precondition(if_absent or headers.get("if-none-match") == "*", if_match or headers.get("if-match")),
+        _length(headers.get("content-length")),
+        tuple(parse_digest_field(digest)) if digest else (),
+    )
+    record = await parts.keys.upload(bucket, order, _chunks(request))
+    return record_json(record, parts.publishing.url(bucket, record.key))
+
+
+def _length(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+@router.get("/keys")
+async def list_keys(
+    bucket: ReadBucket,
+    parts: Services,
+    vfolder: Annotated[str | None, Query(description="A folder; without it and without prefix, the root")] = None,
+    prefix: Annotated[str, Query(description="Only keys that begin with this")] = "",
+    recursive: Annotated[bool, Query(description="Folders below, too")] = False,
+    q: Annotated[str, Query(description="Only keys that contain this")] = "",
+    content_type: str = "",
+    limit: Annotated[int, Query(ge=1, description="Most entries, folders included")] = MOST_LISTED,
+    cursor: str | None = None,
+) -> Json:
+    """List a folder: its keys and its direct sub-folders, in byte order."""
+    folder = vfolder if vfolder is not None else (None if prefix or recursive else "")
+    query = ListQuery(folder, prefix, recursive, q, content_type, min(limit, MOST_LISTED), cursor)
+    page = await parts.keys.listing(bucket, query)
+    return {
+        "keys": [record_json(record) for record in page.keys],
+        "vfolders": list(page.vfolders),
+        "cursor": page.cursor,
+    }
+
+
+@router.api_route("/keys/{key:path}", methods=["GET", "HEAD"])
+async def get_key(
+    bucket: ReadBucket,
+    key: Key,
+    parts: Services,
+    expires_in: Annotated[int | None, Query(ge=1, le=10 * 365 * 86400, description="Validity of url, seconds")] = None,
+) -> Any:
+    """The record of a key and its published address."""
+    record = await parts.keys.get(bucket, key)
+    shown = record_json(record, parts.publishing.url(bucket, record.key, expires_in))
+    return JSONResponse(shown, headers={"etag": record.etag} if record.etag else None)
+
+
+@router.delete("/keys/{key:path}")
+async def delete_key(bucket: WriteBucket, key: Key, parts: Services) -> Json:
+    """Delete a key."""
+    await parts.keys.delete(bucket, key)
+    return {"msg": "key_deleted"}

@@ -1,0 +1,35 @@
+"""Endpoints of mirrors. Their traffic is the data plane's."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from cephstorage.api.context import Administrator, Services
+from cephstorage.api.models import CreateMirror, Json, mirror_json
+
+router = APIRouter(tags=["mirrors"])
+
+
+@router.post("/mirrors/host", status_code=201)
+async def put_mirror(body: CreateMirror, _: Administrator, parts: Services) -> Json:
+    """Create or replace a mirror."""
+    return mirror_json(await parts.mirrors.put(body.order()))
+
+
+@router.get("/mirrors/host")
+async def list_mirrors(_: Administrator, parts: Services, bucket_name: str | None = None) -> Json:
+    """All mirrors, or those of one bucket."""
+    return {"mirrors": [mirror_json(mirror) for mirror in parts.mirrors.all(bucket_name)]}
+
+
+@router.delete("/mirrors/host")
+async def delete_mirror(mirror_host: Annotated[str, Query(min_length=1)], _: Administrator, parts: Services) -> Json:
+    """Delete a mirror; the keys it brought stay."""
+    await parts.mirrors.delete(mirror_host)
+    return {"msg": "mirror_deleted"}
+
+
+@router.get("/explain")
+async def explain(url: Annotated[str, Query(min_length=1)], _: Administrator, parts: Services) -> Json:
+    """What the mirror would do with a GET of this URL now, and why."""
+    return await parts.explain(url)

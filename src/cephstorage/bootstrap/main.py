@@ -1,0 +1,133 @@
+"""``serve``: one process, or a supervisor with several that share the listening socket."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+import structlog
+import uvicorn
+import uvloop
+
+from cephstorage.bootstrap import logs
+from cephstorage.bootstrap.runtime import Runtime
+from cephstorage.bootstrap.settings import Settings
+
+log = structlog.get_logger()
+
+BACKLOG = 2048
+GRACE = 10
+_SOCKET_FD = "CEPHSTORAGE_INTERNAL_SOCKET_FD"
+
+
+def serve(settings: Settings) -> int:
+    """Run the service in the foreground until SIGTERM or SIGINT; the exit status."""
+    logs.configure(settings.log_format, settings.log_level)
+    inherited = os.environ.pop(_SOCKET_FD, None)
+    if inherited is not None:
+        return _serve_one(settings, socket.socket(fileno=int(inherited)))
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        log.error("cannot_listen", host=settings.host, port=settings.port, error=error.strerror)
+        return 1
+    _greet(settings, listener.getsockname()[1])
+    if settings.workers > 1:
+        return _supervise(settings, listener)
+    return _serve_one(settings, listener)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _greet(settings: Settings, port: int) -> None:
+    base, token = settings.base_address(port), settings.token_file
+    lines = (
+        f"CephStorage listens on {base}",
+        f"The admin token lies in {token}",
+        "Try:",
+        f'  curl -X PUT -H "Authorization: Bearer $(cat {token})" {base}/ceph/alice/photos',
+        f'  curl -X PUT -H "Authorization: Bearer $(cat {token})" -T README.md {base}/ceph/alice/photos/keys/README.md',
+        f'  curl -H "Authorization: Bearer $(cat {token})" {base}/ceph/alice/photos/keys',
+        f"The API's documents: {base}/docs",
+    )
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
+
+
+def _serve_one(settings: Settings, listener: socket.socket) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, listener))
+
+
+async def _run(settings: Settings, listener: socket.socket) -> int:
+    runtime = Runtime(settings, listener.getsockname()[1])
+    await runtime.start()
+    sockets = [listener]
+    if settings.workers > 1:
+        peers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        peers.bind(runtime.peer_socket)
+        peers.listen(BACKLOG)
+        sockets.append(peers)
+    config = uvicorn.Config(
+        runtime.front,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=75,
+    )
+    try:
+        await uvicorn.Server(config).serve(sockets=sockets)
+    finally:
+        await runtime.stop()
+        if settings.workers > 1:
+            with contextlib.suppress(FileNotFoundError):
+                Path(runtime.peer_socket).unlink()
+    return 0
+
+
+def _supervise(settings: Settings, listener: socket.socket) -> int:
+    """Keep ``workers`` processes running on one socket; pass SIGTERM on and wait for them."""
+    stopping = False
+    children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        for child in children.values():
+            child.terminate()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    for _ in range(settings.workers):
+        child = _spawn(listener)
+        children[child.pid] = child
+    while children:
+        pid, _status = os.wait()
+        ended = children.pop(pid, None)
+        if ended is not None and not stopping:
+            log.warning("worker_died", pid=pid)
+            child = _spawn(listener)
+            children[child.pid] = child
+    return 0
+
+
+def _spawn(listener: socket.socket) -> subprocess.Popen[bytes]:
+    fd = listener.fileno()
+    command = [sys.executable, "-m", "cephstorage", "serve"]
+    return subprocess.Popen(command, pass_fds=[fd], env={**os.environ, _SOCKET_FD: str(fd)})  # noqa: S603 - ourselves

@@ -1,0 +1,186 @@
+"""The composition root: what the service consists of, in the order in which a request meets it.
+
+    front ──> data plane (mirror, published URLs) ──┬─> engine ──> origin, spool, store, index
+          └─> API ──> services ─────────────────────┘
+
+Everything mutable lives in one ``Runtime``; nothing is wired at import time. To change an engine
+(Ceph for disk, PostgreSQL for SQLite), change ``_adapters``.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from cephstorage.api.app import Application, build_api
+from cephstorage.api.context import ApiServices
+from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.transfers import RetryPolicy
+from cephstorage.files import make_private_directory
+from cephstorage.index import SqliteIndex
+from cephstorage.origin.guard import ConnectGuard
+from cephstorage.origin.http import HttpOrigin
+from cephstorage.origin.peer import SocketPeers
+from cephstorage.proxy.data_plane import DataPlane
+from cephstorage.proxy.explain import Explain
+from cephstorage.proxy.mirror import MirrorParts, MirrorProxy
+from cephstorage.proxy.objects import Objects
+from cephstorage.services.access import Access
+from cephstorage.services.buckets import Buckets
+from cephstorage.services.keys import Keys
+from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.monitoring import Monitoring
+from cephstorage.services.publishing import Publishing
+from cephstorage.services.watch import ChangeWatch
+from cephstorage.store.disk import DiskStore
+from cephstorage.transfer.engine import EngineOptions, Parts, TransferEngine
+from cephstorage.transfer.janitor import Janitor
+from cephstorage.transfer.presence import Presence
+from cephstorage.transfer.spool import SpoolDirectory
+
+THREADS = 16
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The engines behind the ports."""
+
+    index: SqliteIndex
+    store: DiskStore
+    origin: HttpOrigin
+    peers: SocketPeers
+    presence: Presence
+
+
+def via_name() -> str:
+    """How this machine names itself in Via and CDN-Loop."""
+    return f"cephstorage-{socket.gethostname().partition('.')[0].lower()}"
+
+
+def _adapters(settings: Settings, port: int) -> Adapters:
+    presence = Presence(settings.data_dir / "run")
+    guard = ConnectGuard(settings.origin.allowed_networks, settings.origin.allowed_ports, {(settings.host, port)})
+    origin = HttpOrigin(
+        guard,
+        connect_timeout=settings.origin.connect_timeout,
+        read_timeout=settings.origin.read_timeout,
+        user_agent=f"CephStorage/{metadata.version('cephstorage')}",
+        via_name=f"{via_name()}-{port}",
+        limit_per_host=settings.origin.connections_per_host,
+        ca_file=settings.origin.ca_file,
+    )
+    return Adapters(
+        index=SqliteIndex(settings.data_dir / "cephstorage.db"),
+        store=DiskStore(settings.data_dir / "objects"),
+        origin=origin,
+        peers=SocketPeers(presence.socket),
+        presence=presence,
+    )
+
+
+class Runtime:
+    """One process of the service, from its parts to its ASGI application ``front``."""
+
+    def __init__(self, settings: Settings, port: int, clock: Clock = time.time) -> None:
+        self._settings = settings
+        self._adapters = _adapters(settings, port)
+        adapters, index = self._adapters, self._adapters.index
+        options = settings.transfer
+        spools = SpoolDirectory(settings.spool_dir, options.spool_quota)
+        self._engine = TransferEngine(
+            Parts(index.transfers, index.landing, adapters.store, adapters.origin, spools, adapters.presence, clock),
+            EngineOptions(
+                lease=options.lease,
+                concurrency=options.concurrency,
+                retry=RetryPolicy(options.attempts, options.retry_base, options.retry_cap),
+                max_object_size=options.max_object_size,
+            ),
+        )
+        self._janitor = Janitor(
+            ledger=index.transfers,
+            landing=index.landing,
+            store=adapters.store,
+            spools=spools,
+            presence=adapters.presence,
+            engine=self._engine,
+            clock=clock,
+            retention=options.progress_retention,
+        )
+        address = settings.base_address(port)
+        self._access = Access(index.tokens, clock)
+        publishing = Publishing(index.settings, address, settings.publish.expires_in, clock)
+        buckets = Buckets(index.buckets, adapters.store, clock)
+        mirrors = Mirrors(index.mirrors, buckets, address, clock)
+        self._watch = ChangeWatch(index.settings, [mirrors.refresh, self._access.refresh, publishing.refresh])
+        proxy = MirrorProxy(
+            MirrorParts(
+                mirrors=mirrors,
+                access=self._access,
+                keys=index.keys,
+                ledger=index.transfers,
+                store=adapters.store,
+                origin=adapters.origin,
+                peers=adapters.peers,
+                engine=self._engine,
+                via_name=f"{via_name()}-{port}",
+                clock=clock,
+                shared=settings.workers > 1,
+            )
+        )
+        api = build_api(
+            ApiServices(
+                keys=Keys(index.keys, index.buckets, index.transfers, self._engine, clock),
+                buckets=buckets,
+                mirrors=mirrors,
+                access=self._access,
+                publishing=publishing,
+                monitoring=Monitoring({"database": index.check, "store": adapters.store.check}),
+                explain=Explain(mirrors, proxy),
+                configuration=lambda: settings.model_dump(mode="json"),
+            )
+        )
+        self.front = _front(DataPlane(proxy, Objects(index.keys, adapters.store, publishing)), api)
+
+    @property
+    def peer_socket(self) -> str:
+        """The unix socket on which other processes of this machine hand requests over."""
+        return str(self._adapters.presence.socket(self._adapters.presence.owner))
+
+    async def start(self) -> None:
+        """Bring everything up; what dead processes left is cleaned before the first request is taken."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "cephstorage"))
+        make_private_directory(self._settings.data_dir)
+        await self._adapters.index.open()
+        self._adapters.presence.announce()
+        await self._adapters.origin.start()
+        await self._access.ensure_admin(self._settings.token_file)
+        await self._watch.start()
+        await self._janitor.start()
+        self._engine.start()
+
+    async def stop(self) -> None:
+        """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
+        await self._engine.stop()
+        await self._janitor.stop()
+        await self._watch.stop()
+        await self._adapters.peers.close()
+        await self._adapters.origin.close()
+        self._adapters.presence.withdraw()
+        await self._adapters.index.close()
+
+
+def _front(data_plane: DataPlane, api: Application) -> Application:
+    """Mirror traffic (by Host) and published URLs go to the data plane, everything else to the API."""
+
+    async def front(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and data_plane.takes(scope):
+            await data_plane(scope, receive, send)
+        else:
+            await api(scope, receive, send)
+
+    return front

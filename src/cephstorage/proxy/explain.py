@@ -1,0 +1,65 @@
+"""``explain``: what the mirror would do with a GET of a URL now, and why. Asks nobody but the index."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide
+from cephstorage.domain.mirrors import Mode, check_url, read_target, source_url
+from cephstorage.proxy.exchange import Request
+from cephstorage.proxy.mirror import Asked, MirrorProxy
+from cephstorage.services.mirrors import Mirrors
+
+
+class Explain:
+    """Explains mirror URLs."""
+
+    def __init__(self, mirrors: Mirrors, proxy: MirrorProxy) -> None:
+        self._mirrors = mirrors
+        self._proxy = proxy
+
+    async def __call__(self, url: str) -> dict[str, Any]:
+        """The facts and the decision, as JSON. Raises InvalidUrl, MirrorNotFound, InvalidKey."""
+        parts = urlsplit(check_url(url))
+        mirror = self._mirrors.require(parts.netloc.rpartition("@")[2])
+        target, policy = read_target(parts.path or "/", parts.query, mirror)
+        asked = Asked(mirror, target, policy)
+        facts = await self._proxy.gather(Request("GET", parts.path, parts.query, {}), asked)
+        record, decision = facts.record, decide(facts)
+        fresh_for = None
+        if record is not None and policy.mode is Mode.REVALIDATE:
+            fresh_for = max(0.0, round(record.validated_at + policy.ttl - facts.now, 1))
+        return {
+            "url": url,
+            "mirror": mirror.host,
+            "rule": mirror.rule_for(target.path),
+            "mode": policy.mode.value,
+            "key": target.key,
+            "target": target.canonical,
+            "origin_url": source_url(mirror, policy, target).rpartition("@")[2],
+            "decision": type(decision).__name__,
+            "reason": _reason(decision),
+            "record": _record(facts.record),
+            "filling": facts.filling,
+            "fresh_for": fresh_for,
+        }
+
+
+def _reason(decision: Decision) -> str:
+    match decision:
+        case StoreHit(_, stale):
+            return f"a stored copy is served although the origin would be asked ({stale})" if stale else "it is stored"
+        case Revalidate():
+            return "the stored copy's ttl is over: the origin is asked whether it is still good"
+        case PassThrough(reason):
+            return f"the origin's answer is handed on and not stored: {reason}"
+        case Refuse(code, msg):
+            return f"{code}: {msg}"
+        case _:
+            return "it is not stored yet: the origin is read once, for all who ask"
+
+
+def _record(record: Any) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    names = ("key", "size", "md5", "content_type", "etag", "last_modified", "generation", "source", "validated_at")
+    return {name: getattr(record, name) for name in names}

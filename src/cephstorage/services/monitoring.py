@@ -1,0 +1,44 @@
+"""What the service counts about itself, in Prometheus' text format, and whether it is ready."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from cephstorage.domain.errors import CephStorageError
+
+
+@dataclass(slots=True)
+class Monitoring:
+    """Counters of this process, and checks of the parts it stands on (name -> check)."""
+
+    checks: Mapping[str, Callable[[], Awaitable[str]]]
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    answers: Counter = field(init=False)
+    transfers: Counter = field(init=False)
+    moving: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answers = Counter(
+            "cephstorage_mirror_answers", "Mirror answers by what was decided", ["decision"], registry=self.registry
+        )
+        self.transfers = Counter(
+            "cephstorage_transfers_ended", "Transfers by kind and end", ["kind", "end"], registry=self.registry
+        )
+        self.moving = Gauge(
+            "cephstorage_transfers_moving", "Transfers that run in this process", registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """All series, for ``/metrics``."""
+        return generate_latest(self.registry)
+
+    async def readiness(self) -> tuple[bool, dict[str, str]]:
+        """Whether every part answers, and what each says."""
+        ready, said = True, {}
+        for name, check in self.checks.items():
+            try:
+                said[name] = await check()
+            except CephStorageError as error:
+                ready, said[name] = False, f"{error.code}: {error.msg}"
+        return ready, said

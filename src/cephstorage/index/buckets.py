@@ -1,0 +1,136 @@
+"""Tenants' buckets and their usage."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy.sql.functions import coalesce
+
+from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Bucket
+from cephstorage.domain.transfers import State
+from cephstorage.index.runner import Runner
+from cephstorage.index.schema import Schema, word
+
+
+def _bucket_of(row: Row[Any]) -> Bucket:
+    return Bucket(BucketName.parse(row.name), row.size, row.keyamount, row.created_at)
+
+
+class BucketStatements:
+    """Statements over buckets, usage included: whoever changes a record calls ``add_usage``."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        buckets, transfers = schema.buckets, schema.transfers
+        name: BindParameter[str] = bindparam("bucket")
+        self._one = select(buckets).where(buckets.c.name == name)
+        self._locked = select(buckets.c.next_generation).where(buckets.c.name == name).with_for_update()
+        self._usage = (
+            update(buckets)
+            .where(buckets.c.name == name)
+            .values(size=buckets.c.size + bindparam("bytes"), keyamount=buckets.c.keyamount + bindparam("keys"))
+        )
+        self._generations = (
+            update(buckets)
+            .where(buckets.c.name == name, buckets.c.next_generation < bindparam("next"))
+            .values(next_generation=bindparam("next"))
+        )
+        self._in_the_way = (
+            ("keys", select(schema.keys.c.key).where(schema.keys.c.bucket == name).limit(1)),
+            (
+                "transfers under way",
+                select(transfers.c.id)
+                .where(transfers.c.state == word(State.INPROGRESS), transfers.c.bucket == name)
+                .limit(1),
+            ),
+            ("mirrors", select(schema.mirrors.c.host).where(schema.mirrors.c.bucket == name).limit(1)),
+        )
+
+    def require(self, conn: Connection, bucket: BucketName) -> int:
+        """Hold the bucket's row until the end of the transaction; the generation at which new keys begin.
+
+        Raises BucketNotFound.
+        """
+        found = conn.scalar(self._locked, {"bucket": str(bucket)})
+        if found is None:
+            raise BucketNotFound(f"There is no bucket {bucket}.")
+        return int(found)
+
+    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int) -> None:
+        """Add to the usage, or subtract."""
+        conn.execute(self._usage, {"bucket": str(bucket), "bytes": size, "keys": keys})
+
+    def raise_generation(self, conn: Connection, bucket: BucketName, following: int) -> None:
+        """Let new keys begin at ``following`` or above."""
+        conn.execute(self._generations, {"bucket": str(bucket), "next": following})
+
+    def create(self, conn: Connection, bucket: BucketName, now: float) -> bool:
+        """See ``BucketIndex.create``."""
+        tenants, buckets = self._schema.tenants, self._schema.buckets
+        if conn.execute(self._one, {"bucket": str(bucket)}).first() is not None:
+            return False
+        if conn.scalar(select(tenants.c.username).where(tenants.c.username == bucket.username)) is None:
+            conn.execute(insert(tenants), {"username": bucket.username, "created_at": now})
+        row = {"name": str(bucket), "username": bucket.username, "created_at": now}
+        conn.execute(insert(buckets), {**row, "size": 0, "keyamount": 0, "next_generation": 1})
+        return True
+
+    def get(self, conn: Connection, bucket: BucketName) -> Bucket:
+        """See ``BucketIndex.get``."""
+        row = conn.execute(self._one, {"bucket": str(bucket)}).first()
+        if row is None:
+            raise BucketNotFound(f"There is no bucket {bucket}.")
+        return _bucket_of(row)
+
+    def of_tenant(self, conn: Connection, username: str) -> list[Bucket]:
+        """See ``BucketIndex.of_tenant``."""
+        buckets = self._schema.buckets
+        found = conn.execute(select(buckets).where(buckets.c.username == username).order_by(buckets.c.name))
+        return [_bucket_of(row) for row in found]
+
+    def delete(self, conn: Connection, bucket: BucketName) -> None:
+        """See ``BucketIndex.delete``."""
+        self.require(conn, bucket)
+        for what, statement in self._in_the_way:
+            if conn.execute(statement, {"bucket": str(bucket)}).first() is not None:
+                raise BucketNotEmpty(f"The bucket {bucket} still has {what}; remove these first.")
+        conn.execute(delete(self._schema.buckets).where(self._schema.buckets.c.name == str(bucket)))
+
+    def drift(self, conn: Connection) -> list[str]:
+        """Names of the buckets whose usage is not the sum over their records."""
+        buckets, keys = self._schema.buckets, self._schema.keys
+        sums = (
+            select(keys.c.bucket, func.sum(keys.c.size).label("size"), func.count().label("keyamount"))
+            .group_by(keys.c.bucket)
+            .subquery()
+        )
+        wrong = (buckets.c.size != coalesce(sums.c.size, 0)) | (buckets.c.keyamount != coalesce(sums.c.keyamount, 0))
+        joined = buckets.outerjoin(sums, buckets.c.name == sums.c.bucket)
+        found = conn.scalars(select(buckets.c.name).select_from(joined).where(wrong).order_by(buckets.c.name))
+        return list(found)
+
+
+class SqlBucketIndex:
+    """``BucketIndex`` in SQL."""
+
+    def __init__(self, db: Runner, statements: BucketStatements) -> None:
+        self._db = db
+        self._sql = statements
+
+    async def create(self, bucket: BucketName, now: float) -> bool:
+        """Create tenant and bucket; False when the bucket was there."""
+        return await self._db.write(self._sql.create, bucket, now)
+
+    async def get(self, bucket: BucketName) -> Bucket:
+        """Raises BucketNotFound."""
+        return await self._db.read(self._sql.get, bucket)
+
+    async def of_tenant(self, username: str) -> Sequence[Bucket]:
+        """The tenant's buckets by name."""
+        return await self._db.read(self._sql.of_tenant, username)
+
+    async def delete(self, bucket: BucketName) -> None:
+        """Delete an empty bucket. Raises BucketNotFound, BucketNotEmpty."""
+        await self._db.write(self._sql.delete, bucket)

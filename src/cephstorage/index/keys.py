@@ -1,0 +1,90 @@
+"""Visible records: read, listed, deleted, confirmed, and (for landing only) written."""
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from cephstorage.domain.errors import KeyNotFound
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import ListQuery, Page, Record
+from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.listing import ListingStatements
+from cephstorage.index.removals import RemovalStatements
+from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
+from cephstorage.index.runner import Runner
+from cephstorage.index.schema import Schema
+
+
+class KeyStatements:
+    """Statements over records. Usage and the queue of removals change with them."""
+
+    def __init__(self, schema: Schema, buckets: BucketStatements, removals: RemovalStatements) -> None:
+        self._buckets = buckets
+        self._removals = removals
+        keys = schema.keys
+        one = (keys.c.bucket == bindparam("in_bucket")) & (keys.c.key == bindparam("of_key"))
+        self._get = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(one)
+        self._insert = insert(keys)
+        self._replace = update(keys).where(one)
+        self._delete = delete(keys).where(one)
+        self._touch = (
+            update(keys)
+            .where(one, keys.c.generation == bindparam("of_generation"))
+            .values(validated_at=bindparam("now"))
+        )
+
+    def get(self, conn: Connection, bucket: BucketName, key: str) -> Record | None:
+        """See ``KeyIndex.get``."""
+        row = conn.execute(self._get, {"in_bucket": str(bucket), "of_key": key}).first()
+        return None if row is None else record_of(bucket, row)
+
+    def put(self, conn: Connection, record: Record, previous: Record | None) -> None:
+        """Make a record the visible one in place of ``previous``, whose bytes are queued for removal."""
+        values = record_values(record)
+        if previous is None:
+            conn.execute(self._insert, values)
+            self._buckets.add_usage(conn, record.bucket, record.size, 1)
+            return
+        changing = {name: values[name] for name in RECORD_COLUMNS if name != "key"}
+        conn.execute(self._replace, {**changing, "in_bucket": values["bucket"], "of_key": record.key})
+        self._buckets.add_usage(conn, record.bucket, record.size - previous.size, 0)
+        if previous.store_version != record.store_version:
+            self._removals.queue(conn, record.bucket, record.key, previous.store_version)
+
+    def delete(self, conn: Connection, bucket: BucketName, key: str) -> None:
+        """See ``KeyIndex.delete``. A later version of the key gets a higher generation than this one."""
+        self._buckets.require(conn, bucket)
+        record = self.get(conn, bucket, key)
+        if record is None:
+            raise KeyNotFound(f"There is no key {key!r} in {bucket}.")
+        conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
+        self._buckets.add_usage(conn, bucket, -record.size, -1)
+        self._buckets.raise_generation(conn, bucket, record.generation + 1)
+        self._removals.queue(conn, bucket, key, record.store_version)
+
+    def touch(self, conn: Connection, bucket: BucketName, key: str, generation: int, now: float) -> None:
+        """See ``KeyIndex.touch``."""
+        conn.execute(self._touch, {"in_bucket": str(bucket), "of_key": key, "of_generation": generation, "now": now})
+
+
+class SqlKeyIndex:
+    """``KeyIndex`` in SQL."""
+
+    def __init__(self, db: Runner, statements: KeyStatements, listing: ListingStatements) -> None:
+        self._db = db
+        self._sql = statements
+        self._listing = listing
+
+    async def get(self, bucket: BucketName, key: str) -> Record | None:
+        """The visible version of a key."""
+        return await self._db.read(self._sql.get, bucket, key)
+
+    async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
+        """One page in byte order. Raises BucketNotFound and InvalidCursor."""
+        return await self._db.read(self._listing.listing, bucket, query)
+
+    async def delete(self, bucket: BucketName, key: str, now: float) -> None:  # noqa: ARG002 - the queue is ordered by id
+        """Make a key invisible and queue its bytes for removal. Raises KeyNotFound, BucketNotFound."""
+        await self._db.write(self._sql.delete, bucket, key)
+
+    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
+        """Note that the origin confirmed this version now."""
+        await self._db.write_relaxed(self._sql.touch, bucket, key, generation, now)

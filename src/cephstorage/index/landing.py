@@ -1,0 +1,150 @@
+"""Landing: the publisher's transactions.
+
+The landing lease of a key is a row that names a transfer; it counts while that transfer is in progress
+under a live lease, so that it needs no time of its own and ends with the transfer, however that ends.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from cephstorage.domain.errors import LeaseLost, PreconditionFailed
+from cephstorage.domain.records import Record
+from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, TransferRequest
+from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.keys import KeyStatements
+from cephstorage.index.leases import LeaseStatements
+from cephstorage.index.removals import RemovalStatements
+from cephstorage.index.rows import transfer_of
+from cephstorage.index.runner import Runner
+from cephstorage.index.schema import Schema, word
+from cephstorage.index.serialise import to_json
+from cephstorage.ports.index import Removal
+
+
+class LandingStatements:
+    """Statements that plan and publish."""
+
+    def __init__(self, schema: Schema, buckets: BucketStatements, keys: KeyStatements, leases: LeaseStatements) -> None:
+        self._buckets = buckets
+        self._keys = keys
+        self._leases = leases
+        landing, transfers = schema.landing_leases, schema.transfers
+        this_key = (landing.c.bucket == bindparam("in_bucket")) & (landing.c.key == bindparam("of_key"))
+        self._holder = select(landing.c.transfer_id).where(this_key)
+        self._alive = select(transfers.c.id).where(
+            transfers.c.id == bindparam("of_id"),
+            transfers.c.state == word(State.INPROGRESS),
+            transfers.c.owner.is_not(None),
+            transfers.c.lease_until > bindparam("now"),
+        )
+        self._take = insert(landing)
+        self._take_over = update(landing).where(this_key)
+
+    def plan(self, conn: Connection, lease: Lease, plan: Plan, now: float) -> bool:
+        """See ``LandingIndex.plan``. A plan that replaces another one queues the older version for removal."""
+        row = self._leases.held(conn, lease)
+        transfer = transfer_of(row)
+        bucket = transfer.request.bucket
+        self._buckets.require(conn, bucket)
+        _check(transfer.request, self._keys.get(conn, bucket, row.key))
+        if not self._take_key(conn, row, now):
+            return False
+        self._leases.drop_plan(conn, row, unless=plan.store_version)
+        values = {"plan": to_json(plan), "phase": Phase.STORING.value, "updated_at": now}
+        self._leases.overwrite(conn, row.id, values)
+        return True
+
+    def _take_key(self, conn: Connection, row: Row[Any], now: float) -> bool:
+        """Take the key's landing lease unless another live transfer has it."""
+        key = {"in_bucket": row.bucket, "of_key": row.key}
+        holder = conn.scalar(self._holder, key)
+        if holder is None:
+            conn.execute(self._take, {"bucket": row.bucket, "key": row.key, "transfer_id": row.id})
+        elif holder != row.id:
+            if conn.scalar(self._alive, {"of_id": holder, "now": now}) is not None:
+                return False
+            conn.execute(self._take_over, {**key, "transfer_id": row.id})
+        return True
+
+    def publish(self, conn: Connection, lease: Lease, now: float) -> Record:
+        """See ``LandingIndex.publish``."""
+        row = self._leases.held(conn, lease)
+        transfer = transfer_of(row)
+        if transfer.plan is None or not self._take_key(conn, row, now):
+            raise LeaseLost(f"The transfer {row.id} has no plan, or another one is landing on its key.")
+        first_generation = self._buckets.require(conn, transfer.request.bucket)
+        previous = self._keys.get(conn, transfer.request.bucket, transfer.request.key)
+        _check(transfer.request, previous)
+        generation = previous.generation + 1 if previous is not None else first_generation
+        record = _record(transfer.request, transfer.plan, generation, now)
+        self._keys.put(conn, record, previous)
+        self._leases.free_key(conn, row)
+        self._succeed(conn, row, record.size, now)
+        return record
+
+    def _succeed(self, conn: Connection, row: Row[Any], size: int, now: float) -> None:
+        """End the transfer. Nobody has a fill's token, so that its row has done its work."""
+        if row.kind == Kind.FILL:
+            self._leases.drop(conn, row.id)
+            return
+        values = {"state": State.SUCCESS.value, "phase": Phase.ENDED.value, "updated_at": now, "ended_at": now}
+        values |= {"owner": None, "lease_until": 0.0, "error_code": None, "error_msg": None}
+        self._leases.overwrite(conn, row.id, {**values, "bytes_done": size, "bytes_total": size})
+
+
+def _record(request: TransferRequest, plan: Plan, generation: int, now: float) -> Record:
+    return Record(
+        bucket=request.bucket,
+        key=request.key,
+        ts=plan.ts,
+        md5=plan.md5,
+        content_type=plan.content_type,
+        size=plan.size,
+        generation=generation,
+        etag=plan.public.etag,
+        last_modified=plan.public.last_modified,
+        store_version=plan.store_version,
+        source=plan.source,
+        validated_at=now,
+        origin=plan.origin,
+    )
+
+
+def _check(request: TransferRequest, record: Record | None) -> None:
+    """Raise PreconditionFailed unless the key is as the request wants it.
+
+    A fill replaces the version that it has seen and no newer one: a key that was uploaded, replaced or
+    deleted while the fill ran is not overwritten.
+    """
+    if not request.precondition.holds(record.etag if record is not None else None, exists=record is not None):
+        raise PreconditionFailed(f"The precondition does not hold for {request.key!r} in {request.bucket}.")
+    generation = record.generation if record is not None else 0
+    if request.kind is Kind.FILL and generation != request.seen_generation:
+        raise PreconditionFailed(f"The key {request.key!r} in {request.bucket} has changed since the fill began.")
+
+
+class SqlLandingIndex:
+    """``LandingIndex`` in SQL. Everything here is durable: what is stored must be known after a power failure."""
+
+    def __init__(self, db: Runner, statements: LandingStatements, removals: RemovalStatements) -> None:
+        self._db = db
+        self._sql = statements
+        self._removals = removals
+
+    async def plan(self, lease: Lease, plan: Plan, now: float) -> bool:
+        """Write the plan and take the key's landing lease. Raises LeaseLost, BucketNotFound, PreconditionFailed."""
+        return await self._db.write(self._sql.plan, lease, plan, now)
+
+    async def publish(self, lease: Lease, now: float) -> Record:
+        """Make the planned version visible. Raises LeaseLost, BucketNotFound, PreconditionFailed."""
+        return await self._db.write(self._sql.publish, lease, now)
+
+    async def removals(self, limit: int) -> Sequence[Removal]:
+        """Bytes to remove, oldest first."""
+        return await self._db.read(self._removals.oldest, limit)
+
+    async def removed(self, ids: Sequence[int]) -> None:
+        """Note that these bytes are gone. Relaxed: removing them again is harmless."""
+        await self._db.write_relaxed(self._removals.done, ids)

@@ -1,0 +1,37 @@
+"""The queue of bytes that no record names any more: replaced, deleted and never published versions."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from cephstorage.domain.names import BucketName
+from cephstorage.index.schema import Schema
+from cephstorage.ports.index import Removal
+
+
+class RemovalStatements:
+    """Statements over the queue."""
+
+    def __init__(self, schema: Schema) -> None:
+        removals = schema.removals
+        self._queue = insert(removals)
+        self._oldest = (
+            select(removals.c.id, removals.c.bucket, removals.c.key, removals.c.store_version)
+            .order_by(removals.c.id)
+            .limit(bindparam("limit"))
+        )
+        self._done = delete(removals).where(removals.c.id == bindparam("removal"))
+
+    def queue(self, conn: Connection, bucket: BucketName, key: str, store_version: str) -> None:
+        """Have a version removed from the store."""
+        conn.execute(self._queue, {"bucket": str(bucket), "key": key, "store_version": store_version})
+
+    def oldest(self, conn: Connection, limit: int) -> list[Removal]:
+        """See ``LandingIndex.removals``."""
+        found = conn.execute(self._oldest, {"limit": limit})
+        return [Removal(number, BucketName.parse(bucket), key, version) for number, bucket, key, version in found]
+
+    def done(self, conn: Connection, ids: Sequence[int]) -> None:
+        """See ``LandingIndex.removed``."""
+        if ids:
+            conn.execute(self._done, [{"removal": number} for number in ids])

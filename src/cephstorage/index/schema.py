@@ -1,0 +1,232 @@
+"""The tables, once, for every database.
+
+A database server has a schema for each area. SQLite has none: there the area is a prefix of the
+table's name, all in one file, because a WAL transaction over attached files is not atomic (sqlite.org,
+"ATTACH DATABASE") and publishing touches records, usage and transfers together.
+
+Times are epoch seconds. Strings compare by bytes: BINARY is SQLite's collation, ``C`` the one for others.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    literal_column,
+)
+from sqlalchemy.sql.elements import ColumnElement
+
+from cephstorage.domain.transfers import Kind, State
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Every table. What a column means stands where it is built."""
+
+    metadata: MetaData
+    keys: Table
+    tenants: Table
+    buckets: Table
+    mirrors: Table
+    transfers: Table
+    idempotency: Table
+    landing_leases: Table
+    removals: Table
+    tokens: Table
+    settings: Table
+    counters: Table
+    series: Table
+
+
+class _Area:
+    """Makes the tables of one area under the names that the database can hold."""
+
+    def __init__(self, metadata: MetaData, name: str, *, separate_schemas: bool) -> None:
+        self._metadata = metadata
+        self._name = name
+        self._separate = separate_schemas
+
+    def full(self, table: str) -> str:
+        return f"{self._name}.{table}" if self._separate else f"{self._name}_{table}"
+
+    def table(self, table: str, *items: Column[object] | Index | CheckConstraint) -> Table:
+        if self._separate:
+            return Table(table, self._metadata, *items, schema=self._name)
+        return Table(self.full(table), self._metadata, *items, sqlite_autoincrement=table == "removals")
+
+
+def word(value: str) -> ColumnElement[str]:
+    """A constant written into the statement: partial indexes are only used for conditions known at compile time."""
+    return literal_column(f"'{value}'", Text)
+
+
+def _column(name: str, kind: type = Text, *extra: ForeignKey, null: bool = False, key: bool = False) -> Column[object]:
+    return Column(name, kind, *extra, nullable=null, primary_key=key, autoincrement=name == "id" and kind is Integer)
+
+
+def build_schema(*, separate_schemas: bool) -> Schema:
+    """The tables; ``separate_schemas`` for databases that have real schemas."""
+    metadata = MetaData()
+    general = _Area(metadata, "CephStorageGeneral", separate_schemas=separate_schemas)
+    index = _Area(metadata, "CephStorageIndex", separate_schemas=separate_schemas)
+    configuration = _Area(metadata, "CephStorageConfiguration", separate_schemas=separate_schemas)
+    monitor = _Area(metadata, "CephStorageMonitor", separate_schemas=separate_schemas)
+    return Schema(
+        metadata,
+        tenants=general.table("tenants", _column("username", key=True), _column("created_at", Double)),
+        buckets=_buckets(general),
+        keys=_keys(index, general),
+        mirrors=_mirrors(general),
+        transfers=_transfers(general),
+        idempotency=_idempotency(general),
+        landing_leases=general.table(
+            "landing_leases", _column("bucket", key=True), _column("key", key=True), _column("transfer_id")
+        ),
+        removals=general.table(
+            "removals", _column("id", Integer, key=True), _column("bucket"), _column("key"), _column("store_version")
+        ),
+        tokens=_tokens(general),
+        settings=configuration.table("settings", _column("name", key=True), _column("value")),
+        counters=configuration.table("counters", _column("name", key=True), _column("value", Integer)),
+        series=monitor.table(
+            "series", _column("name", key=True), _column("minute", Integer, key=True), _column("value", Double)
+        ),
+    )
+
+
+def _buckets(general: _Area) -> Table:
+    """``next_generation``: where new keys begin, above every deleted version's generation."""
+    table = general.table(
+        "buckets",
+        _column("name", key=True),
+        _column("username", Text, ForeignKey(general.full("tenants") + ".username")),
+        _column("size", Integer),
+        _column("keyamount", Integer),
+        _column("next_generation", Integer),
+        _column("created_at", Double),
+        CheckConstraint("size >= 0 AND keyamount >= 0"),
+    )
+    Index("buckets_by_tenant", table.c.username, table.c.name)
+    return table
+
+
+def _keys(index: _Area, general: _Area) -> Table:
+    """``vfolder`` is the folder's path as ``listing.folder_sort_key`` writes it.
+
+    A row with its origin's headers is too long for a table WITHOUT ROWID (sqlite.org advises 1/20 of a
+    page), whose inner pages hold whole rows.
+    """
+    table = index.table(
+        "keys",
+        _column("bucket", Text, ForeignKey(general.full("buckets") + ".name"), key=True),
+        _column("key", key=True),
+        _column("vfolder", LargeBinary),
+        _column("ts", Double),
+        _column("md5"),
+        _column("content_type"),
+        _column("size", Integer),
+        _column("generation", Integer),
+        _column("etag", null=True),
+        _column("last_modified", null=True),
+        _column("store_version"),
+        _column("source"),
+        _column("validated_at", Double),
+        _column("origin", null=True),
+    )
+    Index("keys_by_folder", table.c.bucket, table.c.vfolder, table.c.key)
+    return table
+
+
+def _mirrors(general: _Area) -> Table:
+    table = general.table(
+        "mirrors",
+        _column("host", key=True),
+        _column("bucket", Text, ForeignKey(general.full("buckets") + ".name")),
+        _column("mirror"),
+    )
+    Index("mirrors_by_bucket", table.c.bucket)
+    return table
+
+
+def _transfers(general: _Area) -> Table:
+    """``due_at``: when the row may be claimed - ``not_before``, or the end of the lease while one holds it."""
+    table = general.table(
+        "transfers",
+        _column("id", key=True),
+        _column("token"),
+        _column("kind"),
+        _column("bucket"),
+        _column("key"),
+        _column("request"),
+        _column("fingerprint", null=True),
+        _column("state"),
+        _column("phase"),
+        _column("created_at", Double),
+        _column("updated_at", Double),
+        _column("ended_at", Double, null=True),
+        _column("bytes_done", Integer),
+        _column("bytes_total", Integer, null=True),
+        _column("attempts", Integer),
+        _column("not_before", Double),
+        _column("error_code", null=True),
+        _column("error_msg", null=True),
+        _column("owner", null=True),
+        _column("fence", Integer),
+        _column("lease_until", Double),
+        _column("due_at", Double),
+        _column("source", null=True),
+        _column("plan", null=True),
+    )
+    c = table.c
+    running = c.state == word(State.INPROGRESS)
+    filling = running & (c.kind == word(Kind.FILL))
+    held = c.owner.is_not(None)
+    ended = c.ended_at.is_not(None)
+    Index("transfers_by_token", c.token, unique=True)
+    Index("transfers_due", c.due_at, sqlite_where=running, postgresql_where=running)
+    Index("transfers_single_fill", c.bucket, c.key, unique=True, sqlite_where=filling, postgresql_where=filling)
+    Index("transfers_single_request", c.fingerprint, unique=True, sqlite_where=running, postgresql_where=running)
+    Index("transfers_held", c.owner, sqlite_where=held, postgresql_where=held)
+    Index("transfers_ended", c.ended_at, sqlite_where=ended, postgresql_where=ended)
+    return table
+
+
+def _idempotency(general: _Area) -> Table:
+    """Keys that callers gave. Several may name one transfer: a request may join one that was there."""
+    table = general.table(
+        "idempotency",
+        _column("key", key=True),
+        _column(
+            "transfer_id",
+            Text,
+            ForeignKey(general.full("transfers") + ".id", ondelete="CASCADE"),
+        ),
+        _column("fingerprint", null=True),
+    )
+    Index("idempotency_by_transfer", table.c.transfer_id)
+    return table
+
+
+def _tokens(general: _Area) -> Table:
+    table = general.table(
+        "tokens",
+        _column("id", key=True),
+        _column("secret_hash"),
+        _column("role"),
+        _column("username", null=True),
+        _column("label"),
+        _column("created_at", Double),
+        _column("expires_at", Double, null=True),
+    )
+    Index("tokens_by_secret", table.c.secret_hash, unique=True)
+    return table

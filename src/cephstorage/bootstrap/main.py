@@ -23,6 +23,7 @@ log = structlog.get_logger()
 BACKLOG = 2048
 GRACE = 10
 _SOCKET_FD = "CEPHSTORAGE_INTERNAL_SOCKET_FD"
+_GREETS = "CEPHSTORAGE_INTERNAL_GREETS"
 
 
 def serve(settings: Settings) -> int:
@@ -30,16 +31,15 @@ def serve(settings: Settings) -> int:
     logs.configure(settings.log_format, settings.log_level)
     inherited = os.environ.pop(_SOCKET_FD, None)
     if inherited is not None:
-        return _serve_one(settings, socket.socket(fileno=int(inherited)))
+        return _serve_one(settings, socket.socket(fileno=int(inherited)), greets=_GREETS in os.environ)
     try:
         listener = _listen(settings)
     except OSError as error:
         log.error("cannot_listen", host=settings.host, port=settings.port, error=error.strerror)
         return 1
-    _greet(settings, listener.getsockname()[1])
     if settings.workers > 1:
         return _supervise(settings, listener)
-    return _serve_one(settings, listener)
+    return _serve_one(settings, listener, greets=True)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -66,14 +66,16 @@ def _greet(settings: Settings, port: int) -> None:
     sys.stderr.flush()
 
 
-def _serve_one(settings: Settings, listener: socket.socket) -> int:
+def _serve_one(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, listener))
+        return runner.run(_run(settings, listener, greets=greets))
 
 
-async def _run(settings: Settings, listener: socket.socket) -> int:
+async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
     runtime = Runtime(settings, listener.getsockname()[1])
     await runtime.start()
+    if greets:
+        _greet(settings, listener.getsockname()[1])
     sockets = [listener]
     if settings.workers > 1:
         peers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,20 +116,21 @@ def _supervise(settings: Settings, listener: socket.socket) -> int:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
-    for _ in range(settings.workers):
-        child = _spawn(listener)
+    for number in range(settings.workers):
+        child = _spawn(listener, greets=number == 0)
         children[child.pid] = child
     while children:
         pid, _status = os.wait()
         ended = children.pop(pid, None)
         if ended is not None and not stopping:
             log.warning("worker_died", pid=pid)
-            child = _spawn(listener)
+            child = _spawn(listener, greets=False)
             children[child.pid] = child
     return 0
 
 
-def _spawn(listener: socket.socket) -> subprocess.Popen[bytes]:
+def _spawn(listener: socket.socket, *, greets: bool) -> subprocess.Popen[bytes]:
     fd = listener.fileno()
     command = [sys.executable, "-m", "cephstorage", "serve"]
-    return subprocess.Popen(command, pass_fds=[fd], env={**os.environ, _SOCKET_FD: str(fd)})  # noqa: S603 - ourselves
+    env = {**os.environ, _SOCKET_FD: str(fd), **({_GREETS: "1"} if greets else {})}
+    return subprocess.Popen(command, pass_fds=[fd], env=env)  # noqa: S603 - ourselves

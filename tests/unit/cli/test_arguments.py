@@ -1,0 +1,101 @@
+"""Small readings of arguments: durations, mirror rules, media types, URL names, loopback, sizes."""
+
+import pytest
+
+from cephstorage.cli.exits import UsageMistake
+from cephstorage.cli.mirrors import parse_rule
+from cephstorage.cli.output import printable, readable_size, shown
+from cephstorage.cli.session import is_loopback
+from cephstorage.cli.tokens import duration
+from cephstorage.cli.transfers import url_name
+from cephstorage.cli.uploads import guessed_type
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("90", 90), ("90s", 90), ("2m", 120), ("12h", 43200), ("30d", 2592000), ("1w", 604800), (" 1D ", 86400)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1", "1y", "1 d", "1.5h"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(UsageMistake):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("*.deb=immutable", {"path": "*.deb", "mode": "immutable"}),
+        ("/a/**=revalidate:60", {"path": "/a/**", "mode": "revalidate", "ttl": 60.0}),
+        ("/a=b/*=deny", {"path": "/a=b/*", "mode": "deny"}),
+    ],
+)
+def test_mirror_rules(text: str, rule: dict[str, object]) -> None:
+    assert parse_rule(text) == rule
+
+
+@pytest.mark.parametrize("text", ["", "=", "a", "a=", "=deny", "a=revalidate:", "a=revalidate:x"])
+def test_no_mirror_rules(text: str) -> None:
+    with pytest.raises(UsageMistake):
+        parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("a.txt", "text/plain"),
+        ("a.json", "application/json"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.txt.bz2", "application/x-bzip2"),
+        ("a.unheard-of", None),
+        ("a", None),
+    ],
+)
+def test_media_types(name: str, media_type: str | None) -> None:
+    assert guessed_type(name) == media_type
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://h/a/b.iso?x=y/z", "b.iso"),
+        ("http://h/a%20b", "a b"),
+        ("http://h/a/", ""),
+        ("http://h", ""),
+        ("http://h/a#f/g", "a"),
+    ],
+)
+def test_names_of_urls(url: str, name: str) -> None:
+    assert url_name(url) == name
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://127.1.2.3", "http://[::1]:8080/", "http://localhost:1"])
+def test_loopback(url: str) -> None:
+    assert is_loopback(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1", "http://localhost.example", "http://127.0.0.1@example.com", "http://127.0.0.1.example"]
+)
+def test_elsewhere(url: str) -> None:
+    assert not is_loopback(url)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (2**40, "1.0 TiB")]
+)
+def test_sizes(size: int, text: str) -> None:
+    assert readable_size(size) == text
+
+
+def test_a_key_can_not_rewrite_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb\\nc\\u202ed"
+    assert printable("ключ é") == "ключ é"
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "-"), ("", "-"), (True, "yes"), (0, "0"), ({"a": 1}, '{"a": 1}')])
+def test_values(value: object, text: str) -> None:
+    assert shown(value) == text

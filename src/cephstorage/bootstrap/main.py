@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -71,6 +72,15 @@ def _serve_one(settings: Settings, listener: socket.socket, *, greets: bool) -> 
         return runner.run(_run(settings, listener, greets=greets))
 
 
+class _Server(uvicorn.Server):
+    """The server without its own signal handling, which would end the process before the runtime has stopped."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to ``_run``."""
+        yield
+
+
 async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
     runtime = Runtime(settings, listener.getsockname()[1])
     await runtime.start()
@@ -93,8 +103,12 @@ async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> 
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=75,
     )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
     try:
-        await uvicorn.Server(config).serve(sockets=sockets)
+        await server.serve(sockets=sockets)
     finally:
         await runtime.stop()
         if settings.workers > 1:

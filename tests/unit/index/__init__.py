@@ -1,0 +1,1 @@
+"""The index's pure parts, and SQLite's own."""

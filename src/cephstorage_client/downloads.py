@@ -27,7 +27,7 @@ from cephstorage_client.shapes import Record
 from cephstorage_client.uploads import OnBytes
 
 CHUNK = 1024 * 1024
-FUTILE_ATTEMPTS = 6
+FUTILE_ATTEMPTS = 8
 """Breaks in a row without one new byte after which a download gives up."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 
@@ -50,12 +50,14 @@ class Download:
         *,
         rewindable: bool,
         on_bytes: OnBytes | None = None,
+        attempts: int = FUTILE_ATTEMPTS,
     ) -> None:
         self._http = http
         self._read_record = read_record
         self._sink = sink
         self._rewindable = rewindable
         self._on_bytes = on_bytes
+        self._attempts = attempts
         self._record: Record | None = None
         self._position = 0
         self._digest = hashlib.md5(usedforsecurity=False)
@@ -69,7 +71,7 @@ class Download:
                 return self._attempt()
             except (_Broken, ServiceUnreachable, httpx.TransportError) as error:
                 futile = futile + 1 if self._position <= before else 1
-                if futile >= FUTILE_ATTEMPTS:
+                if futile >= self._attempts:
                     raise DownloadInterrupted(f"The download broke off at byte {self._position}: {error}.") from error
                 time.sleep(min(4.0, 0.1 * 2**futile))
 

@@ -13,7 +13,7 @@ from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from cephstorage_client import Client, ListOptions, Record
+    from cephstorage_client import Bucket, Client, ListOptions, Record
 
 app = typer.Typer()
 BUCKET_COLUMNS = {"bucket": "BUCKET", "size": "BYTES", "keyamount": "KEYS"}
@@ -116,21 +116,23 @@ def du(
     """Show how many bytes and keys something holds."""
     with session.connect() as client:
         if is_tenant(place):
-            rows: list[dict[str, Any]] = [dict(bucket) for bucket in client.buckets(place.removesuffix("/"))]
+            buckets = client.buckets(place.removesuffix("/"))
+            usages = [_bucket_usage(bucket) for bucket in buckets]
         else:
-            rows = [_usage(client, bucket_place(place))]
-    usages = [{"place": row.get("place", row.get("bucket")), **row} for row in rows]
-    if session.json:
-        session.output.table(usages, {})
-        return
+            usages = [_usage(client, bucket_place(place))]
     for usage in usages:
-        print(f"{readable_size(usage['size']):>10}  {usage['keyamount']:>9} keys  {printable(str(usage['place']))}")
+        line = f"{readable_size(usage['size']):>10}  {usage['keyamount']:>9} keys  {printable(usage['place'])}"
+        session.output.document(usage, line)
+
+
+def _bucket_usage(bucket: "Bucket") -> dict[str, Any]:
+    place = f"{bucket['username']}/{bucket['bucketname']}"
+    return {"place": place, "size": bucket["size"], "keyamount": bucket["keyamount"]}
 
 
 def _usage(client: "Client", place: Place) -> dict[str, Any]:
     if not place.key:
-        bucket = client.bucket(place.username, place.bucketname)
-        return {"place": str(place), "size": bucket["size"], "keyamount": bucket["keyamount"]}
+        return _bucket_usage(client.bucket(place.username, place.bucketname))
     size = amount = 0
     for record in below(client, place):
         size += record["size"]

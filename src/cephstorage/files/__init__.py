@@ -47,15 +47,20 @@ def sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Create or replace a small file so that a crash leaves the old or the new one, never half of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a small file; its bytes are durable, its name only after ``sync_directory``."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         os.write(fd, content)
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Create or replace a small file so that a crash leaves the old or the new one, never half of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_synced(part, content, mode)
     part.replace(path)
     sync_directory(path.parent)
 

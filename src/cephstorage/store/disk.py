@@ -20,7 +20,14 @@ from typing import ParamSpec, TypeVar
 
 from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
-from cephstorage.files import make_private_directory, move_durably, read_now, remove_quietly, write_durably
+from cephstorage.files import (
+    make_private_directory,
+    move_durably,
+    read_now,
+    remove_quietly,
+    write_durably,
+    write_synced,
+)
 from cephstorage.ports.store import StoredObject
 
 P = ParamSpec("P")
@@ -97,9 +104,11 @@ class DiskStore:
         path = self._path(planned.bucket, planned.key, planned.store_version)
         if _has_size(path, planned.size):
             return
-        make_private_directory(path.parent)
+        folder = path.parent
+        if not folder.is_dir():
+            make_private_directory(folder)
         side = {"key": planned.key, "size": planned.size, "md5": planned.md5, **planned.metadata}
-        write_durably(_side(path), json.dumps(side, ensure_ascii=False).encode())
+        write_synced(_side(path), json.dumps(side, ensure_ascii=False).encode())
         move_durably(part, path)
 
     async def holds(self, planned: StoredObject) -> bool:

@@ -15,9 +15,8 @@ import contextlib
 import random
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import structlog
 
@@ -55,6 +54,7 @@ _BEAT = 1.0
 _DISTRUST = 10.0
 _MOST_COOLING = 10_000
 _UNTAKEN = 5.0
+_WORTH_NOTING = 1 << 20
 _PATIENT = RetryPolicy()
 
 
@@ -315,7 +315,7 @@ class TransferEngine:
         """Fetch, verify, land. None when the origin's answer left nothing to land."""
         fetch = Fetch(live, self._parts.origin, self._limits, self._parts.chance)
         noting: list[asyncio.Task[None]] = []
-        fetch.on_source = lambda: noting.append(self._background(self._note(live, Phase.FETCHING)))
+        fetch.on_source = lambda: noting.extend(self._noting(live, Phase.FETCHING))
         digest = SpoolDigest(live.spool)
         following = asyncio.create_task(_follow(live, digest))
         try:
@@ -332,20 +332,21 @@ class TransferEngine:
         assert live.source is not None
         assert live.length is not None
         live.source = replace(live.source, length=live.length)
-        noting = self._background(self._note(live, Phase.VERIFYING))
+        noting = self._noting(live, Phase.VERIFYING)
         digest.expect(live.promised)
         await digest.follow(live.length)
         digest.verify(live.promised, repr(live.request.key))
         live.settle()
-        await noting
+        await asyncio.gather(*noting)
         plan = self._landing.plan(live.request, live.source, live.lease, live.length, digest.md5())
         return await self._landing.land(live.request, live.lease, live.spool, plan)
 
-    async def _note(self, live: LiveTransfer, phase: Phase) -> None:
-        await self._ledger.set_phase(live.lease, phase, self._parts.clock(), live.source)
-
-    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.create_task(work)
+    def _noting(self, live: LiveTransfer, phase: Phase) -> list[asyncio.Task[None]]:
+        """Note a phase beside the work. A small object is landed sooner than noted, and fetched anew sooner than resumed."""
+        if live.length is not None and live.length < _WORTH_NOTING:
+            return []
+        noted = self._ledger.set_phase(live.lease, phase, self._parts.clock(), live.source)
+        return [asyncio.ensure_future(noted)]
 
     async def _settle_failure(self, live: LiveTransfer, transfer: Transfer | None, error: CephStorageError) -> None:
         """Queue another attempt or end the transfer, and tell the readers."""

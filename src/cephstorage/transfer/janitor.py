@@ -5,6 +5,7 @@ Every step is idempotent and may run in several processes at once.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from cephstorage.transfer.spool import SpoolDirectory
 log = structlog.get_logger()
 
 _ROUND = 1.0
-_SWEEP_EVERY = 30
-_FORGET_EVERY = 3600
+_PAUSE = 0.1
+_SWEEP_EVERY = 30.0
+_FORGET_EVERY = 3600.0
 _REMOVALS = 200
 
 
@@ -52,17 +54,21 @@ class Janitor:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _for_ever(self) -> None:
-        count = 0
+        """Look after removals soon after landings, and after the rest by the clock."""
+        next_sweep = next_forget = 0.0
         while True:
+            await asyncio.sleep(_PAUSE)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.engine.landed.wait(), _ROUND)
+                await asyncio.wait_for(self.engine.landed.wait(), _ROUND - _PAUSE)
             self.engine.landed.clear()
-            count += 1
             await self._guarded(self.bury_dead_owners)
             await self._guarded(self.remove_unnamed_bytes)
-            if count % _SWEEP_EVERY == 0:
+            now = time.monotonic()
+            if now >= next_sweep:
+                next_sweep = now + _SWEEP_EVERY
                 await self._guarded(self.sweep_spools)
-            if count % _FORGET_EVERY == 0:
+            if now >= next_forget:
+                next_forget = now + _FORGET_EVERY
                 await self._guarded(self.forget_ended)
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -26,6 +26,7 @@ _ENTRY = struct.Struct("<QQ")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FREE_MARGIN = 64 << 20
 _SCAN_EVERY = 1.0
+_WORTH_A_JOURNAL = 1 << 20
 
 
 class Spool:
@@ -34,13 +35,16 @@ class Spool:
     ``spans`` is what readers may see; it changes only through ``publish``, on the event loop.
     """
 
-    def __init__(self, path: Path, fd: int, journal: int, spans: SpanSet) -> None:
+    def __init__(self, path: Path, fd: int) -> None:
         self.path = path
-        self.spans = spans
         self._fd = fd
-        self._journal = journal
         self._users = 1
         self._lock = threading.Lock()
+        held = _read_journal(path.with_suffix(".spans"), os.fstat(fd).st_size)
+        self._journal = None if held is None else _open_journal(path)
+        self.spans = held or SpanSet()
+        if held is None:
+            os.ftruncate(fd, 0)
 
     @property
     def name(self) -> str:
@@ -69,9 +73,18 @@ class Spool:
             while view:
                 count = os.pwrite(self._fd, view, position)
                 view, position = view[count:], position + count
-            os.write(self._journal, _ENTRY.pack(start, position))
+            self._note(start, position)
         except OSError as error:
             raise StoreFull(f"The spool's disk refuses bytes: {error.strerror}.", retry_after=30) from error
+
+    def _note(self, start: int, end: int) -> None:
+        """Add to the journal. It begins late: a small object is fetched anew sooner than two files are made."""
+        with self._lock:
+            if self._journal is None:
+                if end <= _WORTH_A_JOURNAL:
+                    return
+                self._journal = _begin_journal(self.path, self.spans)
+            os.write(self._journal, _ENTRY.pack(start, end))
 
     def publish(self, position: int, size: int) -> None:
         """Let readers see bytes that ``put`` has written."""
@@ -95,9 +108,13 @@ class Spool:
 
     def reset(self) -> None:
         """Forget every byte."""
-        os.ftruncate(self._journal, len(_boot_id()))
-        os.ftruncate(self._fd, 0)
-        self.spans = SpanSet()
+        with self._lock:
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                os.close(journal)
+            remove_quietly(self.path.with_suffix(".spans"))
+            os.ftruncate(self._fd, 0)
+            self.spans = SpanSet()
 
     def borrow(self) -> None:
         """Keep the file open for one more user."""
@@ -111,7 +128,8 @@ class Spool:
             last = self._users == 0
         if last:
             os.close(self._fd)
-            os.close(self._journal)
+            if self._journal is not None:
+                os.close(self._journal)
 
 
 class SpoolDirectory:
@@ -138,16 +156,7 @@ class SpoolDirectory:
             elif os.fstat(fd).st_nlink == 0:
                 os.close(fd)
             else:
-                return self._with_journal(path, fd)
-
-    def _with_journal(self, path: Path, fd: int) -> Spool:
-        journal = os.open(path.with_suffix(".spans"), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        held = _read_journal(journal, os.fstat(fd).st_size)
-        if held is None:
-            os.ftruncate(journal, 0)
-            os.write(journal, _boot_id())
-            os.ftruncate(fd, 0)
-        return Spool(path, fd, journal, held or SpanSet())
+                return Spool(path, fd)
 
     def exists(self, transfer_id: str) -> bool:
         """Whether something of the spool is left."""
@@ -217,15 +226,28 @@ def _boot_id() -> bytes:
         return b"no boot id on this kernel"
 
 
-def _read_journal(journal: int, part_size: int) -> SpanSet | None:
-    """What the journal of this boot says is held; None when it can't be trusted."""
-    content = os.pread(journal, os.fstat(journal).st_size, 0)
+def _open_journal(part: Path, flags: int = 0) -> int:
+    return os.open(part.with_suffix(".spans"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+
+
+def _begin_journal(part: Path, spans: SpanSet) -> int:
+    journal = _open_journal(part, os.O_TRUNC)
+    os.write(journal, _boot_id() + b"".join(_ENTRY.pack(span.start, span.end) for span in spans))
+    return journal
+
+
+def _read_journal(path: Path, part_size: int) -> SpanSet | None:
+    """What a journal of this boot says is held; None when there is none that can be trusted."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
     boot = _boot_id()
+    entries = content[len(boot) :]
     if not content.startswith(boot):
         return None
-    entries = content[len(boot) :]
     whole = len(entries) - len(entries) % _ENTRY.size
     if whole != len(entries):
-        os.ftruncate(journal, len(boot) + whole)
+        os.truncate(path, len(boot) + whole)
     spans = [Span(*pair) for pair in _ENTRY.iter_unpack(entries[:whole])]
     return SpanSet(spans) if all(span.end <= part_size for span in spans) else None

@@ -1,0 +1,164 @@
+"""Runs every measurement and prints one table. Each line is the median of interleaved rounds."""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.harness.service import Service
+
+from bench import client, listing
+
+MIRROR = "mirror.bench"
+MIB = 1 << 20
+
+
+@contextmanager
+def origin(size: int) -> Iterator[int]:
+    """An origin in a process of its own, with one file of ``size`` bytes under every ``/file?...``; its port."""
+    command = [sys.executable, "-m", "tests.harness.origin", "--port", "0", "--file-size", str(size)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def service(folder: Path, port: int) -> Iterator[Service]:
+    """A service that mirrors the origin at ``port``."""
+    running = Service(folder, origin_allowed_ports=str(port), log_level="error").start()
+    try:
+        order = {"mirror": MIRROR, "origin": f"http://127.0.0.1:{port}", "bucket": "bench___mirror"}
+        running.json("POST", "/mirrors/host", order)
+        running.json("PUT", "/ceph/bench/jobs")
+        yield running
+    finally:
+        running.stop()
+
+
+def median(rounds: int, measure: Callable[[int], float]) -> float:
+    """The median of several rounds; each gets its number."""
+    return statistics.median(measure(number) for number in range(rounds))
+
+
+def paired(rounds: int, ours: Callable[[int], float], peer: Callable[[int], float]) -> tuple[float, float]:
+    """Medians of both, measured in turn, so that a drift of the machine meets both."""
+    pairs = [(ours(number), peer(number)) for number in range(rounds)]
+    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+
+
+def show(what: str, ours: str, peer: str = "", ratio: float | None = None) -> None:
+    """One line of the table."""
+    print(f"{what:<46} {ours:>16} {peer:>16} {'' if ratio is None else f'{ratio:.2f}':>8}", flush=True)
+
+
+def streams(folder: Path, rounds: int) -> None:
+    """Large objects: cold, warm, and the end of a cold one first."""
+    with origin(256 * MIB) as port, service(folder, port) as ours:
+        client.read(port, "/file")
+        cold, direct = paired(
+            rounds,
+            lambda n: client.read(ours.port, f"/file?cold={n}", MIRROR).rate,
+            lambda _: client.read(port, "/file").rate,
+        )
+        show("cold 256 MiB through the mirror, MiB/s", f"{cold:.0f}", f"{direct:.0f}", cold / direct)
+        warm, direct = paired(
+            rounds,
+            lambda _: client.read(ours.port, "/file?cold=0", MIRROR).rate,
+            lambda _: client.read(port, "/file").rate,
+        )
+        show("warm 256 MiB, one client, MiB/s", f"{warm:.0f}", f"{direct:.0f}", warm / direct)
+        tail, direct = paired(
+            rounds,
+            lambda n: client.read(ours.port, f"/file?tail={n}", MIRROR, "-1048576").total * 1e3,
+            lambda _: client.read(port, "/file", byte_range="-1048576").total * 1e3,
+        )
+        show("last 1 MiB of a cold 256 MiB object, ms", f"{tail:.1f}", f"{direct:.1f}", tail / direct)
+
+
+def requests(folder: Path) -> None:
+    """Small and middling objects from the store, many clients."""
+    for size, name in ((4096, "4 KiB"), (MIB, "1 MiB")):
+        with origin(size) as port, service(folder / name.replace(" ", ""), port) as ours:
+            client.read(ours.port, "/file", MIRROR)
+            ours_rate, ours_bytes = client.wrk(ours.port, "/file", MIRROR)
+            direct_rate, direct_bytes = client.wrk(port, "/file", "bench")
+            ratio = ours_rate / direct_rate
+            show(f"warm {name}, 32 connections, requests/s", f"{ours_rate:.0f}", f"{direct_rate:.0f}", ratio)
+            show(f"warm {name}, 32 connections, MiB/s", f"{ours_bytes:.0f}", f"{direct_bytes:.0f}", ratio)
+            first, direct = paired(
+                9,
+                lambda n, to=ours.port: client.read(to, f"/file?first={n}", MIRROR).first * 1e3,
+                lambda _, to=port: client.read(to, "/file").first * 1e3,
+            )
+            show(f"first byte of a cold {name} object, ms", f"{first:.2f}", f"{direct:.2f}", first / direct)
+
+
+def jobs(folder: Path, count: int) -> None:
+    """Creations from URLs: small objects, from the request to the last success."""
+    with origin(4096) as port, service(folder, port) as ours:
+        items = [{"key_url": f"http://127.0.0.1:{port}/file?{n}", "key_name": f"job/{n}"} for n in range(count)]
+        started = time.perf_counter()
+        tokens = [item["token"] for item in ours.json("POST", "/ceph/bench/jobs/keys", items)]
+        states = {ours.json("GET", f"/ceph/progress/{token}")["state"] for token in tokens[-1:]}
+        while ours.json("GET", "/ceph/bench/jobs")["keyamount"] < count:
+            pass
+        elapsed = time.perf_counter() - started
+        states = {ours.json("GET", f"/ceph/progress/{token}")["state"] for token in tokens[:: max(1, count // 50)]}
+        assert states == {"success"}, states
+        show(f"create from URL, 4 KiB objects, jobs/s ({count})", f"{count / elapsed:.0f}")
+
+
+def folders(folder: Path, keys: int) -> None:
+    """A folder listing over HTTP in a bucket with many keys."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = listing.build(folder / "cephstorage.db", keys)
+    ours = Service(folder, log_level="error").start()
+    try:
+        for name, target in listing.targets(made):
+            times = []
+            request = urllib.request.Request(ours.url + target, headers={"Authorization": f"Bearer {ours.admin_token}"})
+            for _ in range(200):
+                started = time.perf_counter()
+                with urllib.request.urlopen(request) as answer:
+                    json.load(answer)
+                times.append((time.perf_counter() - started) * 1e3)
+            cuts = statistics.quantiles(times, n=100)
+            show(f"{name}, {keys} keys, ms p50 / p99", f"{cuts[49]:.1f} / {cuts[98]:.1f}")
+    finally:
+        ours.stop()
+
+
+def main() -> None:
+    """Run the measurements that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=["streams", "requests", "jobs", "listing"])
+    chosen = parser.parse_args()
+    print(f"{'':<46} {'ours':>16} {'origin direct':>16} {'ratio':>8}")
+    with tempfile.TemporaryDirectory() as base:
+        folder = Path(base)
+        if chosen.only in {None, "streams"}:
+            streams(folder / "streams", chosen.rounds)
+        if chosen.only in {None, "requests"}:
+            requests(folder / "requests")
+        if chosen.only in {None, "jobs"}:
+            jobs(folder / "jobs", chosen.jobs)
+        if chosen.only in {None, "listing"}:
+            folders(folder / "listing", chosen.keys)
+
+
+if __name__ == "__main__":
+    main()

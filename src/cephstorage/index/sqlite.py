@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pysqlite3.dbapi2 as driver
 from sqlalchemy import Connection
@@ -42,6 +42,8 @@ class SqliteDatabase:
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._read_connections: list[Connection] = []
+        self._version: Connection | None = None
+        self._version_cursor: Any = None
 
     async def open(self) -> None:
         """Create or check the file and start the threads. Raises DatabaseUnavailable with the reason."""
@@ -53,6 +55,8 @@ class SqliteDatabase:
             self._writer = Writer(partial(connect, self.path, patience=0.0), self._patience)
         except (SQLAlchemyError, driver.Error, OSError) as error:
             raise DatabaseUnavailable(f"The database file {self.path.name!r} can't be opened: {error}.") from error
+        self._version = connect(self.path, patience=self._patience, read_only=True)
+        self._version_cursor = self._version.connection.cursor()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
 
     async def close(self) -> None:
@@ -60,6 +64,9 @@ class SqliteDatabase:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        version, self._version = self._version, None
+        if version is not None:
+            version.close()
         readers, self._readers = self._readers, None
         if readers is not None:
             readers.shutdown()
@@ -69,6 +76,19 @@ class SqliteDatabase:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+    def data_version(self) -> int:
+        """A number that changes with every commit, in whatever process; reads shared memory only.
+
+        Raises DatabaseUnavailable (sqlite.org/pragma.html, data_version).
+        """
+        if self._version is None:
+            raise DatabaseUnavailable("The database is closed.")
+        try:
+            row = self._version_cursor.execute("PRAGMA data_version").fetchone()
+        except driver.Error as error:
+            raise translated(error) from error
+        return int(row[0])
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in one snapshot, in a reader thread."""

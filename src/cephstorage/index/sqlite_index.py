@@ -13,6 +13,7 @@ from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.ledger import SqlTransferLedger
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
+from cephstorage.index.remembered import RememberedKeys
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import SCHEMA_VERSION, Schema, build_schema
@@ -20,6 +21,7 @@ from cephstorage.index.settings import SettingStatements, SqlSettingsTable
 from cephstorage.index.sqlite import SqliteDatabase
 from cephstorage.index.tokens import SqlTokenTable, TokenStatements
 from cephstorage.index.transfers import TransferStatements
+from cephstorage.ports.index import KeyIndex
 
 
 class SqlIndex:
@@ -31,7 +33,7 @@ class SqlIndex:
         leases = LeaseStatements(schema, removals)
         self._db = db
         self._bucket_statements = buckets
-        self.keys = SqlKeyIndex(db, keys, ListingStatements(schema))
+        self.keys: KeyIndex = SqlKeyIndex(db, keys, ListingStatements(schema))
         self.buckets = SqlBucketIndex(db, buckets)
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
@@ -51,6 +53,7 @@ class SqliteIndex(SqlIndex):
         schema = build_schema(separate_schemas=False)
         self.database = SqliteDatabase(path, schema)
         super().__init__(self.database, schema)
+        self.keys = RememberedKeys(self.keys, self.database.data_version)
 
     async def open(self) -> None:
         """Create the file if it is missing and begin. Raises DatabaseUnavailable."""

@@ -1,0 +1,49 @@
+"""Records remembered between requests, for as long as nothing at all was committed to the database.
+
+``PRAGMA data_version`` changes with every commit of any other connection, in this process or another,
+and costs about a microsecond. So a store hit needs no thread and no query, and still no reader ever
+gets a record that was replaced before the request began.
+"""
+
+from collections.abc import Callable
+
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import ListQuery, Page, Record
+from cephstorage.ports.index import KeyIndex
+
+_MOST = 50_000
+
+
+class RememberedKeys:
+    """``KeyIndex`` over another one. ``version`` tells, cheaply, whether the database has changed."""
+
+    def __init__(self, keys: KeyIndex, version: Callable[[], int]) -> None:
+        self._keys = keys
+        self._version = version
+        self._seen = -1
+        self._records: dict[tuple[BucketName, str], Record] = {}
+
+    async def get(self, bucket: BucketName, key: str) -> Record | None:
+        """The visible version of a key."""
+        version = self._version()
+        if version != self._seen or len(self._records) >= _MOST:
+            self._records.clear()
+            self._seen = version
+        record = self._records.get((bucket, key))
+        if record is None:
+            record = await self._keys.get(bucket, key)
+            if record is not None and self._version() == version == self._seen:
+                self._records[(bucket, key)] = record
+        return record
+
+    async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
+        """One page in byte order."""
+        return await self._keys.listing(bucket, query)
+
+    async def delete(self, bucket: BucketName, key: str, now: float) -> None:
+        """Make a key invisible."""
+        await self._keys.delete(bucket, key, now)
+
+    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
+        """Note that the origin confirmed this version."""
+        await self._keys.touch(bucket, key, generation, now)

@@ -1,0 +1,135 @@
+"""Buckets, mirrors, access tokens, settings, and the counter that tells of their changes."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from cephstorage.domain.access import AccessToken, Role
+from cephstorage.domain.errors import AccessTokenNotFound, BucketNotEmpty, BucketNotFound, MirrorNotFound, OriginTimeout
+from cephstorage.domain.mirrors import Mirror, Mode, Policy, Query, Rule, preset_rules
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Bucket
+from cephstorage.index import SqliteIndex
+from tests.conformance.index.conftest import BUCKET, NOW, OTHER, begin, land
+
+TOKEN = AccessToken("t1", Role.TENANT, "alice", "laptop", 5.0, 9.5)
+MIRROR = Mirror("deb.example", BUCKET, "http://origin.example", private=True, created_at=3.0)
+
+
+async def test_a_bucket_is_made_once_and_starts_empty(index: SqliteIndex) -> None:
+    assert await index.buckets.create(OTHER, NOW)
+    assert not await index.buckets.create(OTHER, NOW + 1)
+    assert await index.buckets.get(OTHER) == Bucket(OTHER, 0, 0, NOW)
+
+
+async def test_buckets_are_listed_by_tenant_and_name(index: SqliteIndex) -> None:
+    for name in ("zoo", "art"):
+        await index.buckets.create(BucketName("alice", name), NOW)
+    await index.buckets.create(OTHER, NOW)
+    assert [bucket.name.bucketname for bucket in await index.buckets.of_tenant("alice")] == ["art", "photos", "zoo"]
+    assert await index.buckets.of_tenant("nobody") == []
+
+
+async def test_an_empty_bucket_can_be_deleted_and_made_again(index: SqliteIndex) -> None:
+    await index.buckets.delete(BUCKET)
+    for attempt in (index.buckets.get(BUCKET), index.buckets.delete(BUCKET)):
+        with pytest.raises(BucketNotFound):
+            await attempt
+    assert await index.buckets.create(BUCKET, NOW)
+
+
+async def test_a_bucket_in_use_is_not_deleted(index: SqliteIndex) -> None:
+    await land(index, "1")
+    with pytest.raises(BucketNotEmpty, match="keys"):
+        await index.buckets.delete(BUCKET)
+    await index.keys.delete(BUCKET, "k", NOW)
+    lease = await begin(index, "2")
+    with pytest.raises(BucketNotEmpty, match="transfers"):
+        await index.buckets.delete(BUCKET)
+    await index.transfers.fail(lease, NOW, OriginTimeout("x"))
+    await index.mirrors.put(MIRROR)
+    with pytest.raises(BucketNotEmpty, match="mirrors"):
+        await index.buckets.delete(BUCKET)
+    await index.mirrors.delete(MIRROR.host)
+    await index.buckets.delete(BUCKET)
+
+
+async def test_mirrors_are_kept_whole_and_replaced_by_host(index: SqliteIndex) -> None:
+    defaults, rules = preset_rules("pypi", "https://files.example")
+    rules = (*rules, Rule("/x", Mode.DENY, 1.5, Query.LISTED, ("a", "b"), None, ("Accept",), None, None))
+    full = Mirror("pypi.example", BUCKET, "https://pypi.example", defaults, rules, preset="pypi")
+    await index.mirrors.put(full)
+    await index.mirrors.put(MIRROR)
+    assert await index.mirrors.all() == [MIRROR, full]
+    changed = Mirror(MIRROR.host, BUCKET, "http://else.example", Policy(Mode.BYPASS))
+    await index.mirrors.put(changed)
+    assert await index.mirrors.all() == [changed, full]
+
+
+async def test_a_mirror_needs_its_bucket_and_a_known_host(index: SqliteIndex) -> None:
+    with pytest.raises(BucketNotFound):
+        await index.mirrors.put(Mirror("x.example", OTHER, "http://o.example"))
+    with pytest.raises(MirrorNotFound):
+        await index.mirrors.delete("x.example")
+
+
+async def test_tokens_are_found_by_the_hash_of_their_secret_only(index: SqliteIndex) -> None:
+    admin = AccessToken("t0", Role.ADMIN, None, "", 6.0, None)
+    await index.tokens.put(TOKEN, "hash-1")
+    await index.tokens.put(admin, "hash-0")
+    assert await index.tokens.by_hash("hash-1") == TOKEN
+    assert await index.tokens.by_hash("t1") is None
+    assert await index.tokens.all() == [TOKEN, admin]
+    await index.tokens.put(TOKEN, "hash-2")
+    assert await index.tokens.by_hash("hash-1") is None
+    await index.tokens.delete("t1")
+    assert await index.tokens.by_hash("hash-2") is None
+    with pytest.raises(AccessTokenNotFound):
+        await index.tokens.delete("t1")
+
+
+async def test_settings_are_set_once_or_replaced(index: SqliteIndex) -> None:
+    assert await index.settings.get("secret") is None
+    assert await index.settings.put("secret", "a", only_if_absent=True) == "a"
+    assert await index.settings.put("secret", "b", only_if_absent=True) == "a"
+    assert await index.settings.put("secret", "c") == "c"
+    assert await index.settings.get("secret") == "c"
+
+
+CHANGES: dict[str, Callable[[SqliteIndex], Awaitable[object]]] = {
+    "mirror put": lambda index: index.mirrors.put(MIRROR),
+    "mirror deleted": lambda index: index.mirrors.delete("old.example"),
+    "token put": lambda index: index.tokens.put(TOKEN, "hash"),
+    "token deleted": lambda index: index.tokens.delete("old"),
+    "setting put": lambda index: index.settings.put("a", "b"),
+}
+
+
+@pytest.mark.parametrize("change", sorted(CHANGES))
+async def test_every_change_is_seen_by_the_counter_everywhere(
+    index: SqliteIndex, factory: Callable[[], SqliteIndex], change: str
+) -> None:
+    await index.mirrors.put(Mirror("old.example", BUCKET, "http://o.example"))
+    await index.tokens.put(AccessToken("old", Role.ADMIN, None, "", 0.0, None), "old-hash")
+    elsewhere = factory()
+    await elsewhere.open()
+    before = await elsewhere.settings.version()
+    await CHANGES[change](index)
+    assert await elsewhere.settings.version() > before
+    await elsewhere.close()
+
+
+async def test_what_changes_nothing_does_not_count(index: SqliteIndex) -> None:
+    await index.settings.put("a", "b")
+    before = await index.settings.version()
+    await index.settings.put("a", "c", only_if_absent=True)
+    with pytest.raises(MirrorNotFound):
+        await index.mirrors.delete("nobody.example")
+    await land(index, "1")
+    assert await index.settings.version() == before
+
+
+async def test_check_is_one_line(index: SqliteIndex) -> None:
+    line = await index.check()
+    assert line
+    assert "\n" not in line

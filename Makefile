@@ -1,0 +1,68 @@
+# CephStorage: every task of the house. `make` alone lists them.
+#
+# All of them work inside ./.venv, which is made here and renewed when a lock file changes. The stamps
+# .venv/.made, .venv/.runtime and .venv/.dev remember what is already done.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --require-hashes -r
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header pyproject.toml
+
+# Memory, crashes and foreign clients want the machine for themselves: they run after the others, one by one.
+SERIAL := $(wildcard tests/e2e/test_memory.py tests/e2e/test_crash.py tests/e2e/test_real_clients.py)
+PYTEST := $(BIN)/pytest -q
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.runtime ## Start the service on 127.0.0.1:8080 with its data in ./data; Ctrl-C or SIGTERM stops it
+	@exec $(BIN)/cephstorage serve
+
+test: $(VENV)/.dev lint ## Lint, types, import direction and every test
+	@sh scripts/test-packages.sh
+	$(PYTEST) -n 2 $(addprefix --ignore=,$(SERIAL))
+	$(if $(SERIAL),$(PYTEST) $(SERIAL))
+
+lint: $(VENV)/.dev ## Style, types and import direction
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Rewrite the code in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## Measure this machine; BENCH="..." passes arguments on
+	@exec $(BIN)/python -m bench $(BENCH)
+
+lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml; UPGRADE=1 takes the newest releases
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --group build --output-file requirements.lock
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --group build --group dev --constraint requirements.lock \
+		--output-file requirements-dev.lock
+
+clean: ## Remove the virtual environment and every cache; the data stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: scripts/make-venv.sh
+	@PYTHON="$(PYTHON)" sh scripts/make-venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made requirements.lock pyproject.toml
+	@echo "Installing what the service needs into $(VENV)" >&2
+	@$(INSTALL) requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo "Installing what the tests need into $(VENV)" >&2
+	@$(INSTALL) requirements-dev.lock
+	@touch $@

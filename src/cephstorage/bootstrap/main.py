@@ -7,22 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 import structlog
-import uvicorn
 import uvloop
 
 from cephstorage.bootstrap import logs
 from cephstorage.bootstrap.runtime import Runtime
+from cephstorage.bootstrap.server import make_server
 from cephstorage.bootstrap.settings import Settings
 
 log = structlog.get_logger()
 
 BACKLOG = 2048
-GRACE = 10
 _SOCKET_FD = "CEPHSTORAGE_INTERNAL_SOCKET_FD"
 _GREETS = "CEPHSTORAGE_INTERNAL_GREETS"
 
@@ -72,15 +70,6 @@ def _serve_one(settings: Settings, listener: socket.socket, *, greets: bool) -> 
         return runner.run(_run(settings, listener, greets=greets))
 
 
-class _Server(uvicorn.Server):
-    """The server without its own signal handling, which would end the process before the runtime has stopped."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to ``_run``."""
-        yield
-
-
 async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
     runtime = Runtime(settings, listener.getsockname()[1])
     await runtime.start()
@@ -92,18 +81,7 @@ async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> 
         peers.bind(runtime.peer_socket)
         peers.listen(BACKLOG)
         sockets.append(peers)
-    config = uvicorn.Config(
-        runtime.front,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=75,
-    )
-    server = _Server(config)
+    server = make_server(runtime.front)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.handle_exit, number, None)

@@ -14,7 +14,7 @@ _NOT_AT_HAND = {errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _COPY_CHUNK = 1 << 20
 
 
-def read_now(fd: int, position: int, size: int) -> bytes | None:
+def read_now(fd: int, position: int, size: int) -> bytes | bytearray | None:
     """Up to ``size`` bytes that lie in the page cache, else None (preadv2(2), RWF_NOWAIT).
 
     Fit for the event loop: it copies memory and never waits for a disk. Empty at the end of the file.
@@ -26,7 +26,8 @@ def read_now(fd: int, position: int, size: int) -> bytes | None:
         if error.errno in _NOT_AT_HAND:
             return None
         raise
-    return bytes(memoryview(buffer)[:count])
+    del buffer[count:]
+    return buffer
 
 
 def sync_directory(folder: Path) -> None:

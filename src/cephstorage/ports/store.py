@@ -29,7 +29,7 @@ class ObjectReader(Protocol):
 
     size: int
 
-    def read_now(self, position: int, size: int) -> bytes | None:
+    def read_now(self, position: int, size: int) -> bytes | bytearray | None:
         """Up to ``size`` bytes if they are at hand without waiting for a disk, else None."""
         ...
 

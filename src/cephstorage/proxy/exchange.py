@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cephstorage.domain.errors import CephStorageError
+from cephstorage.proxy import sendfile
 from cephstorage.wire.problems import problem, problem_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, Message]]
 Send = Callable[[Message], Coroutine[Any, Any, None]]
 Scope = MutableMapping[str, Any]
+CONNECTION = "cephstorage.connection"
+"""The ASGI extension under which the server lends its connection."""
 
 
 class ClientGone(Exception):
@@ -61,6 +64,7 @@ class Exchange:
         self.started = False
         self._receive = receive
         self._send = send
+        self._connection: sendfile.Connection | None = scope.get("extensions", {}).get(CONNECTION)
 
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Send the head."""
@@ -68,11 +72,21 @@ class Exchange:
         pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """Send a piece of the body; waits while the client's buffers are full."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self, data: bytes = b"") -> None:
+    async def write_file(self, file: int, start: int, end: int) -> bool:
+        """Send a piece of a file as body, past Python; False where the server can't. Raises ClientGone."""
+        if self._connection is None:
+            return False
+        try:
+            await sendfile.send(self._connection, file, start, end)
+        except ConnectionError as error:
+            raise ClientGone from error
+        return True
+
+    async def end(self, data: bytes | bytearray = b"") -> None:
         """Send the last piece. Not calling this makes the server cut the connection: never a clean end."""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 

@@ -55,7 +55,7 @@ class DiskReader:
         self._fd: int | None = fd
         self.size = os.fstat(fd).st_size
 
-    def read_now(self, position: int, size: int) -> bytes | None:
+    def read_now(self, position: int, size: int) -> bytes | bytearray | None:
         """Up to ``size`` bytes if the page cache has them."""
         return read_now(self._open_fd(), position, size)
 

@@ -6,6 +6,7 @@ hashed exactly once, from the page cache, in order.
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Iterable
 
 from cephstorage.domain.digests import HASH_NAMES, Digest
@@ -23,13 +24,27 @@ class SpoolDigest:
         self._spool = spool
         self._hashes = {"md5": hashlib.md5(usedforsecurity=False)}
         self._done = 0
-        self._turn = asyncio.Lock()
+        self._turn = threading.Lock()
 
     async def follow(self, end: int) -> None:
-        """Hash on to ``end``; every byte before it must be in the spool. One at a time, in bounded steps."""
-        async with self._turn:
-            while self._done < end:
-                await asyncio.to_thread(self._hash, min(end, self._done + _STEP))
+        """Hash on to ``end``, in bounded steps; every byte before it must be in the spool.
+
+        A cancelled caller does not stop the thread, so the turn belongs to the thread: who follows next
+        goes on after it.
+        """
+        while self._done < end:
+            self._spool.borrow()
+            step = min(end, self._done + _STEP)
+            work = asyncio.get_running_loop().run_in_executor(None, self._hash_and_close, step)
+            work.add_done_callback(lambda done: done.exception())
+            await asyncio.shield(work)
+
+    def _hash_and_close(self, end: int) -> None:
+        try:
+            with self._turn:
+                self._hash(end)
+        finally:
+            self._spool.close()
 
     def _hash(self, end: int) -> None:
         while self._done < end:

@@ -151,7 +151,7 @@ class LiveTransfer:
             end = min(end, max(0, (self.length if self.length is not None else self.front) - WITHHELD))
         return end
 
-    def read_now(self, position: int, size: int) -> bytes | None:
+    def read_now(self, position: int, size: int) -> bytes | bytearray | None:
         """Bytes that are at hand, or None when the reader has to wait. Raises the transfer's error."""
         end = self.readable_end(position)
         if end > position:
@@ -162,7 +162,7 @@ class LiveTransfer:
             raise self._error
         return None
 
-    async def read(self, position: int, size: int, until: int | None = None) -> bytes:
+    async def read(self, position: int, size: int, until: int | None = None) -> bytes | bytearray:
         """Bytes at ``position``, waiting for them; empty at the end of the object.
 
         ``until`` is where this reader means to stop: what is missing up to there is fetched first when

@@ -90,7 +90,7 @@ class Spool:
         """Let readers see bytes that ``put`` has written."""
         self.spans.add(position, position + size)
 
-    def read_now(self, position: int, size: int) -> bytes | None:
+    def read_now(self, position: int, size: int) -> bytes | bytearray | None:
         """Bytes from the page cache, without waiting."""
         return read_now(self._fd, position, size)
 

@@ -1,0 +1,81 @@
+"""The HTTP server: uvicorn, with its connections lent to the data plane and its signals left to us."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cephstorage.proxy.exchange import CONNECTION
+
+GRACE = 10
+KEEP_ALIVE = 75
+_SHORT_PAUSE = 0.0005
+_FULL_BUFFER_PAUSE = 0.02
+
+
+class LentConnection:
+    """What ``cephstorage.proxy.sendfile`` needs of a connection."""
+
+    def __init__(self, protocol: "Protocol") -> None:
+        self._protocol = protocol
+
+    def descriptor(self) -> int:
+        """The socket of the connection."""
+        socket = self._protocol.transport.get_extra_info("socket")
+        if socket is None or self._protocol.transport.is_closing():
+            raise ConnectionResetError
+        return int(socket.fileno())
+
+    async def drained(self) -> None:
+        """Wait until the head has left the transport's buffer: at the end of this turn of the loop, as a rule."""
+        transport, pause = self._protocol.transport, 0.0
+        while transport.get_write_buffer_size() > 0:
+            if transport.is_closing():
+                raise ConnectionResetError
+            await asyncio.sleep(pause)
+            pause = _FULL_BUFFER_PAUSE if pause else _SHORT_PAUSE
+
+    def count_body(self, size: int) -> None:
+        """Keep the server's count of the body right: it checks it against Content-Length."""
+        cycle = self._protocol.cycle
+        assert cycle is not None
+        cycle.expected_content_length -= size
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 that offers its connection to the application."""
+
+    def on_message_begin(self) -> None:
+        """Begin a request; its scope names the connection."""
+        super().on_message_begin()
+        scope: Any = self.scope
+        scope["extensions"] = {CONNECTION: LentConnection(self)}
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handling, which would end the process before the runtime has stopped."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the caller of ``serve``."""
+        yield
+
+
+def make_server(application: Any) -> Server:
+    """A server for an ASGI application; sockets come with ``serve``."""
+    return Server(
+        uvicorn.Config(
+            application,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+    )

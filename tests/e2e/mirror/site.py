@@ -1,0 +1,178 @@
+"""A mirror as its clients and its operator see it: one mirror host in front of one folder of the fault origin."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Self
+from urllib.parse import quote
+
+from cephstorage.domain.names import encode_key
+from tests.harness.behaviour import Behaviour, LoggedRequest
+from tests.harness.content import Body, as_body
+from tests.harness.origin import FaultOrigin
+from tests.harness.patience import until
+from tests.harness.service import Service
+
+PIECE = 256 * 1024
+
+
+class Download:
+    """An answer whose head has come; the body is read as the test pleases."""
+
+    def __init__(self, port: int, method: str, target: str, headers: dict[str, str]) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
+        self._answer = self._connection.getresponse()
+        self.status = self._answer.status
+        self.headers = {name.lower(): value for name, value in self._answer.getheaders()}
+        self.body = b""
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes. Raises IncompleteRead or OSError when they don't come."""
+        data = b""
+        while len(data) < size:
+            piece = self._answer.read(min(PIECE, size - len(data)))
+            if not piece:
+                raise http.client.IncompleteRead(data, size - len(data))
+            data += piece
+        return data
+
+    def rest(self) -> bytes:
+        """Everything up to a clean end. Raises IncompleteRead or OSError when there is none."""
+        return self._answer.read()
+
+    def close(self) -> None:
+        """Leave."""
+        self._connection.close()
+        self._answer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Site:
+    """One mirror host. Paths are those of the mirror; the origin has them under ``prefix``."""
+
+    def __init__(self, service: Service, origin: FaultOrigin, name: str, prefix: str = "") -> None:
+        self.service = service
+        self.origin = origin
+        self.host = f"{name}.test"
+        self.bucket = f"mirrors___{name}"
+        self.prefix = prefix
+
+    def order(self, **rules: Any) -> Any:
+        """POST the mirror: made, or replaced."""
+        wish = {"mirror": self.host, "origin": self.origin.url + self.prefix, "bucket": self.bucket, **rules}
+        return self.service.json("POST", "/mirrors/host", wish)
+
+    # -- the origin's side
+
+    def put(self, path: str, body: bytes | Body = b"", **behaviour: Any) -> Behaviour:
+        """Serve a body at the origin."""
+        return self.origin.put(self.prefix + path, body, **behaviour)
+
+    def logged(self, path: str, method: str | None = None) -> list[LoggedRequest]:
+        """The requests that reached the origin."""
+        return self.origin.logged(self.prefix + path, method)
+
+    def count(self, path: str, method: str | None = None) -> int:
+        """How many requests reached the origin."""
+        return len(self.logged(path, method))
+
+    def body_bytes(self, path: str) -> int:
+        """How many body bytes the origin has sent."""
+        return self.origin.body_bytes(self.prefix + path)
+
+    @contextmanager
+    def origin_down(self, *, cut: bool = False) -> Iterator[None]:
+        """The origin refuses connections meanwhile; ``cut`` resets those that are open."""
+        self.origin.stop_listening(cut=cut)
+        try:
+            yield
+        finally:
+            self.origin.listen_again()
+
+    # -- the client's side
+
+    def open(self, target: str, headers: dict[str, str] | None = None, method: str = "GET") -> Download:
+        """Ask the mirror; returns when the head of the answer is there."""
+        return Download(self.service.port, method, target, {"Host": self.host, **(headers or {})})
+
+    def get(self, target: str, headers: dict[str, str] | None = None, method: str = "GET") -> Download:
+        """Ask the mirror and read the body to its clean end."""
+        with self.open(target, headers, method) as answer:
+            answer.body = answer.rest()
+            return answer
+
+    def head(self, target: str, headers: dict[str, str] | None = None) -> Download:
+        """HEAD."""
+        return self.get(target, headers, "HEAD")
+
+    def range(self, target: str, wanted: str, **headers: str) -> Download:
+        """GET with ``Range: bytes=wanted``."""
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.get(target, {"Range": f"bytes={wanted}", **more})
+
+    def get_all(self, targets: list[str], headers: dict[str, str] | None = None) -> list[Download]:
+        """Many clients at a time, each with a connection of its own."""
+        with ThreadPoolExecutor(len(targets)) as pool:
+            return list(pool.map(lambda target: self.get(target, headers), targets))
+
+    def raw(self, request: bytes) -> tuple[int, bytes]:
+        """Bytes as they are on a connection of their own: the status of the answer, and its body."""
+        with socket.create_connection(("127.0.0.1", self.service.port), timeout=60) as sock:
+            sock.sendall(request)
+            answer = http.client.HTTPResponse(sock)
+            answer.begin()
+            return answer.status, answer.read()
+
+    # -- the operator's side
+
+    def record(self, key: str) -> Any:
+        """The record of a stored key, or None."""
+        username, _, bucketname = self.bucket.partition("___")
+        reply = self.service.call("GET", f"/ceph/{username}/{bucketname}/keys/{encode_key(key)}")
+        assert reply.status in {200, 404}, (reply.status, reply.body)
+        return reply.json() if reply.status == 200 else None
+
+    def keys(self) -> list[str]:
+        """Every key of the mirror's bucket."""
+        username, _, bucketname = self.bucket.partition("___")
+        page = self.service.json("GET", f"/ceph/{username}/{bucketname}/keys?recursive=true&limit=1000")
+        return [record["key"] for record in page["keys"]]
+
+    def stored(self, key: str) -> Any:
+        """The record, as soon as the fill has landed."""
+        return until(lambda: self.record(key))
+
+    def explain(self, target: str) -> Any:
+        """What the mirror would do."""
+        return self.service.json("GET", "/explain?url=" + quote(f"http://{self.host}{target}", safe=""))
+
+    def settled(self, target: str) -> Any:
+        """The explanation, as soon as no fill of the target is under way."""
+        return until(lambda: self.explain(target), lambda told: not told["filling"])
+
+    def fill(self, path: str, body: bytes | Body, **behaviour: Any) -> Download:
+        """Put a body at the origin, bring it through the mirror and wait until it is stored."""
+        self.put(path, body, **behaviour)
+        answer = self.get(path)
+        held = as_body(body)
+        assert answer.body == b"".join(held.views(0, len(held)))
+        self.stored(path.removeprefix("/"))
+        return answer
+
+
+def problem_code(answer: Download) -> str:
+    """The code of an error answer."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    return str(json.loads(answer.body)["code"])

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.harness.service import Service
 
@@ -46,9 +47,17 @@ def service(folder: Path, port: int) -> Iterator[Service]:
         running.stop()
 
 
-def median(rounds: int, measure: Callable[[int], float]) -> float:
-    """The median of several rounds; each gets its number."""
-    return statistics.median(measure(number) for number in range(rounds))
+def settled(ours: Service, target: str) -> None:
+    """Wait until the fill of a target has landed, so that one measurement does not disturb the next."""
+    while ours.json("GET", f"/explain?url=http://{MIRROR}{quote(target, safe='/')}")["decision"] != "StoreHit":
+        pass
+
+
+def cold(ours: Service, target: str, byte_range: str | None = None) -> client.Read:
+    """Read something that is not stored, then let it land."""
+    measured = client.read(ours.port, target, MIRROR, byte_range)
+    settled(ours, target)
+    return measured
 
 
 def paired(rounds: int, ours: Callable[[int], float], peer: Callable[[int], float]) -> tuple[float, float]:
@@ -66,12 +75,12 @@ def streams(folder: Path, rounds: int) -> None:
     """Large objects: cold, warm, and the end of a cold one first."""
     with origin(256 * MIB) as port, service(folder, port) as ours:
         client.read(port, "/file")
-        cold, direct = paired(
+        streamed, direct = paired(
             rounds,
-            lambda n: client.read(ours.port, f"/file?cold={n}", MIRROR).rate,
+            lambda n: cold(ours, f"/file?cold={n}").rate,
             lambda _: client.read(port, "/file").rate,
         )
-        show("cold 256 MiB through the mirror, MiB/s", f"{cold:.0f}", f"{direct:.0f}", cold / direct)
+        show("cold 256 MiB through the mirror, MiB/s", f"{streamed:.0f}", f"{direct:.0f}", streamed / direct)
         warm, direct = paired(
             rounds,
             lambda _: client.read(ours.port, "/file?cold=0", MIRROR).rate,
@@ -80,7 +89,7 @@ def streams(folder: Path, rounds: int) -> None:
         show("warm 256 MiB, one client, MiB/s", f"{warm:.0f}", f"{direct:.0f}", warm / direct)
         tail, direct = paired(
             rounds,
-            lambda n: client.read(ours.port, f"/file?tail={n}", MIRROR, "-1048576").total * 1e3,
+            lambda n: cold(ours, f"/file?tail={n}", "-1048576").total * 1e3,
             lambda _: client.read(port, "/file", byte_range="-1048576").total * 1e3,
         )
         show("last 1 MiB of a cold 256 MiB object, ms", f"{tail:.1f}", f"{direct:.1f}", tail / direct)
@@ -98,7 +107,7 @@ def requests(folder: Path) -> None:
             show(f"warm {name}, 32 connections, MiB/s", f"{ours_bytes:.0f}", f"{direct_bytes:.0f}", ratio)
             first, direct = paired(
                 9,
-                lambda n, to=ours.port: client.read(to, f"/file?first={n}", MIRROR).first * 1e3,
+                lambda n, to=ours: cold(to, f"/file?first={n}").first * 1e3,
                 lambda _, to=port: client.read(to, "/file").first * 1e3,
             )
             show(f"first byte of a cold {name} object, ms", f"{first:.2f}", f"{direct:.2f}", first / direct)

@@ -55,6 +55,7 @@ _DISTRUST = 10.0
 _MOST_COOLING = 10_000
 _UNTAKEN = 5.0
 _WORTH_NOTING = 1 << 20
+_EAGER = 8
 _PATIENT = RetryPolicy()
 
 
@@ -107,7 +108,7 @@ class TransferEngine:
         self._fills: dict[tuple[BucketName, str], LiveTransfer] = {}
         self._starting: dict[tuple[BucketName, str], asyncio.Task[LiveTransfer | Elsewhere | KeyMoved]] = {}
         self._cooling: dict[tuple[BucketName, str], float] = {}
-        self._slots = asyncio.Semaphore(options.concurrency)
+        self._free = options.concurrency
         self._due = asyncio.Event()
         self._landed = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
@@ -260,7 +261,7 @@ class TransferEngine:
     def _live(self, request: TransferRequest, lease: Lease) -> LiveTransfer:
         return LiveTransfer(request, lease, self._parts.spools.open(lease.transfer_id))
 
-    def _run(self, live: LiveTransfer, transfer: Transfer | None, *, slot: bool = False) -> None:
+    def _run(self, live: LiveTransfer, transfer: Transfer | None, *, claimed: bool = False) -> None:
         """Carry a transfer in a task of its own."""
         name = (live.request.bucket, live.request.key)
         if live.request.mirror_host is not None:
@@ -274,8 +275,9 @@ class TransferEngine:
                 del self._fills[name]
             live.spool.close()
             asyncio.get_running_loop().call_later(_UNTAKEN, live.drop_untaken)
-            if slot:
-                self._slots.release()
+            if claimed:
+                self._free += 1
+                self._due.set()
 
         task.add_done_callback(ended)
 
@@ -376,20 +378,26 @@ class TransferEngine:
         self._landed.set()
 
     async def _claim_for_ever(self) -> None:
+        """Keep the free places busy. Claims made at the same moment share one commit, so that many are made when many wait."""
+        eager = 1
         while True:
-            await self._slots.acquire()
-            try:
-                transfer = await self._ledger.claim(self.owner, *self._lease_times())
-            except CephStorageError as error:
-                log.warning("claim_failed", code=error.code, msg=error.msg)
-                transfer = None
-            if transfer is None:
-                self._slots.release()
+            claims = (self._claim_one() for _ in range(min(eager, self._free)))
+            claimed = [transfer for transfer in await asyncio.gather(*claims) if transfer is not None]
+            for transfer in claimed:
+                live = self._live(transfer.request, Lease(transfer.id, self.owner, transfer.fence))
+                live.source = transfer.source
+                self._free -= 1
+                self._run(live, transfer, claimed=True)
+            eager = _EAGER if claimed else 1
+            if not claimed or self._free == 0:
                 await self._wait_due()
-                continue
-            live = self._live(transfer.request, Lease(transfer.id, self.owner, transfer.fence))
-            live.source = transfer.source
-            self._run(live, transfer, slot=True)
+
+    async def _claim_one(self) -> Transfer | None:
+        try:
+            return await self._ledger.claim(self.owner, *self._lease_times())
+        except CephStorageError as error:
+            log.warning("claim_failed", code=error.code, msg=error.msg)
+            return None
 
     async def _wait_due(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -126,7 +126,9 @@ class Fetch:
         self.on_source()
         answered = intake.content_range(response)
         span = answered.span if answered is not None else None
-        return Pull(span.start, span.end, response) if span is not None else Pull(0, response.length, response)
+        if span is None:
+            return Pull(0, response.length, response)
+        return Pull(span.start, span.end, response, urgent=True)
 
     async def _rewritten(self, response: OriginResponse) -> bool:
         """A small page whose links are made to lead through the mirror: spooled whole, announced afterwards."""
@@ -186,7 +188,9 @@ class Fetch:
             return
         if self.live.seekable:
             for span in self._needed_now():
-                self._start(Pull(span.start, span.end))
+                self._start(Pull(span.start, span.end, urgent=True))
+        if any(running.urgent for running in self._running.values()):
+            return
         while len(self._running) < (BACKGROUND_PULLS if self.live.seekable else 1):
             if (gap := self._next_gap()) is None:
                 break

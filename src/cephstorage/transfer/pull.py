@@ -22,7 +22,10 @@ _ADMISSION_STEP = 64 << 20
 
 @dataclass(slots=True)
 class Pull:
-    """A piece of the object on its way. ``skip`` bytes of the answer lie before ``position``."""
+    """A piece of the object on its way. ``skip`` bytes of the answer lie before ``position``.
+
+    ``urgent``: a reader waits for just these bytes, so that the background rests meanwhile.
+    """
 
     position: int
     end: int | None
@@ -30,6 +33,7 @@ class Pull:
     skip: int = 0
     cut: bool = False
     moved: bool = False
+    urgent: bool = False
 
     def covers(self, position: int) -> bool:
         """Whether this pull will bring the byte at ``position``."""

@@ -1,4 +1,7 @@
-"""What every endpoint shares: the services, the caller, and the names in the raw path."""
+"""What every endpoint shares: the services, the caller, and the names in the raw path.
+
+All of it is ``async`` although nothing waits: the framework would run plain functions in threads.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -31,7 +34,7 @@ class ApiServices:
     configuration: Callable[[], dict[str, Any]]
 
 
-def services(request: Request) -> ApiServices:
+async def services(request: Request) -> ApiServices:
     """The services of the application."""
     found: ApiServices = request.app.state.services
     return found
@@ -57,7 +60,7 @@ async def administrator(principal: Caller) -> Principal:
 Administrator = Annotated[Principal, Depends(administrator)]
 
 
-def well_formed_query(request: Request) -> None:
+async def well_formed_query(request: Request) -> None:
     """Refuse query strings that are not UTF-8 before anything reads them."""
     raw = request.scope["query_string"].replace(b"+", b"%20")
     try:
@@ -66,12 +69,12 @@ def well_formed_query(request: Request) -> None:
         raise InvalidKey(f"The query string can't be read: {error.msg}") from error
 
 
-def read_bucket(username: str, bucketname: str, principal: Caller) -> BucketName:
+async def read_bucket(username: str, bucketname: str, principal: Caller) -> BucketName:
     """The bucket in the path, for reading."""
     return _bucket(username, bucketname, principal, Action.READ)
 
 
-def write_bucket(username: str, bucketname: str, principal: Caller) -> BucketName:
+async def write_bucket(username: str, bucketname: str, principal: Caller) -> BucketName:
     """The bucket in the path, for writing."""
     return _bucket(username, bucketname, principal, Action.WRITE)
 
@@ -82,13 +85,13 @@ def _bucket(username: str, bucketname: str, principal: Principal, action: Action
     return name
 
 
-def tenant(username: str, principal: Caller) -> str:
+async def tenant(username: str, principal: Caller) -> str:
     """The tenant in the path, for reading."""
     principal.require(Action.READ, tenant_name(username))
     return username
 
 
-def named_key(key: str) -> str:
+async def named_key(key: str) -> str:
     """The key in the raw path, decoded exactly once (the router works on the undecoded target)."""
     return key_name(decode_target(key.encode("latin-1")))
 

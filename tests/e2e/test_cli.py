@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,34 @@ def test_a_folder_goes_up_and_comes_down(cli: Cli, tmp_path: Path) -> None:
     assert cli("get", "-r", "alice/photos/none", str(tmp_path / "none")).code == 3
     assert cli("rm", "-r", "alice/photos/tree").code == 0
     assert cli("ls", "-r", "alice/photos", "--json").lines == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (("alice/photos",), ["f/", "x2/", "x1"]),
+        (("alice/photos", "--prefix", "x"), ["x2/", "x1"]),
+        (("alice/photos/f/",), ["f/x2/", "f/w", "f/x1"]),
+        (("alice/photos/f", "--prefix", "x"), ["f/x2/", "f/x1"]),
+        (("alice/photos/f", "-r"), ["f/w", "f/x1", "f/x2/z"]),
+        (("alice/photos", "-r", "--match", "z"), ["f/x2/z"]),
+        (("alice/photos", "-r", "--content-type", "text/none"), []),
+        (("alice/photos/f", "-r", "--match", "none"), []),
+    ],
+)
+def test_listing(arguments: tuple[str, ...], listed: list[str], folders_cli: Cli) -> None:
+    result = folders_cli("ls", *arguments, "--json")
+    assert result.code == 0
+    assert [line.get("key") or f"{line['vfolder']}/" for line in result.lines] == listed
+
+
+@pytest.fixture(scope="module")
+def folders_cli(shared_service: Service) -> Cli:
+    """The shared service with a bucket of folders."""
+    with Client(shared_service.url, shared_service.admin_token) as client:
+        for key in ("x1", "x2/y", "f/x1", "f/x2/z", "f/w"):
+            client.put_stream("alice", "photos", key, [b"1"])
+    return lambda *arguments: run(shared_service.env, *arguments)
 
 
 HOSTILE = ["../../etc/x", "/abs", "//two", "a/../../b", "c//d", "a/", "x/..", ".", "x" * 300]
@@ -246,12 +274,18 @@ def test_exit_codes(arguments: tuple[str, ...], code: int, shared_cli: Cli) -> N
 
 
 @pytest.fixture(scope="module")
-def shared_cli(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A service that the exit codes leave as it is."""
-    service = Service(tmp_path_factory.mktemp("exits") / "data").start()
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for tests that leave it as it is."""
+    service = Service(tmp_path_factory.mktemp("shared") / "data").start()
     run(service.env, "bucket", "create", "alice/photos")
-    yield lambda *arguments: run(service.env, *arguments)
+    yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_cli(shared_service: Service) -> Cli:
+    """Commands against the shared service."""
+    return lambda *arguments: run(shared_service.env, *arguments)
 
 
 def test_errors_are_documents_under_json(shared_cli: Cli) -> None:

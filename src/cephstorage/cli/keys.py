@@ -36,13 +36,9 @@ def ls(
             session.output.table(client.buckets(place.removesuffix("/")), BUCKET_COLUMNS)
             return None
         where = bucket_place(place)
-        options: ListOptions = {"q": match, "content_type": content_type}
-        if prefix:
-            options["prefix"] = where.prefix + prefix
-        if where.key or not prefix:
-            options["vfolder"] = where.folder or None
-        options["recursive"] = recursive
-        if not _listed(session.output, client, where, options) and where.key:
+        options: ListOptions = {"vfolder": where.folder, "recursive": recursive, "q": match}
+        options |= {"prefix": where.prefix + prefix if prefix else None, "content_type": content_type}
+        if not _listed(session.output, client, where, options) and where.key and not (prefix or match or content_type):
             _one(session.output, client, where)
     return None
 

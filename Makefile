@@ -17,7 +17,7 @@ PYTEST := $(BIN)/pytest -q
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench lock clean
+.PHONY: help run test lint format bench lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml; UPGRADE=1 takes 
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --group build --output-file requirements.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --group build --group dev --constraint requirements.lock \
 		--output-file requirements-dev.lock
+
+docs: $(VENV)/.runtime ## Write the table of settings into the README
+	@$(BIN)/python scripts/settings_table.py
 
 clean: ## Remove the virtual environment and every cache; the data stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

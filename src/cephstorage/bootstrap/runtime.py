@@ -75,8 +75,8 @@ def _adapters(settings: Settings, port: int) -> Adapters:
         ca_file=settings.origin.ca_file,
     )
     return Adapters(
-        index=SqliteIndex(settings.data_dir / "cephstorage.db"),
-        store=DiskStore(settings.data_dir / "objects"),
+        index=SqliteIndex(settings.database_file),
+        store=DiskStore(settings.objects_dir),
         origin=origin,
         peers=SocketPeers(presence.socket),
         presence=presence,
@@ -91,9 +91,19 @@ class Runtime:
         self._adapters = _adapters(settings, port)
         adapters, index = self._adapters, self._adapters.index
         options = settings.transfer
+        monitoring = Monitoring({"database": index.check, "store": adapters.store.check})
         spools = SpoolDirectory(settings.spool_dir, options.spool_quota)
         self._engine = TransferEngine(
-            Parts(index.transfers, index.landing, adapters.store, adapters.origin, spools, adapters.presence, clock),
+            Parts(
+                ledger=index.transfers,
+                landing=index.landing,
+                store=adapters.store,
+                origin=adapters.origin,
+                spools=spools,
+                presence=adapters.presence,
+                clock=clock,
+                on_ended=monitoring.ended,
+            ),
             EngineOptions(
                 lease=options.lease,
                 concurrency=options.concurrency,
@@ -130,6 +140,7 @@ class Runtime:
                 via_name=f"{via_name()}-{port}",
                 clock=clock,
                 shared=settings.workers > 1,
+                on_answer=monitoring.answered,
             )
         )
         api = build_api(
@@ -139,7 +150,7 @@ class Runtime:
                 mirrors=mirrors,
                 access=self._access,
                 publishing=publishing,
-                monitoring=Monitoring({"database": index.check, "store": adapters.store.check}),
+                monitoring=monitoring,
                 explain=Explain(mirrors, proxy),
                 configuration=lambda: settings.model_dump(mode="json"),
             )

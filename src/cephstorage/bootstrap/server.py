@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from cephstorage.proxy.exchange import CONNECTION
 
 GRACE = 10
 KEEP_ALIVE = 75
+_ABSOLUTE = re.compile(rb"https?://(?:[^/?#@]*@)?([^/?#@]*)", re.IGNORECASE)
 _SHORT_PAUSE = 0.0005
 _FULL_BUFFER_PAUSE = 0.02
 
@@ -53,6 +55,15 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         scope: Any = self.scope
         scope["extensions"] = {CONNECTION: LentConnection(self)}
+
+    def on_headers_complete(self) -> None:
+        """Read an absolute target like a plain one: its host stands for Host (RFC 9112 section 3.2.2)."""
+        absolute = _ABSOLUTE.match(self.url)
+        if absolute is not None:
+            rest = self.url[absolute.end() :]
+            self.url = rest if rest.startswith(b"/") else b"/" + rest
+            self.headers[:] = [pair for pair in self.headers if pair[0] != b"host"] + [(b"host", absolute[1])]
+        super().on_headers_complete()
 
 
 class Server(uvicorn.Server):

@@ -59,6 +59,8 @@ class MirrorParts:
     clock: Callable[[], float]
     shared: bool
     """Whether other processes work on the same ledger."""
+    on_answer: Callable[[str], None] = lambda _: None
+    """Told what was decided, for every answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class MirrorProxy:
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request. Raises errors of the tree."""
         request = exchange.request
+        exchange.explain = lambda code: self._marks(f"detail={code}")
         mirror = self._parts.mirrors.require(request.host)
         if mirror.private:
             principal = await self._parts.access.authenticate(request.headers.get("authorization"))
@@ -92,7 +95,9 @@ class MirrorProxy:
         asked = Asked(mirror, *read_target(path, request.raw_query, mirror))
         for _ in range(_ROUNDS):
             facts = await self.gather(request, asked)
-            if await self._perform(exchange, asked, decide(facts)):
+            decision = decide(facts)
+            if await self._perform(exchange, asked, decision):
+                self._parts.on_answer(type(decision).__name__)
                 return
             await asyncio.sleep(_ROUND_WAIT)
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from cephstorage.domain.errors import CephStorageError
 
@@ -16,7 +16,7 @@ class Monitoring:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     answers: Counter = field(init=False)
     transfers: Counter = field(init=False)
-    moving: Gauge = field(init=False)
+    fetched: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         self.answers = Counter(
@@ -25,9 +25,21 @@ class Monitoring:
         self.transfers = Counter(
             "cephstorage_transfers_ended", "Transfers by kind and end", ["kind", "end"], registry=self.registry
         )
-        self.moving = Gauge(
-            "cephstorage_transfers_moving", "Transfers that run in this process", registry=self.registry
+        self.fetched = Counter(
+            "cephstorage_origin_bytes",
+            "Bytes spooled from origins by kind of transfer",
+            ["kind"],
+            registry=self.registry,
         )
+
+    def answered(self, decision: str) -> None:
+        """Count a mirror answer."""
+        self.answers.labels(decision).inc()
+
+    def ended(self, kind: str, end: str, fetched: int) -> None:
+        """Count the end of a transfer's attempt, and the bytes that came from the origin for it."""
+        self.transfers.labels(kind, end).inc()
+        self.fetched.labels(kind).inc(fetched)
 
     def exposition(self) -> bytes:
         """All series, for ``/metrics``."""

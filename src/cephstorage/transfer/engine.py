@@ -93,6 +93,8 @@ class Parts:
     presence: Presence
     clock: Callable[[], float]
     chance: Callable[[], float] = field(default=random.random)
+    on_ended: Callable[[str, str, int], None] = lambda *_: None
+    """Told the kind, the end ("landed", "nothing", or an error code) and the spooled bytes of every attempt."""
 
 
 class TransferEngine:
@@ -288,6 +290,7 @@ class TransferEngine:
             self._parts.spools.remove(live.lease.transfer_id)
             self._landed.set()
             live.landed(record)
+            self._tell(live, "nothing" if record is None else "landed")
         except asyncio.CancelledError:
             live.failed(Unavailable("The service is stopping; ask again."))
             if self._stopping:
@@ -303,6 +306,9 @@ class TransferEngine:
             failure = CephStorageError("The transfer failed because of a fault in the service; see its log.")
             failure.__cause__ = error
             await self._settle_failure(live, transfer, failure)
+
+    def _tell(self, live: LiveTransfer, end: str) -> None:
+        self._parts.on_ended(live.request.kind.value, end, live.spool.spans.total())
 
     async def _finish_planned(self, live: LiveTransfer, transfer: Transfer | None) -> Record | None:
         """Pick up a landing that a dead owner had begun."""
@@ -375,6 +381,7 @@ class TransferEngine:
         except CephStorageError as trouble:
             log.error("transfer_state_not_saved", key=request.key, code=trouble.code, msg=trouble.msg)
         live.failed(error)
+        self._tell(live, error.code)
         self._landed.set()
 
     async def _claim_for_ever(self) -> None:

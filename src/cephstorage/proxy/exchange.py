@@ -5,13 +5,13 @@ one write per piece.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.proxy import sendfile
-from cephstorage.wire.problems import problem, problem_of
+from cephstorage.wire.problems import problem
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, Message]]
@@ -62,6 +62,8 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request = Request.of(scope)
         self.started = False
+        self.explain: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
+        """The headers by which an error answer says whose it is, from its code."""
         self._receive = receive
         self._send = send
         self._connection: sendfile.Connection | None = scope.get("extensions", {}).get(CONNECTION)
@@ -97,12 +99,13 @@ class Exchange:
 
     async def refuse(self, code: str, msg: str, retry_after: float | None = None) -> None:
         """Send an error answer."""
-        await self.whole(*problem(code, msg, retry_after))
+        status, headers, body = problem(code, msg, retry_after)
+        await self.whole(status, [*headers, *self.explain(code)], body)
 
     async def fail(self, error: CephStorageError) -> None:
         """Send an error of the tree, or cut the connection when the head has gone out."""
         if not self.started:
-            await self.whole(*problem_of(error))
+            await self.refuse(error.code, error.msg, error.retry_after)
 
     async def unless_gone(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work`` until it ends or the client leaves (ClientGone)."""

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import structlog
+
 from cephstorage.domain.access import Action
 from cephstorage.domain.decision import (
     Decision,
@@ -16,7 +18,7 @@ from cephstorage.domain.decision import (
     StoreHit,
     decide,
 )
-from cephstorage.domain.errors import CephStorageError, OriginUnreachable, Unavailable
+from cephstorage.domain.errors import CephStorageError, OriginUnreachable, StoredBytesMissing, Unavailable
 from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Target, read_target, source_url
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
@@ -34,6 +36,8 @@ from cephstorage.services.mirrors import Mirrors
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
 from cephstorage.transfer.fetch import SEGMENT
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
+
+log = structlog.get_logger()
 
 PREFIX = "/mirrors/proxy/"
 CACHE = "CephStorage"
@@ -125,7 +129,7 @@ class MirrorProxy:
         )
 
     def _is_loop(self, headers: dict[str, str]) -> bool:
-        passed = f"{headers.get('cdn-loop', '')},{headers.get('via', '')}"
+        passed = f"{headers.get('cdn-loop', '')},{headers.get('via', '')}".replace(",", " ").split()
         return FORWARDED not in headers and self._parts.via_name in passed
 
     async def _perform(self, exchange: Exchange, asked: Asked, decision: Decision) -> bool:
@@ -146,7 +150,11 @@ class MirrorProxy:
 
     async def _store_hit(self, exchange: Exchange, asked: Asked, record: Record, status: str) -> bool:
         parts = self._parts
-        opened = await open_visible(parts.keys, parts.store, record.bucket, record.key, record)
+        try:
+            opened = await open_visible(parts.keys, parts.store, record.bucket, record.key, record)
+        except StoredBytesMissing as error:
+            log.error("stored_bytes_missing", bucket=str(record.bucket), key=record.key, msg=error.msg)
+            return await self._follow(exchange, asked, None, lost=record)
         if opened is None:
             return False
         record, reader = opened
@@ -159,11 +167,16 @@ class MirrorProxy:
         await send_stored(exchange, shown, reader, judge(exchange, shown), [("age", age), *self._marks(status)])
         return True
 
-    async def _follow(self, exchange: Exchange, asked: Asked, stored: Record | None) -> bool:
-        """Begin or join the fill and read along; ``stored`` is the copy to fall back on."""
+    async def _follow(
+        self, exchange: Exchange, asked: Asked, stored: Record | None, *, lost: Record | None = None
+    ) -> bool:
+        """Begin or join the fill and read along.
+
+        ``stored`` is the copy to fall back on; ``lost`` one whose bytes the store has lost, to be replaced.
+        """
         first_range = _far_range(exchange)
         try:
-            live = await self._parts.engine.fill(_fill_request(asked, stored), first_range, _conditions(stored))
+            live = await self._parts.engine.fill(_fill_request(asked, stored or lost), first_range, _conditions(stored))
             if isinstance(live, KeyMoved):
                 return False
             if isinstance(live, Elsewhere):

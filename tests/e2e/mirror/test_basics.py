@@ -55,9 +55,7 @@ def test_an_origin_may_be_a_bare_host_with_port(site: Site) -> None:
 @pytest.mark.parametrize("own", ["127.0.0.1", "localhost", "LOCALHOST", "127.0.0.1:8080", "localhost."])
 def test_our_own_address_is_no_mirror_host(site: Site, own: str) -> None:
     order = {"mirror": own, "origin": site.origin.url, "bucket": site.bucket}
-    reply = site.service.call(
-        "POST", "/mirrors/host", json.dumps(order).encode(), {"Content-Type": "application/json"}
-    )
+    reply = site.service.call("POST", "/mirrors/host", json.dumps(order).encode(), {"Content-Type": "application/json"})
     assert (reply.status, reply.json()["code"]) == (400, "invalid_mirror")
     assert site.service.call("GET", "/healthz", token=None).json() == {"status": "ok"}
 
@@ -76,9 +74,7 @@ def test_our_own_address_is_no_mirror_host(site: Site, own: str) -> None:
 )
 def test_bad_orders_are_refused(site: Site, field: str, value: str, code: str) -> None:
     order = {"mirror": f"x.{site.host}", "origin": site.origin.url, "bucket": site.bucket, field: value}
-    reply = site.service.call(
-        "POST", "/mirrors/host", json.dumps(order).encode(), {"Content-Type": "application/json"}
-    )
+    reply = site.service.call("POST", "/mirrors/host", json.dumps(order).encode(), {"Content-Type": "application/json"})
     assert (reply.status, reply.json()["code"]) == (400, code)
 
 

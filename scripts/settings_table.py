@@ -15,7 +15,9 @@ _PLACE = re.compile(r"(<!-- settings -->\n).*?(<!-- end of settings -->)", re.DO
 
 def table() -> str:
     """One row for each setting, in the order of the code."""
-    return "\n".join(["| Variable | Default | Meaning |", "| --- | --- | --- |", *_rows(Settings, "CEPHSTORAGE_")]) + "\n"
+    return (
+        "\n".join(["| Variable | Default | Meaning |", "| --- | --- | --- |", *_rows(Settings, "CEPHSTORAGE_")]) + "\n"
+    )
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:

@@ -45,7 +45,7 @@ def test_the_tour_does_what_it_shows(launch: Callable[..., Service], tmp_path: P
     script = "set -euo pipefail\ntrap 'kill $ORIGIN_PID 2> /dev/null || true' EXIT\n"
     script += "".join(f"{commands}echo '=== end of step ==='\n" for commands, _ in steps)
     ran = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120
+        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     outputs = ran.stdout.split("=== end of step ===\n")

@@ -441,5 +441,5 @@ async def _follow(live: LiveTransfer, digest: SpoolDigest) -> None:
 def new_transfer(
     request: TransferRequest, fingerprint: str | None = None, idempotency_key: str | None = None
 ) -> NewTransfer:
-    """Draw a transfer's names: a file-safe id and a token that can't be guessed."""
-    return NewTransfer(uuid.uuid4().hex, secrets.token_urlsafe(32), request, fingerprint, idempotency_key)
+    """Draw a transfer's names: a file-safe id, and a token that can't be guessed nor taken for a command line's option."""
+    return NewTransfer(uuid.uuid4().hex, secrets.token_hex(32), request, fingerprint, idempotency_key)

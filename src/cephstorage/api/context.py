@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from cephstorage.domain.access import Action, Principal
 from cephstorage.domain.errors import InvalidKey
@@ -43,7 +44,9 @@ async def services(request: Request) -> ApiServices:
 Services = Annotated[ApiServices, Depends(services)]
 
 
-async def caller(request: Request, parts: Services) -> Principal:
+async def caller(
+    request: Request, parts: Services, _: Annotated[object, Depends(HTTPBearer(auto_error=False))]
+) -> Principal:
     """The authenticated caller. Raises Unauthenticated."""
     return await parts.access.authenticate(request.headers.get("authorization"))
 

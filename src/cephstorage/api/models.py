@@ -1,12 +1,12 @@
 """The JSON shapes of the API: what comes in is validated here, what goes out is rendered here."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cephstorage.domain.access import AccessToken
-from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Query, Rule
+from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Query, Rule, without_credentials
 from cephstorage.domain.records import Bucket, Record
 from cephstorage.domain.transfers import State, Transfer
 from cephstorage.services.keys import Order
@@ -183,7 +183,7 @@ def mirror_json(mirror: Mirror) -> Json:
     return {
         "mirror_host": mirror.host,
         "bucket_name": str(mirror.bucket),
-        "real_host": mirror.origin.rpartition("@")[2] if "@" in mirror.origin else mirror.origin,
+        "real_host": without_credentials(mirror.origin),
         "mode": mirror.defaults.mode.value,
         "ttl": _number(mirror.defaults.ttl),
         "query": mirror.defaults.query.value,
@@ -191,9 +191,14 @@ def mirror_json(mirror: Mirror) -> Json:
         "cookies": mirror.defaults.cookies.value,
         "private": mirror.private,
         "preset": mirror.preset,
-        "rules": [{name: value for name, value in asdict(rule).items() if value is not None} for rule in mirror.rules],
+        "rules": [_rule_json(rule) for rule in mirror.rules],
         "created": _number(mirror.created_at),
     }
+
+
+def _rule_json(rule: Rule) -> Json:
+    shown = replace(rule, origin=without_credentials(rule.origin)) if rule.origin is not None else rule
+    return {name: value for name, value in asdict(shown).items() if value is not None and name != "rewrite_links"}
 
 
 def token_json(token: AccessToken) -> Json:

@@ -8,7 +8,7 @@ Everything mutable lives in one ``Runtime``; nothing is wired at import time. To
 """
 
 import asyncio
-import socket
+import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.transfers import RetryPolicy
-from cephstorage.files import make_private_directory
+from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqliteIndex
 from cephstorage.origin.guard import ConnectGuard
 from cephstorage.origin.http import HttpOrigin
@@ -57,12 +57,15 @@ class Adapters:
     presence: Presence
 
 
-def via_name() -> str:
-    """How this machine names itself in Via and CDN-Loop."""
-    return f"cephstorage-{socket.gethostname().partition('.')[0].lower()}"
+def via_name(settings: Settings) -> str:
+    """How this installation names itself in Via and CDN-Loop: drawn once, so that no other has the same."""
+    make_private_directory(settings.data_dir)
+    file = settings.data_dir / "instance-id"
+    content = file.read_bytes() if file.exists() else create_once(file, secrets.token_hex(4).encode())
+    return f"cephstorage-{content.decode('ascii').strip()}"
 
 
-def _adapters(settings: Settings, port: int) -> Adapters:
+def _adapters(settings: Settings, port: int, via: str) -> Adapters:
     presence = Presence(settings.data_dir / "run")
     guard = ConnectGuard(settings.origin.allowed_networks, settings.origin.allowed_ports, {(settings.host, port)})
     origin = HttpOrigin(
@@ -70,7 +73,7 @@ def _adapters(settings: Settings, port: int) -> Adapters:
         connect_timeout=settings.origin.connect_timeout,
         read_timeout=settings.origin.read_timeout,
         user_agent=f"CephStorage/{metadata.version('cephstorage')}",
-        via_name=f"{via_name()}-{port}",
+        via_name=via,
         limit_per_host=settings.origin.connections_per_host,
         ca_file=settings.origin.ca_file,
     )
@@ -88,7 +91,8 @@ class Runtime:
 
     def __init__(self, settings: Settings, port: int, clock: Clock = time.time) -> None:
         self._settings = settings
-        self._adapters = _adapters(settings, port)
+        via = via_name(settings)
+        self._adapters = _adapters(settings, port, via)
         adapters, index = self._adapters, self._adapters.index
         options = settings.transfer
         monitoring = Monitoring({"database": index.check, "store": adapters.store.check})
@@ -137,7 +141,7 @@ class Runtime:
                 origin=adapters.origin,
                 peers=adapters.peers,
                 engine=self._engine,
-                via_name=f"{via_name()}-{port}",
+                via_name=via,
                 clock=clock,
                 shared=settings.workers > 1,
                 on_answer=monitoring.answered,

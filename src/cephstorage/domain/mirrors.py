@@ -184,6 +184,13 @@ def _names_host(authority: str) -> bool:
         return False
 
 
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown: without user name and password."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A mirror request's target: as written (``raw``), decoded (``path``), and as identity (``canonical``).

@@ -66,6 +66,17 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
+def create_once(path: Path, content: bytes, mode: int = 0o600) -> bytes:
+    """Create a small file unless it exists, whoever else tries at the same time; return what it holds then."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_synced(part, content, mode)
+    with contextlib.suppress(FileExistsError):
+        os.link(part, path)
+    part.unlink()
+    sync_directory(path.parent)
+    return path.read_bytes()
+
+
 def move_durably(source: Path, target: Path) -> None:
     """Move a file; its bytes are durable under the new name when this returns.
 

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide
-from cephstorage.domain.mirrors import Mode, check_url, read_target, source_url
+from cephstorage.domain.mirrors import Mode, check_url, read_target, source_url, without_credentials
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import Asked, MirrorProxy
 from cephstorage.services.mirrors import Mirrors
@@ -35,7 +35,7 @@ class Explain:
             "mode": policy.mode.value,
             "key": target.key,
             "target": target.canonical,
-            "origin_url": source_url(mirror, policy, target).rpartition("@")[2],
+            "origin_url": without_credentials(source_url(mirror, policy, target)),
             "decision": type(decision).__name__,
             "reason": _reason(decision),
             "record": _record(facts.record),

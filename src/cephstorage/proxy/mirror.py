@@ -174,7 +174,7 @@ class MirrorProxy:
 
         ``stored`` is the copy to fall back on; ``lost`` one whose bytes the store has lost, to be replaced.
         """
-        first_range = _far_range(exchange)
+        first_range = _first_range(exchange)
         try:
             live = await self._parts.engine.fill(_fill_request(asked, stored or lost), first_range, _conditions(stored))
             if isinstance(live, KeyMoved):
@@ -278,13 +278,17 @@ class MirrorProxy:
         return [("cache-status", f"{CACHE}; {status}"), ("via", f"1.1 {self._parts.via_name}")]
 
 
-def _far_range(exchange: Exchange) -> RangeRequest | None:
-    """The client's range when it lies so far ahead that it should be fetched first."""
+def _first_range(exchange: Exchange) -> RangeRequest | None:
+    """The client's range when it should be fetched first: it lies far ahead, or is a large piece among others.
+
+    A piece that is asked for as such can be joined with the others without a byte twice; a whole answer
+    that is cut short has sent some already.
+    """
     headers = exchange.request.headers
     wanted = parse_range(headers.get("range")) if "if-range" not in headers else None
-    if wanted is None or (wanted.first is not None and wanted.first < SEGMENT):
-        return None
-    return wanted
+    if wanted is None or wanted.first is None or wanted.first >= SEGMENT:
+        return wanted
+    return wanted if wanted.last is not None and wanted.last >= SEGMENT else None
 
 
 def _fill_request(asked: Asked, stored: Record | None) -> TransferRequest:

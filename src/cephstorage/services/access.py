@@ -8,7 +8,7 @@ from pathlib import Path
 from cephstorage.domain.access import AccessToken, Principal, Role
 from cephstorage.domain.errors import InvalidInput, Unauthenticated
 from cephstorage.domain.names import tenant_name
-from cephstorage.files import write_durably
+from cephstorage.files import create_once
 from cephstorage.ports.index import TokenTable
 
 _MOST_REMEMBERED = 10_000
@@ -80,9 +80,9 @@ class Access:
 
     async def ensure_admin(self, file: Path) -> None:
         """See to it that the token in ``file`` (mode 0600) is an admin's; make both at the first start."""
-        if not file.exists():
-            write_durably(file, f"cs_{secrets.token_urlsafe(32)}\n".encode(), 0o600)
-        secret_hash = _hash(file.read_text().strip())
+        fresh = f"cs_{secrets.token_urlsafe(32)}\n".encode()
+        content = file.read_bytes() if file.exists() else create_once(file, fresh)
+        secret_hash = _hash(content.decode("utf-8", "replace").strip())
         if await self._tokens.by_hash(secret_hash) is None:
             token = AccessToken("admin-file", Role.ADMIN, None, "admin-token file", self._clock(), None)
             await self._tokens.put(token, secret_hash)

@@ -79,11 +79,13 @@ class Janitor:
 
     async def bury_dead_owners(self) -> None:
         """End the leases of processes of this machine that are gone, so that others resume their transfers now."""
-        for owner in self.presence.dead(await self.ledger.owners()):
+        owners = await self.ledger.owners()
+        for owner in self.presence.dead(owners):
             ended = await self.ledger.expire_owner(owner, self.clock())
             self.presence.forget(owner)
             log.info("dead_owner_buried", owner=owner, transfers=ended)
             self.engine.wake()
+        self.presence.tidy(owners)
 
     async def sweep_spools(self) -> None:
         """Remove part files that belong to no transfer and no living process."""

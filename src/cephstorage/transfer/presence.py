@@ -23,8 +23,12 @@ class Presence:
     def announce(self) -> None:
         """Create and lock this process's file."""
         make_private_directory(self._folder)
-        self._fd = os.open(self._path(self.owner), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try_lock(self._fd)
+        while self._fd is None:
+            fd = os.open(self._path(self.owner), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if try_lock(fd) and os.fstat(fd).st_nlink > 0:
+                self._fd = fd
+            else:
+                os.close(fd)  # another process was just tidying up; its file is gone now
 
     def withdraw(self) -> None:
         """Remove this process's file (orderly stop)."""
@@ -38,14 +42,21 @@ class Presence:
         return [owner for owner in owners if owner != self.owner and self._is_dead(owner)]
 
     def forget(self, owner: str) -> None:
-        """Remove a dead owner's file."""
+        """Remove a dead owner's files."""
         remove_quietly(self._path(owner))
+        remove_quietly(self.socket(owner))
+
+    def tidy(self, leased: Iterable[str]) -> None:
+        """Remove the files of dead processes that hold no lease."""
+        present = {path.stem for path in self._folder.glob("*.lock")} | {p.stem for p in self._folder.glob("*.sock")}
+        for owner in self.dead(present - set(leased)):
+            self.forget(owner)
 
     def _is_dead(self, owner: str) -> bool:
         try:
             fd = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return self.socket(owner).exists()
         try:
             return try_lock(fd)
         finally:

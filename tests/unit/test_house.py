@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cephstorage.domain.transfers import LEGAL
+
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -97,3 +99,10 @@ def test_make_lists_every_task() -> None:
     tasks = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert tasks is not None
     assert re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE) == tasks[1].split()
+
+
+def test_the_diagram_of_states_is_the_table_of_legal_transitions() -> None:
+    diagram = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = re.findall(r"^    ([a-z]+) --> ([a-z]+)", diagram, re.MULTILINE)
+    legal = [(before.value, after.value) for before, afters in LEGAL.items() for after in afters if after is not before]
+    assert sorted(drawn) == sorted(legal)

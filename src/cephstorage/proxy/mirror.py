@@ -18,7 +18,15 @@ from cephstorage.domain.decision import (
     StoreHit,
     decide,
 )
-from cephstorage.domain.errors import CephStorageError, OriginUnreachable, StoredBytesMissing, Unavailable
+from cephstorage.domain.errors import (
+    CephStorageError,
+    DigestMismatch,
+    LengthMismatch,
+    OriginBroken,
+    OriginUnreachable,
+    StoredBytesMissing,
+    Unavailable,
+)
 from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Target, read_target, source_url
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
@@ -183,8 +191,10 @@ class MirrorProxy:
                 return await self._forward(exchange, live.owner)
             return await self._read_along(exchange, asked, live, stored)
         except CephStorageError as error:
+            if isinstance(error, DigestMismatch | LengthMismatch):
+                error = OriginBroken(f"The origin's bytes are not what it announced. {error.msg}")
             if stored is None or exchange.started:
-                raise
+                raise error  # noqa: TRY201 - it may be the translated one
             return await self._stale(exchange, asked, stored, error)
 
     async def _stale(self, exchange: Exchange, asked: Asked, stored: Record, error: CephStorageError) -> bool:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged
+from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged, OriginProtocol
 from cephstorage.domain.ranges import Span, SpanSet
 from cephstorage.domain.transfers import RetryPolicy
 from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
@@ -43,6 +43,7 @@ class Fetch:
     _running: dict["asyncio.Task[None]", Pull] = field(default_factory=dict)
     _demands: list[Span] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _ranges_lie: bool = False
 
     async def run(self) -> bool:
         """Make the spool whole. False when the origin's answer leaves nothing to land.
@@ -160,9 +161,16 @@ class Fetch:
             ended = await self._next_ends()
             for done, error in ended:
                 failures = 0 if done.moved else failures
-                if error is not None:
+                if isinstance(error, OriginProtocol) and not done.plain and done.response is None:
+                    self._distrust_ranges()
+                elif error is not None:
                     failures += 1
                     await self._pause(failures, error)
+
+    def _distrust_ranges(self) -> None:
+        """The origin answers ranges wrongly: what is missing is read from whole answers."""
+        self._ranges_lie = True
+        self.live.seekable = False
 
     async def _pause(self, failures: int, error: BaseException) -> None:
         """Wait before the next try, or raise the error when there is none."""
@@ -223,10 +231,12 @@ class Fetch:
         """The next piece for the background: a segment, or all of the gap where ranges may not work."""
         length = self.live.length
         if length is None:
-            return Pull(self.live.front, None) if not self._running else None
+            return Pull(self.live.front, None, plain=self._ranges_lie) if not self._running else None
         gap = next(self._assigned().gaps(0, length), None)
         if gap is None:
             return None
+        if self._ranges_lie:
+            return Pull(gap.start, gap.end, plain=True)
         return Pull(gap.start, min(gap.end, gap.start + SEGMENT) if self.live.seekable else gap.end)
 
     def _start(self, piece: Pull) -> None:

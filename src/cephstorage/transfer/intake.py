@@ -49,6 +49,10 @@ def joinable(response: OriginResponse, asked: OriginRequest) -> bool:
     answered = parse_content_range(response.headers.get("content-range"))
     if answered is None or answered.span is None or answered.total is None or asked.range is None:
         return False
+    if response.length not in {None, len(answered.span)}:
+        return False
+    if response.length is not None and response.length != len(answered.span):
+        return False
     return answered.span == asked.range.resolve(answered.total) and strong_validator(response) is not None
 
 

@@ -7,7 +7,6 @@ body ends" (chunked). The coordinator may lower ``end`` while it runs, when some
 from dataclasses import dataclass
 
 from cephstorage.domain.errors import (
-    LengthMismatch,
     OriginBroken,
     OriginChanged,
     OriginProtocol,
@@ -24,7 +23,8 @@ _ADMISSION_STEP = 64 << 20
 class Pull:
     """A piece of the object on its way. ``skip`` bytes of the answer lie before ``position``.
 
-    ``urgent``: a reader waits for just these bytes, so that the background rests meanwhile.
+    ``urgent``: a reader waits for just these bytes, so that the background rests meanwhile. ``plain``: asks
+    without Range and drops what lies before ``position``, because this origin's ranges are wrong.
     """
 
     position: int
@@ -34,6 +34,7 @@ class Pull:
     cut: bool = False
     moved: bool = False
     urgent: bool = False
+    plain: bool = False
 
     def covers(self, position: int) -> bool:
         """Whether this pull will bring the byte at ``position``."""
@@ -46,7 +47,7 @@ class Pull:
 
 
 async def run(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) -> None:
-    """Bring the pull's bytes into the spool. Raises the origin's errors, LengthMismatch, TooLarge, StoreFull."""
+    """Bring the pull's bytes into the spool. Raises the origin's errors, TooLarge, StoreFull."""
     response = pull.response or await _open(pull, live, origin)
     try:
         async for chunk in response.chunks():
@@ -65,7 +66,7 @@ async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) ->
         chunk = chunk[dropped:]
     if pull.end is not None and len(chunk) > pull.end - pull.position:
         if not pull.cut:
-            raise LengthMismatch("The origin sent more bytes than it announced.")
+            raise OriginProtocol("The origin sent more bytes than it announced.")
         chunk = chunk[: pull.end - pull.position]
     if not chunk:
         return
@@ -92,7 +93,7 @@ async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginRespons
     """Ask for the pull's bytes under the validator that all spans of this spool share."""
     assert live.source is not None
     assert live.request.url is not None
-    wanted = RangeRequest(pull.position, None if pull.end is None else pull.end - 1)
+    wanted = None if pull.plain else RangeRequest(pull.position, None if pull.end is None else pull.end - 1)
     request = OriginRequest(live.request.url, range=wanted, if_range=live.source.resume_validator)
     response = await origin.open(request)
     try:
@@ -109,6 +110,8 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse) -
         raise error
     total = total_length(response)
     other_length = live.length is not None and total is not None and total != live.length
+    if response.status == 206 and other_length and _shows_same_version(live, response):
+        raise OriginProtocol("The origin's 206 has another length than its 200 of the same version.")
     if response.status == 416 or other_length or not _same_version(live, response):
         raise OriginChanged("The object changed at the origin while it was being read; it is fetched anew.")
     if response.status == 200:
@@ -118,7 +121,9 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse) -
     answered = content_range(response)
     if answered is None or answered.span is None or answered.span.start != pull.position:
         raise OriginProtocol("The origin's 206 has a wrong Content-Range; its bytes were not used.")
-    if pull.end is not None and answered.span.end > pull.end:
+    if response.length not in {None, len(answered.span)}:
+        raise OriginProtocol("The origin's 206 has a Content-Range and a Content-Length that disagree.")
+    if (pull.end is not None and answered.span.end > pull.end) or response.length not in {None, len(answered.span)}:
         raise OriginProtocol("The origin's 206 holds more than was asked for; its bytes were not used.")
     pull.end = answered.span.end
     live.seekable = True
@@ -131,8 +136,18 @@ def _same_version(live: LiveTransfer, response: OriginResponse) -> bool:
 
     A 206 to If-Range may leave the validator out (RFC 9110 section 15.3.7); a 200 has to show it.
     """
+    if _shown_validator(live, response) is None:
+        return response.status == 206
+    return _shows_same_version(live, response)
+
+
+def _shows_same_version(live: LiveTransfer, response: OriginResponse) -> bool:
+    assert live.source is not None
+    return _shown_validator(live, response) == live.source.resume_validator
+
+
+def _shown_validator(live: LiveTransfer, response: OriginResponse) -> str | None:
     assert live.source is not None
     validator = live.source.resume_validator
     assert validator is not None
-    shown = response.headers.get("etag" if validator.startswith('"') else "last-modified")
-    return shown == validator if shown is not None else response.status == 206
+    return response.headers.get("etag" if validator.startswith('"') else "last-modified")

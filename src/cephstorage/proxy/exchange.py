@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Seque
 from dataclasses import dataclass
 from typing import Any
 
-from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.errors import CephStorageError, TransferError
 from cephstorage.proxy import sendfile
 from cephstorage.wire.problems import problem
 
@@ -97,15 +97,16 @@ class Exchange:
         await self.start(status, [*headers, ("content-length", str(len(body)))])
         await self.end(b"" if self.request.method == "HEAD" else body)
 
-    async def refuse(self, code: str, msg: str, retry_after: float | None = None) -> None:
-        """Send an error answer."""
-        status, headers, body = problem(code, msg, retry_after)
+    async def refuse(self, code: str, msg: str, retry_after: float | None = None, *, gateway: bool = False) -> None:
+        """Send an error answer; ``gateway`` when it is the origin's fault."""
+        status, headers, body = problem(code, msg, retry_after, gateway=gateway)
         await self.whole(status, [*headers, *self.explain(code)], body)
 
     async def fail(self, error: CephStorageError) -> None:
         """Send an error of the tree, or cut the connection when the head has gone out."""
         if not self.started:
-            await self.refuse(error.code, error.msg, error.retry_after)
+            gateway = isinstance(error, TransferError)
+            await self.refuse(error.code, error.msg, error.retry_after, gateway=gateway)
 
     async def unless_gone(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work`` until it ends or the client leaves (ClientGone)."""

@@ -67,9 +67,16 @@ CONTENT_TYPE = "application/problem+json"
 Headers = list[tuple[str, str]]
 
 
-def problem(code: str, msg: str, retry_after: float | None = None) -> tuple[HTTPStatus, Headers, bytes]:
-    """Status, headers and body of an error answer. ``retry_after`` is in seconds."""
+def problem(
+    code: str, msg: str, retry_after: float | None = None, *, gateway: bool = False
+) -> tuple[HTTPStatus, Headers, bytes]:
+    """Status, headers and body of an error answer. ``retry_after`` is in seconds.
+
+    ``gateway``: the request was fine and the origin is not, so that a 4xx would blame the wrong side.
+    """
     status = STATUS.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if gateway and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        status = HTTPStatus.BAD_GATEWAY
     body = {
         "type": "about:blank",
         "title": status.phrase,

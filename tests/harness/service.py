@@ -16,7 +16,12 @@ _LISTENS = re.compile(r"listens on (http://\S+)")
 
 
 class Service:
-    """A running service on a data folder. It can be stopped, killed and started again on the same port."""
+    """A running service on a data folder. It can be stopped, killed and started again on the same port.
+
+    ``module`` is what is run; ``tests.harness.crashing`` is the service that kills itself at a named point.
+    """
+
+    module = "cephstorage"
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -55,7 +60,7 @@ class Service:
     def start(self) -> "Service":
         """Start and return when the service answers."""
         self._listening.clear()
-        command = [sys.executable, "-m", "cephstorage", "serve"]
+        command = [sys.executable, "-m", self.module, "serve"]
         self._process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
@@ -88,6 +93,11 @@ class Service:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it has ended; the exit status."""
+        assert self._process is not None
         status = self._process.wait(60)
         assert self._reader is not None
         self._reader.join(60)

@@ -29,7 +29,9 @@ from cephstorage.domain.errors import (
     Md5Mismatch,
     OriginChanged,
     TransferCancelled,
+    TransferError,
     Unavailable,
+    UploadInterrupted,
 )
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.ranges import RangeRequest
@@ -56,6 +58,7 @@ _MOST_COOLING = 10_000
 _UNTAKEN = 5.0
 _WORTH_NOTING = 1 << 20
 _EAGER = 8
+_MOST_CLAIMS = 100
 _PATIENT = RetryPolicy()
 
 
@@ -311,16 +314,26 @@ class TransferEngine:
         self._parts.on_ended(live.request.kind.value, end, live.spool.spans.total())
 
     async def _finish_planned(self, live: LiveTransfer, transfer: Transfer | None) -> Record | None:
-        """Pick up a landing that a dead owner had begun."""
+        """Pick up a landing that a dead owner had begun.
+
+        An upload that nobody was told of, and whose spool is not known to be whole any more, fails: its
+        bytes can't be asked for again.
+        """
         if transfer is None or transfer.plan is None:
             return None
         record = await self._landing.finish(live.request, live.lease, transfer.plan)
         if record is None and transfer.request.kind is Kind.UPLOAD:
+            if live.front < transfer.plan.size:
+                raise UploadInterrupted("The service ended before the upload was stored; send it again.")
             return await self._landing.land(live.request, live.lease, live.spool, transfer.plan)
         return record
 
     async def _move(self, live: LiveTransfer) -> Record | None:
         """Fetch, verify, land. None when the origin's answer left nothing to land."""
+        if live.lease.fence > _MOST_CLAIMS:
+            raise TransferError(
+                f"Begun {live.lease.fence} times without an end, as if it killed its process; given up."
+            )
         fetch = Fetch(live, self._parts.origin, self._limits, self._parts.chance)
         noting: list[asyncio.Task[None]] = []
         fetch.on_source = lambda: noting.extend(self._noting(live, Phase.FETCHING))

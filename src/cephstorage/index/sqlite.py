@@ -52,11 +52,11 @@ class SqliteDatabase:
     def _open(self) -> None:
         try:
             prepare(self.path, self._schema, self._patience)
+            self._version = connect(self.path, patience=self._patience, read_only=True)
+            self._version_cursor = self._version.connection.cursor()
             self._writer = Writer(partial(connect, self.path, patience=0.0), self._patience)
         except (SQLAlchemyError, driver.Error, OSError) as error:
             raise DatabaseUnavailable(f"The database file {self.path.name!r} can't be opened: {error}.") from error
-        self._version = connect(self.path, patience=self._patience, read_only=True)
-        self._version_cursor = self._version.connection.cursor()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
 
     async def close(self) -> None:

@@ -66,7 +66,12 @@ class HttpOrigin:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                connect=self._connect_timeout + self._read_timeout,  # waiting for one of limit_per_host included
+                sock_connect=self._connect_timeout,
+                sock_read=self._read_timeout,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from tests.harness.bucket import Bucket
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
 
@@ -29,3 +31,27 @@ def launch(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., Servic
 def service(launch: Callable[..., Service]) -> Service:
     """One service with the defaults."""
     return launch()
+
+
+@pytest.fixture(scope="module")
+def shared_origin() -> Iterator[FaultOrigin]:
+    """An origin for a module's tests; each uses paths of its own."""
+    with FaultOrigin() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin
+) -> Iterator[Service]:
+    """A service for a module's tests, with the settings that stand in its ``SETTINGS``."""
+    settings = {"origin_allowed_ports": str(shared_origin.port), **getattr(request.module, "SETTINGS", {})}
+    service = Service(tmp_path_factory.mktemp("shared") / "data", **settings).start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def bucket(shared: Service) -> Bucket:
+    """An empty bucket of a new tenant on the module's service."""
+    return Bucket(shared, f"tenant-{uuid4().hex[:12]}")

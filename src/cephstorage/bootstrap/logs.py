@@ -14,7 +14,10 @@ class _Expected(logging.Filter):
 
 
 def configure(log_format: str, level: str) -> None:
-    """Send everything from ``level`` on to standard error, as ``console`` lines or ``json``."""
+    """Send everything from ``level`` on to standard error, as ``console`` lines or ``json``.
+
+    Tracebacks are plain: the pretty ones would print local variables, tokens among them.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -23,12 +26,15 @@ def configure(log_format: str, level: str) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     least = logging.getLevelNamesMapping()[level.upper()]
-    last = [structlog.processors.format_exc_info] if log_format == "json" else []
+    if log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
     structlog.configure(
-        processors=[*shared, *last, renderer],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

@@ -1,0 +1,165 @@
+"""Memory stays bounded whatever the size of an object and however slow its readers."""
+
+import contextlib
+import http.client
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.content import MIB, Content
+from tests.harness.origin import FaultOrigin
+from tests.harness.patience import until
+from tests.harness.service import Service
+
+GIB = 1024 * MIB
+KEYS, HOST = "/ceph/alice/big/keys", "mirror.test"
+ALLOWED = 64 * MIB
+PER_READER = 512 * 1024
+"""One piece of 256 KiB on its way to a socket, and the next one."""
+
+
+@pytest.fixture
+def ready(service: Service, origin: FaultOrigin) -> Service:
+    """A service that has done everything once, on a small object, so that what follows is growth."""
+    service.json("PUT", "/ceph/alice/big")
+    service.json("POST", "/mirrors/host", {"mirror": HOST, "origin": origin.url, "bucket": "alice___big"})
+    through_every_way(service, origin, "small", Content(1, 2 * MIB))
+    return service
+
+
+def memory(service: Service, field: str) -> int:
+    """Bytes of resident memory: ``VmRSS`` now, ``VmHWM`` at most so far."""
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def through_every_way(service: Service, origin: FaultOrigin, name: str, body: Content) -> None:
+    """Fetch from a URL, upload and mirror one body after the other; each is deleted when it has landed."""
+    origin.put(f"/{name}", body)
+    fetch(service, origin, name)
+    settle(service, name, body)
+    upload(service, name, body)
+    settle(service, name, body)
+    assert mirrored_bytes(service, name) == body.size
+    settle(service, name, body)
+
+
+def fetch(service: Service, origin: FaultOrigin, name: str) -> None:
+    order = {"key_url": f"{origin.url}/{name}", "key_name": name}
+    token = service.json("POST", KEYS, order)["token"]
+    ended = until(lambda: service.json("GET", f"/ceph/progress/{token}"), lambda seen: seen["state"] != "inprogress")
+    assert ended["state"] == "success", ended
+
+
+def upload(service: Service, name: str, body: Content) -> None:
+    with connected(service) as connection:
+        headers = {"Content-Length": str(body.size), "Authorization": f"Bearer {service.admin_token}"}
+        connection.request("PUT", f"{KEYS}/{name}", body.views(0, body.size), headers)
+        answer = connection.getresponse()
+        assert answer.status == 201, answer.read()
+
+
+def mirrored_bytes(service: Service, name: str) -> int:
+    with connected(service) as connection:
+        connection.request("GET", f"/{name}", headers={"Host": HOST})
+        answer, buffer, total = connection.getresponse(), bytearray(MIB), 0
+        while count := answer.readinto(buffer):
+            total += count
+        return total
+
+
+@contextlib.contextmanager
+def connected(service: Service) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=120)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def settle(service: Service, name: str, body: Content) -> None:
+    """Wait until the key has landed with the right bytes, then delete it."""
+    landed = until(lambda: service.call("GET", f"{KEYS}/{name}"), lambda answer: answer.status == 200).json()
+    assert (landed["size"], landed["md5"]) == (body.size, body.md5)
+    assert service.call("DELETE", f"{KEYS}/{name}").status == 200
+
+
+@pytest.mark.slow
+def test_a_gigabyte_through_fetch_upload_and_mirror(ready: Service, origin: FaultOrigin) -> None:
+    before = memory(ready, "VmRSS")
+    through_every_way(ready, origin, "big", Content(2, GIB))
+    growth = memory(ready, "VmHWM") - before
+    print(f"1 GiB by fetch, upload and mirror: peak memory grew by {growth / MIB:.1f} MiB from {before / MIB:.1f} MiB")
+    assert growth < ALLOWED
+
+
+class SlowReader:
+    """A client with a tiny receive buffer that has read one block of an object, and holds."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(60)
+        self._socket.connect(("127.0.0.1", service.port))
+        self._socket.sendall(f"GET /{name} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        self._reader = self._socket.makefile("rb", buffering=0)
+        self.status = self._line()
+        while self._line():
+            pass
+        self.received = bytearray()
+
+    def _line(self) -> bytes:
+        line = bytearray()
+        while not line.endswith(b"\r\n"):
+            line += self._socket.recv(1)
+        return bytes(line[:-2])
+
+    def read(self, size: int) -> None:
+        """Read this much more."""
+        while size > 0:
+            data = self._socket.recv(min(size, 10_000))
+            assert data, "the answer ended"
+            self.received += data
+            size -= len(data)
+
+    def close(self) -> None:
+        self._reader.close()
+        self._socket.close()
+
+
+def test_a_slow_reader_does_not_hold_up_the_fill(ready: Service, origin: FaultOrigin) -> None:
+    body = Content(3, 64 * MIB)
+    origin.put("/slow", body)
+    slow = SlowReader(ready, "slow")
+    slow.read(10_000)
+    landed = until(lambda: ready.call("GET", f"{KEYS}/slow"), lambda answer: answer.status == 200).json()
+    assert (landed["size"], landed["md5"]) == (body.size, body.md5)
+    assert origin.body_bytes("/slow") == body.size
+    slow.read(200_000)
+    assert bytes(slow.received) == body.read(0, 210_000)
+    slow.close()
+
+
+@pytest.mark.slow
+def test_two_hundred_slow_readers_of_one_object(ready: Service, origin: FaultOrigin) -> None:
+    body, before = Content(4, 64 * MIB), memory(ready, "VmRSS")
+    origin.put("/crowd", body)
+    readers = [SlowReader(ready, "crowd") for _ in range(200)]
+    for reader in readers:
+        reader.read(10_000)
+    assert {reader.status for reader in readers} == {b"HTTP/1.1 200 OK"}
+    until(lambda: ready.call("GET", f"{KEYS}/crowd"), lambda answer: answer.status == 200)
+    for reader in readers:
+        reader.read(50_000)
+    growth = memory(ready, "VmHWM") - before
+    print(f"200 slow readers of 64 MiB: peak memory grew by {growth / MIB:.1f} MiB from {before / MIB:.1f} MiB")
+    assert growth < len(readers) * PER_READER
+    assert origin.body_bytes("/crowd") == body.size
+    assert {bytes(reader.received) for reader in readers} == {body.read(0, 60_000)}
+    for reader in readers:
+        reader.close()

@@ -204,6 +204,7 @@ class MirrorProxy:
 
     async def _read_along(self, exchange: Exchange, asked: Asked, live: LiveTransfer, stored: Record | None) -> bool:
         live.spool.borrow()
+        late = live.answered
         try:
             head = await live.head()
             match head:
@@ -220,6 +221,8 @@ class MirrorProxy:
                     return await self._confirmed(exchange, asked)
                 case NotStored(reason):
                     return await self._not_stored(exchange, asked, head.take(), reason, stored)
+                case Refused() if late:
+                    return False  # the error belongs to those who waited for it; the fill is about to end
                 case Refused():
                     return await self._refused(exchange, asked, head, stored)
         finally:

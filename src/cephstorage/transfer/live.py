@@ -94,6 +94,11 @@ class LiveTransfer:
         """What the origin answered. Raises the transfer's error when it failed before."""
         return await asyncio.shield(self._head)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the origin's answer, or the transfer's error, is known already."""
+        return self._head.done()
+
     def drop_untaken(self) -> None:
         """Close an answer that nobody took (everybody who waited for it has left)."""
         head = self._head.result() if self._head.done() and not self._head.exception() else None

@@ -3,7 +3,7 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Self
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from cephstorage.domain.names import encode_key
 from tests.harness.behaviour import Behaviour, LoggedRequest
-from tests.harness.content import Body, as_body
+from tests.harness.content import BLOCK, Body, as_body
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.service import Service
@@ -22,16 +22,26 @@ PIECE = 256 * 1024
 class Download:
     """An answer whose head has come; the body is read as the test pleases."""
 
-    def __init__(self, port: int, method: str, target: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        port: int,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        on_sent: Callable[[], object] = bool,
+    ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             self._connection.putheader(name, value)
         self._connection.endheaders()
+        on_sent()
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
         self.headers = {name.lower(): value for name, value in self._answer.getheaders()}
         self.body = b""
+        self._announced = self._answer.length
+        self._read = 0
 
     def read(self, size: int) -> bytes:
         """The next ``size`` bytes. Raises IncompleteRead or OSError when they don't come."""
@@ -41,11 +51,27 @@ class Download:
             if not piece:
                 raise http.client.IncompleteRead(data, size - len(data))
             data += piece
+        self._read += size
         return data
 
     def rest(self) -> bytes:
         """Everything up to a clean end. Raises IncompleteRead or OSError when there is none."""
         return self._answer.read()
+
+    def until_cut(self) -> bytes:
+        """What comes before the connection breaks. An AssertionError when the body ends cleanly."""
+        pieces: list[bytes] = []
+        try:
+            while piece := self._answer.read(BLOCK):
+                pieces.append(piece)
+        except http.client.IncompleteRead as error:
+            return b"".join([*pieces, error.partial])
+        except ConnectionError:
+            return b"".join(pieces)
+        assert self._announced is not None, "the body ended cleanly"
+        received = b"".join(pieces)
+        assert self._read + len(received) < self._announced, "the body ended cleanly"
+        return received
 
     def close(self) -> None:
         """Leave."""
@@ -103,9 +129,21 @@ class Site:
 
     # -- the client's side
 
-    def open(self, target: str, headers: dict[str, str] | None = None, method: str = "GET") -> Download:
-        """Ask the mirror; returns when the head of the answer is there."""
-        return Download(self.service.port, method, target, {"Host": self.host, **(headers or {})})
+    def open(
+        self,
+        target: str,
+        headers: dict[str, str] | None = None,
+        method: str = "GET",
+        on_sent: Callable[[], object] = bool,
+    ) -> Download:
+        """Ask the mirror; returns when the head of the answer is there. ``on_sent``: the request has gone out."""
+        return Download(self.service.port, method, target, {"Host": self.host, **(headers or {})}, on_sent)
+
+    def ask_and_leave(self, target: str, leave_when: Callable[[], object]) -> None:
+        """Send a request and close the connection without having read anything."""
+        with socket.create_connection(("127.0.0.1", self.service.port), timeout=60) as sock:
+            sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
+            leave_when()
 
     def get(self, target: str, headers: dict[str, str] | None = None, method: str = "GET") -> Download:
         """Ask the mirror and read the body to its clean end."""

@@ -37,8 +37,9 @@ from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.watch import ChangeWatch
 from cephstorage.store.disk import DiskStore
-from cephstorage.transfer.engine import EngineOptions, Parts, TransferEngine
+from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.janitor import Janitor
+from cephstorage.transfer.parts import EngineOptions, Parts
 from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.spool import SpoolDirectory
 

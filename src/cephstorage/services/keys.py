@@ -13,7 +13,8 @@ from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import ListQuery, Page, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
 from cephstorage.ports.index import BucketIndex, KeyIndex, TransferLedger
-from cephstorage.transfer.engine import TransferEngine, new_transfer
+from cephstorage.transfer.engine import TransferEngine
+from cephstorage.transfer.parts import new_transfer
 
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")

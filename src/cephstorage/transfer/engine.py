@@ -12,15 +12,12 @@ only seemed dead from doing harm.
 
 import asyncio
 import contextlib
-import random
-import secrets
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 
 import structlog
 
-from cephstorage.domain.digests import Digest, caller_md5
+from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import (
     CephStorageError,
     DigestMismatch,
@@ -36,18 +33,14 @@ from cephstorage.domain.errors import (
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, Lease, Phase, RetryPolicy, Transfer, TransferRequest
-from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
-from cephstorage.ports.origin import Origin
-from cephstorage.ports.store import Store
+from cephstorage.domain.transfers import Kind, Lease, Phase, Transfer, TransferRequest
 from cephstorage.transfer.digest import SpoolDigest
 from cephstorage.transfer.fetch import Fetch
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing
 from cephstorage.transfer.live import Flowing, LiveTransfer
-from cephstorage.transfer.presence import Presence
-from cephstorage.transfer.spool import Spool, SpoolDirectory
-from cephstorage.transfer.upload import spool_body
+from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
+from cephstorage.transfer.upload import Uploads
 
 log = structlog.get_logger()
 
@@ -59,17 +52,6 @@ _UNTAKEN = 5.0
 _WORTH_NOTING = 1 << 20
 _EAGER = 8
 _MOST_CLAIMS = 100
-_PATIENT = RetryPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How the engine works. Times in seconds."""
-
-    lease: float = 15.0
-    concurrency: int = 16
-    retry: RetryPolicy = _PATIENT
-    max_object_size: int = 1 << 43
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +64,6 @@ class Elsewhere:
 @dataclass(frozen=True, slots=True)
 class KeyMoved:
     """The key changed since it was looked at: look again."""
-
-
-@dataclass(slots=True)
-class Parts:
-    """What the engine stands on."""
-
-    ledger: TransferLedger
-    landing: LandingIndex
-    store: Store
-    origin: Origin
-    spools: SpoolDirectory
-    presence: Presence
-    clock: Callable[[], float]
-    chance: Callable[[], float] = field(default=random.random)
-    on_ended: Callable[[str, str, int], None] = lambda *_: None
-    """Told the kind, the end ("landed", "nothing", or an error code) and the spooled bytes of every attempt."""
 
 
 class TransferEngine:
@@ -117,13 +83,13 @@ class TransferEngine:
         self._due = asyncio.Event()
         self._landed = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
-        self._uploads: set[asyncio.Task[Record]] = set()
+        self._uploads = Uploads(parts, self._limits, self._landing, options.lease)
         self._stopping = False
 
     @property
     def owner(self) -> str:
         """The name under which this engine holds leases."""
-        return self._parts.presence.owner
+        return self._parts.owner
 
     @property
     def landed(self) -> asyncio.Event:
@@ -140,8 +106,7 @@ class TransferEngine:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
-        if self._uploads:
-            await asyncio.wait(self._uploads, timeout=10)
+        await self._uploads.settle()
         running = [task for _, task in self._running.values()]
         for task in running:
             task.cancel()
@@ -202,47 +167,9 @@ class TransferEngine:
     async def upload(
         self, request: TransferRequest, body: AsyncIterator[bytes], length: int | None, promised: tuple[Digest, ...]
     ) -> Record:
-        """Spool a body, verify it, land it. Nothing of it is visible before.
-
-        Raises UploadInterrupted, LengthMismatch, Md5Mismatch, DigestMismatch, TooLarge, StoreFull and
-        what landing raises.
-        """
-        new = new_transfer(request)
-        self._limits.admit(new.id, length or 0)
-        spool = self._parts.spools.open(new.id)
-        try:
-            digest = SpoolDigest(spool)
-            expected = (*caller_md5(request.md5), *promised)
-            digest.expect(expected)
-            size = await spool_body(body, spool, digest, self._limits)
-            if length is not None and size != length:
-                raise LengthMismatch(f"The body has {size} bytes; Content-Length says {length}.")
-            digest.verify(expected, repr(request.key))
-            task = asyncio.create_task(self._land_upload(new, spool, size, digest.md5()))
-            self._uploads.add(task)
-            task.add_done_callback(self._uploads.discard)
-            return await asyncio.shield(task)
-        except BaseException:
-            self._parts.spools.remove(new.id)
-            raise
-        finally:
-            spool.close()
-
-    async def _land_upload(self, new: NewTransfer, spool: Spool, size: int, md5: str) -> Record:
-        spool.borrow()
-        lease = Lease(new.id, self.owner, 1)
-        try:
-            plan = self._landing.plan(new.request, None, lease, size, md5)
-            lease = await self._ledger.begin_upload(new, plan, self.owner, *self._lease_times())
-            record = await self._landing.land(new.request, lease, spool, plan)
-        except CephStorageError as error:
-            with contextlib.suppress(CephStorageError):
-                await self._ledger.fail(lease, self._parts.clock(), error)
-            raise
-        finally:
-            spool.close()
-            self._parts.spools.remove(new.id)
-            self._landed.set()
+        """Store a body; see ``Uploads.take``."""
+        record = await self._uploads.take(request, body, length, promised)
+        self._landed.set()
         return record
 
     async def cancel(self, token: str) -> Transfer:
@@ -428,6 +355,7 @@ class TransferEngine:
         while True:
             await asyncio.sleep(_BEAT)
             held = [(live.lease, live.spool.spans.total(), live.length) for live, _ in self._running.values()]
+            held += self._uploads.leases()
             if not held:
                 continue
             try:
@@ -449,10 +377,3 @@ async def _follow(live: LiveTransfer, digest: SpoolDigest) -> None:
         await digest.follow(front)
         if front == live.front:
             await live.changed()
-
-
-def new_transfer(
-    request: TransferRequest, fingerprint: str | None = None, idempotency_key: str | None = None
-) -> NewTransfer:
-    """Draw a transfer's names: a file-safe id, and a token that can't be guessed nor taken for a command line's option."""
-    return NewTransfer(uuid.uuid4().hex, secrets.token_hex(32), request, fingerprint, idempotency_key)

@@ -4,7 +4,7 @@ import string
 
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.transfers import Kind, TransferRequest
-from cephstorage.transfer.engine import new_transfer
+from cephstorage.transfer.parts import new_transfer
 
 REQUEST = TransferRequest(Kind.FETCH, BucketName("alice", "photos"), "cat.jpg", url="http://origin.example/cat.jpg")
 DRAWS = 500

@@ -1,0 +1,54 @@
+"""What transfers stand on and how they are told to work; and how a new one gets its names."""
+
+import random
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cephstorage.domain.transfers import RetryPolicy, TransferRequest
+from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
+from cephstorage.ports.origin import Origin
+from cephstorage.ports.store import Store
+from cephstorage.transfer.presence import Presence
+from cephstorage.transfer.spool import SpoolDirectory
+
+_PATIENT = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine works. Times in seconds."""
+
+    lease: float = 15.0
+    concurrency: int = 16
+    retry: RetryPolicy = _PATIENT
+    max_object_size: int = 1 << 43
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the engine stands on."""
+
+    ledger: TransferLedger
+    landing: LandingIndex
+    store: Store
+    origin: Origin
+    spools: SpoolDirectory
+    presence: Presence
+    clock: Callable[[], float]
+    chance: Callable[[], float] = field(default=random.random)
+    on_ended: Callable[[str, str, int], None] = lambda *_: None
+    """Told the kind, the end ("landed", "nothing", or an error code) and the spooled bytes of every attempt."""
+
+    @property
+    def owner(self) -> str:
+        """The name under which this process holds leases."""
+        return self.presence.owner
+
+
+def new_transfer(
+    request: TransferRequest, fingerprint: str | None = None, idempotency_key: str | None = None
+) -> NewTransfer:
+    """Draw a transfer's names: a file-safe id, and a token that can't be guessed nor taken for a command line's option."""
+    return NewTransfer(uuid.uuid4().hex, secrets.token_hex(32), request, fingerprint, idempotency_key)

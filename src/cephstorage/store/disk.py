@@ -171,6 +171,8 @@ def _remove_folders(bucket: Path) -> None:
 def _versions(bucket: BucketName, folder: Path) -> Iterator[StoredObject]:
     for side_file in folder.glob("??/*.json"):
         path = side_file.with_suffix("")
+        if not path.exists():  # a crash in a commit may even have left half a side file
+            continue
         side = json.loads(side_file.read_bytes())
         if _has_size(path, side["size"]):
             key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")

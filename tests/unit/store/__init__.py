@@ -1,0 +1,1 @@
+"""The stores, each for what only it does."""

@@ -23,6 +23,7 @@ from cephstorage.domain.errors import (
     DigestMismatch,
     LengthMismatch,
     OriginBroken,
+    OriginChanged,
     OriginUnreachable,
     StoredBytesMissing,
     Unavailable,
@@ -191,6 +192,8 @@ class MirrorProxy:
                 return await self._forward(exchange, live.owner)
             return await self._read_along(exchange, asked, live, stored)
         except CephStorageError as error:
+            if isinstance(error, OriginChanged) and stored is None and not exchange.started:
+                return False  # nothing of the old version was sent: the new one serves as well
             if isinstance(error, DigestMismatch | LengthMismatch):
                 error = OriginBroken(f"The origin's bytes are not what it announced. {error.msg}")
             if stored is None or exchange.started:

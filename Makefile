@@ -26,7 +26,7 @@ run: $(VENV)/.runtime ## Start the service on 127.0.0.1:8080 with its data in ./
 	@exec $(BIN)/cephstorage serve
 
 test: $(VENV)/.dev lint ## Lint, types, import direction and every test
-	@sh scripts/test-packages.sh
+	@sh scripts/programs.sh curl openssl chromium
 	$(PYTEST) -n 2 $(addprefix --ignore=,$(SERIAL))
 	$(if $(SERIAL),$(PYTEST) $(SERIAL))
 
@@ -41,6 +41,7 @@ format: $(VENV)/.dev ## Rewrite the code in the house style
 	$(BIN)/ruff format
 
 bench: $(VENV)/.dev ## Measure this machine; BENCH="..." passes arguments on
+	@sh scripts/programs.sh wrk
 	@exec $(BIN)/python -m bench $(BENCH)
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml; UPGRADE=1 takes the newest releases

@@ -20,9 +20,6 @@ from cephstorage.domain.decision import (
 )
 from cephstorage.domain.errors import (
     CephStorageError,
-    DigestMismatch,
-    LengthMismatch,
-    OriginBroken,
     OriginChanged,
     OriginUnreachable,
     StoredBytesMissing,
@@ -44,6 +41,7 @@ from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
 from cephstorage.transfer.fetch import SEGMENT
+from cephstorage.transfer.intake import answers_range
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
 
 log = structlog.get_logger()
@@ -194,10 +192,8 @@ class MirrorProxy:
         except CephStorageError as error:
             if isinstance(error, OriginChanged) and stored is None and not exchange.started:
                 return False  # nothing of the old version was sent: the new one serves as well
-            if isinstance(error, DigestMismatch | LengthMismatch):
-                error = OriginBroken(f"The origin's bytes are not what it announced. {error.msg}")
             if stored is None or exchange.started:
-                raise error  # noqa: TRY201 - it may be the translated one
+                raise
             return await self._stale(exchange, asked, stored, error)
 
     async def _stale(self, exchange: Exchange, asked: Asked, stored: Record, error: CephStorageError) -> bool:
@@ -267,13 +263,17 @@ class MirrorProxy:
 
     async def _pass_through(self, exchange: Exchange, asked: Asked, reason: str) -> None:
         request = exchange.request
-        response = await self._parts.origin.open(
-            OriginRequest(
-                source_url(asked.mirror, asked.policy, asked.target),
-                method=request.method,
-                headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
-            )
+        wanted = OriginRequest(
+            source_url(asked.mirror, asked.policy, asked.target),
+            method=request.method,
+            headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
+            range=parse_range(request.headers.get("range")) if request.method == "GET" else None,
+            if_range=request.headers.get("if-range"),
         )
+        response = await self._parts.origin.open(wanted)
+        if response.status == 206 and not answers_range(response, wanted):
+            await response.close()
+            response = await self._parts.origin.open(replace(wanted, range=None, if_range=None))
         await hand_on(exchange, response, self._marks(f"fwd=bypass; detail={reason}"))
 
     async def _forward(self, exchange: Exchange, owner: str) -> bool:

@@ -6,7 +6,7 @@ from cephstorage.domain.storability import connection_headers
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.proxy.exchange import Exchange
 
-_CONDITIONS = ("range", "if-range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
+_CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
 _HARMLESS = ("accept", "accept-language")
 
 

@@ -46,14 +46,17 @@ class Limits:
 
 def joinable(response: OriginResponse, asked: OriginRequest) -> bool:
     """Whether a 206 can be the first span of a fill: the asked bytes, a known total, a strong validator."""
+    return answers_range(response, asked) and strong_validator(response) is not None
+
+
+def answers_range(response: OriginResponse, asked: OriginRequest) -> bool:
+    """Whether a 206 says that it holds just the bytes that were asked for, of a known total."""
     answered = parse_content_range(response.headers.get("content-range"))
     if answered is None or answered.span is None or answered.total is None or asked.range is None:
         return False
     if response.length not in {None, len(answered.span)}:
         return False
-    if response.length is not None and response.length != len(answered.span):
-        return False
-    return answered.span == asked.range.resolve(answered.total) and strong_validator(response) is not None
+    return answered.span == asked.range.resolve(answered.total)
 
 
 def content_range(response: OriginResponse) -> ContentRange | None:

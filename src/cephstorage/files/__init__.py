@@ -52,7 +52,9 @@ def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a small file; its bytes are durable, its name only after ``sync_directory``."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        os.write(fd, content)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -85,16 +87,31 @@ def move_durably(source: Path, target: Path) -> None:
     sync_file(source)
     try:
         source.replace(target)
+        sync_directory(target.parent)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        part = target.with_name(f".{target.name}.tmp")
-        with source.open("rb") as reader, part.open("wb") as writer:
+        _copy_durably(source, target)
+        source.unlink(missing_ok=True)
+
+
+def copy_of(target: Path) -> Path:
+    """Where the bytes for ``target`` grow while they come from another file system."""
+    return target.with_name(f".{target.name}.tmp")
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    part = copy_of(target)
+    try:
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with source.open("rb") as reader, os.fdopen(fd, "wb") as writer:
             shutil.copyfileobj(reader, writer, _COPY_CHUNK)
             writer.flush()
             os.fsync(writer.fileno())
         part.replace(target)
-        source.unlink(missing_ok=True)
+    except OSError:
+        remove_quietly(part)
+        raise
     sync_directory(target.parent)
 
 
@@ -108,8 +125,17 @@ def try_lock(fd: int) -> bool:
 
 
 def make_private_directory(path: Path) -> None:
-    """Create a folder that only its owner may enter."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create a folder, and the missing ones above it, that only their owner may enter; their names are durable."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        make_private_directory(path.parent)
+        make_private_directory(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    else:
+        sync_directory(path.parent)
 
 
 def remove_quietly(path: Path) -> None:

@@ -9,6 +9,7 @@ never touches the bytes that readers or the index still use.
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
@@ -21,6 +22,7 @@ from typing import ParamSpec, TypeVar
 from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.files import (
+    copy_of,
     make_private_directory,
     move_durably,
     read_now,
@@ -126,13 +128,13 @@ class DiskStore:
             raise StoreUnavailable(f"The object store's disk fails: {error.strerror}.") from error
 
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
-        """Remove the version's bytes, then its side file."""
+        """Remove the version's bytes, then what a commit left beside them."""
         await asyncio.to_thread(_translated(_remove_version), self._path(bucket, key, store_version))
 
     async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """Every version whose bytes are there, read from the side files."""
         versions = _versions(bucket, self._root / str(bucket))
-        while (found := await asyncio.to_thread(next, versions, None)) is not None:
+        while (found := await asyncio.to_thread(_translated(next), versions, None)) is not None:
             yield found
 
     async def check(self) -> str:
@@ -157,8 +159,8 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _remove_version(path: Path) -> None:
-    remove_quietly(path)
-    remove_quietly(_side(path))
+    for file in (path, copy_of(path), _side(path)):
+        remove_quietly(file)
 
 
 def _remove_folders(bucket: Path) -> None:
@@ -173,10 +175,11 @@ def _versions(bucket: BucketName, folder: Path) -> Iterator[StoredObject]:
         path = side_file.with_suffix("")
         if not path.exists():  # a crash in a commit may even have left half a side file
             continue
-        side = json.loads(side_file.read_bytes())
-        if _has_size(path, side["size"]):
-            key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
-            yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side)
+        with contextlib.suppress(FileNotFoundError):  # deleted just now
+            side = json.loads(side_file.read_bytes())
+            if _has_size(path, side["size"]):
+                key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
+                yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side)
 
 
 def _prove_writable(root: Path) -> None:

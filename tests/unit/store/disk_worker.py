@@ -1,7 +1,7 @@
 """A process of its own for the disk store's bad days: it fails, then is healed, and prints what it saw.
 
-python -m tests.unit.store.disk_worker full <folder> <mover>     no file may grow past 4 KiB, then any may
-python -m tests.unit.store.disk_worker unwritable <folder>       the folder may not be written, by a plain user
+python -m tests.unit.store.disk_worker full <folder> <part>   no file may grow past 4 KiB, then any may
+python -m tests.unit.store.disk_worker unwritable <folder>    the folder may not be written, by a plain user
 """
 
 import asyncio
@@ -40,10 +40,9 @@ async def full(folder: Path, part: Path) -> dict[str, Any]:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     store = DiskStore(folder / "objects")
     await store.create_bucket(BUCKET)
-    body = part.read_bytes()
-    version = StoredObject(BUCKET, "k", store.plan_version("a", 1), len(body), "0" * 32, {"target": "x" * 2 * LIMIT})
-    if len(body) > LIMIT:
-        version = StoredObject(BUCKET, "k", store.plan_version("a", 1), len(body), "0" * 32)
+    size = part.stat().st_size
+    metadata = {} if size > LIMIT else {"target": "x" * 2 * LIMIT}
+    version = StoredObject(BUCKET, "k", store.plan_version("a", 1), size, "0" * 32, metadata)
     _set_limit(LIMIT)
     seen: dict[str, Any] = {"first": await _code(store.commit(part, version))}
     _set_limit(resource.RLIM_INFINITY)
@@ -52,6 +51,7 @@ async def full(folder: Path, part: Path) -> dict[str, Any]:
         await store.open(BUCKET, "k", version.store_version)
     except StoredBytesMissing as error:
         seen["open"] = error.code
+    seen["copies"] = [path.name for path in (folder / "objects").rglob("*.tmp")]
     seen["second"] = await _code(store.commit(part, version))
     seen["after"] = [found == version async for found in store.objects(BUCKET)], await store.holds(version)
     await store.delete(BUCKET, "k", version.store_version)
@@ -63,6 +63,7 @@ async def unwritable(folder: Path) -> dict[str, Any]:
     """Everything that writes, as a user who may not. The parents need not be open to that user."""
     part = folder.parent / "given.part"
     os.chdir(folder)
+    await asyncio.to_thread(int)  # what threads need is imported before the rights are gone
     if os.geteuid() == 0:
         os.seteuid(NOBODY)
     store = DiskStore(Path("objects"))

@@ -1,0 +1,1 @@
+"""One suite for every store: each test runs once per factory in ``conftest``."""

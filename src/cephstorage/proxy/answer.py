@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cephstorage.domain.errors import StoreUnavailable
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import SourceFacts
 from cephstorage.domain.validators import Answer, Outcome, Validators, evaluate
@@ -16,18 +17,22 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Bytes(Protocol):
-    """Where the body comes from."""
+    """Where the body comes from: a file that is whole, or one that grows."""
 
     def read_now(self, position: int, size: int) -> bytes | bytearray | None:
         """Bytes at hand, None when one has to wait."""
         ...
 
+    async def ready(self, position: int) -> int:
+        """Wait for the byte at ``position``; up to where bytes may be read from there. ``position`` at the end."""
+        ...
+
     async def read(self, position: int, size: int) -> bytes | bytearray:
-        """Bytes, waited for; empty at the end."""
+        """Bytes that are ready, read from wherever they lie."""
         ...
 
     def file(self) -> int | None:
-        """A file that holds the whole body at its place, for sendfile."""
+        """The file that holds the body at its place, for sendfile."""
         ...
 
 
@@ -54,6 +59,29 @@ def of_source(source: SourceFacts, length: int | None) -> Representation:
 
 
 @dataclass(slots=True)
+class StoredBytes:
+    """A stored version: all of it is ready."""
+
+    reader: ObjectReader
+
+    def read_now(self, position: int, size: int) -> bytes | bytearray | None:
+        """Bytes from the page cache."""
+        return self.reader.read_now(position, size)
+
+    async def ready(self, position: int) -> int:
+        """The end of the version."""
+        return max(position, self.reader.size)
+
+    async def read(self, position: int, size: int) -> bytes | bytearray:
+        """Bytes from the store."""
+        return await self.reader.read(position, size)
+
+    def file(self) -> int | None:
+        """The version's file."""
+        return self.reader.file()
+
+
+@dataclass(slots=True)
 class LiveBytes:
     """One reader of a running transfer, who says how far it means to read."""
 
@@ -64,13 +92,17 @@ class LiveBytes:
         """Bytes that are in the spool."""
         return self.live.read_now(position, size)
 
+    async def ready(self, position: int) -> int:
+        """Up to where the spool may be read."""
+        return await self.live.readable(position, self.until)
+
     async def read(self, position: int, size: int) -> bytes | bytearray:
-        """Bytes as soon as they are in the spool."""
+        """Bytes from the spool."""
         return await self.live.read(position, size, self.until)
 
     def file(self) -> int | None:
-        """The spool, once it is whole and verified."""
-        return self.live.spool.file() if self.live.complete and self.live.verified else None
+        """The spool: what is ready in it lies at its place."""
+        return self.live.spool.file()
 
 
 def judge(exchange: Exchange, shown: Representation) -> Answer:
@@ -116,12 +148,6 @@ async def _send_body(
             await exchange.start(status, headers)
             await exchange.end(data)
             return
-    file = source.file()
-    if file is not None and end is not None:
-        await exchange.start(status, headers)
-        if await exchange.write_file(file, start, end):
-            await exchange.end()
-            return
     await exchange.unless_gone(_stream(exchange, source, status, headers, start, end))
 
 
@@ -129,18 +155,30 @@ async def _stream(
     exchange: Exchange, source: Bytes, status: int, headers: Headers, position: int, end: int | None
 ) -> None:
     while end is None or position < end:
-        size = PIECE if end is None else min(PIECE, end - position)
-        data = source.read_now(position, size)
-        if data is None:
-            data = await source.read(position, size)
+        ready = await source.ready(position)
         if not exchange.started:
             await exchange.start(status, headers)
-        if not data:
+        if ready <= position:
             break
-        position += len(data)
-        await exchange.write(data)
+        position = await _send_ready(exchange, source, position, ready if end is None else min(ready, end), end)
     if end is None or position == end:
         await exchange.end()
+
+
+async def _send_ready(exchange: Exchange, source: Bytes, position: int, ready: int, end: int | None) -> int:
+    """Send bytes that are ready, past Python where that can be done; return where to go on.
+
+    A body of unknown length is framed in chunks, which only the server can write.
+    """
+    file = source.file()
+    if end is not None and file is not None and await exchange.write_file(file, position, ready):
+        return ready
+    size = min(PIECE, ready - position)
+    data = source.read_now(position, size) or await source.read(position, size)
+    if not data:
+        raise StoreUnavailable(f"The stored bytes end at {position}, before their length.")
+    await exchange.write(data)
+    return position + len(data)
 
 
 async def send_stored(
@@ -148,6 +186,6 @@ async def send_stored(
 ) -> None:
     """Send a stored version and close it."""
     try:
-        await send(exchange, shown, reader, answer, extra)
+        await send(exchange, shown, StoredBytes(reader), answer, extra)
     finally:
         await reader.close()

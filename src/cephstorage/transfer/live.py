@@ -167,22 +167,28 @@ class LiveTransfer:
             raise self._error
         return None
 
-    async def read(self, position: int, size: int, until: int | None = None) -> bytes | bytearray:
-        """Bytes at ``position``, waiting for them; empty at the end of the object.
+    async def readable(self, position: int, until: int | None = None) -> int:
+        """Wait for the byte at ``position``; where the run of readable bytes from there ends.
 
-        ``until`` is where this reader means to stop: what is missing up to there is fetched first when
-        the front is far away. Raises the transfer's error when the bytes will not come.
+        ``position`` itself at the end of the object. ``until`` is where this reader means to stop: what is
+        missing up to there is fetched first when the front is far away. Raises the transfer's error when
+        the bytes will not come.
         """
         while True:
             end = self.readable_end(position)
-            if end > position:
-                return await asyncio.to_thread(self.spool.read, position, min(size, end - position))
-            if (data := self.read_now(position, size)) is not None:
-                return data
+            if end > position or self.read_now(position, 1) is not None:
+                return end
             stop = until if until is not None else self.length
             if stop is not None and stop > position:
                 self.want(Span(position, stop))
             await self.changed()
+
+    async def read(self, position: int, size: int, until: int | None = None) -> bytes | bytearray:
+        """Bytes at ``position``, waited for as in ``readable``; empty at the end of the object."""
+        end = await self.readable(position, until)
+        if end <= position:
+            return b""
+        return await asyncio.to_thread(self.spool.read, position, min(size, end - position))
 
     async def changed(self) -> None:
         """Wait until something happens to the transfer."""

@@ -1,7 +1,7 @@
 """The spool: sparse part files that grow while readers follow, and that a killed process leaves usable.
 
 A spool is ``<id>.part`` (the bytes at their final positions) and ``<id>.spans`` (a journal of what is
-held: the kernel's boot id, then 16 bytes per write). Bytes go first, the journal after them, so the
+held: the kernel's boot id, the part file's inode, then 16 bytes per write). Bytes go first, the journal after them, so the
 journal never claims too much. Nothing is synced: within one boot the page cache outlives any process,
 and after a power cut the boot id differs and the part file is thrown away.
 
@@ -40,10 +40,11 @@ class Spool:
         self._fd = fd
         self._users = 1
         self._lock = threading.Lock()
-        held = _read_journal(path.with_suffix(".spans"), os.fstat(fd).st_size)
+        held = _read_journal(path.with_suffix(".spans"), fd)
         self._journal = None if held is None else _open_journal(path)
         self.spans = held or SpanSet()
         if held is None:
+            remove_quietly(path.with_suffix(".spans"))
             os.ftruncate(fd, 0)
 
     @property
@@ -78,12 +79,15 @@ class Spool:
             raise StoreFull(f"The spool's disk refuses bytes: {error.strerror}.", retry_after=30) from error
 
     def _note(self, start: int, end: int) -> None:
-        """Add to the journal. It begins late: a small object is fetched anew sooner than two files are made."""
+        """Add to the journal. It begins late: a small object is fetched anew sooner than two files are made.
+
+        A spool that was removed or replaced (its owner had stalled) has nothing to note any more.
+        """
         with self._lock:
             if self._journal is None:
-                if end <= _WORTH_A_JOURNAL:
+                if end <= _WORTH_A_JOURNAL or os.fstat(self._fd).st_nlink == 0:
                     return
-                self._journal = _begin_journal(self.path, self.spans)
+                self._journal = _begin_journal(self.path, self._fd, self.spans)
             os.write(self._journal, _ENTRY.pack(start, end))
 
     def publish(self, position: int, size: int) -> None:
@@ -163,10 +167,13 @@ class SpoolDirectory:
         return self._part(transfer_id).exists()
 
     def remove(self, transfer_id: str) -> None:
-        """Remove a spool's files; readers that have it open keep their bytes."""
+        """Remove a spool's files; readers that have it open keep their bytes.
+
+        The journal goes first: without it a part file is worth nothing, but not the other way round.
+        """
         self._promised.pop(transfer_id, None)
-        remove_quietly(self._part(transfer_id))
         remove_quietly(self._part(transfer_id).with_suffix(".spans"))
+        remove_quietly(self._part(transfer_id))
 
     def admit(self, transfer_id: str, size: int) -> None:
         """Promise room for ``size`` bytes in all for this transfer. Raises StoreFull when there is none."""
@@ -198,20 +205,21 @@ class SpoolDirectory:
 
     def sweep(self, keep: set[str]) -> list[str]:
         """Remove spools that no transfer in ``keep`` needs and that no living process holds; return their ids."""
-        removed = []
-        for part in [*self._folder.glob("*.part"), *self._folder.glob("*.spans")]:
-            if part.stem not in keep and self._abandoned(part.with_suffix(".part")):
-                self.remove(part.stem)
-                removed.append(part.stem)
-        return sorted(set(removed))
+        found = {file.with_suffix(".part") for pattern in ("*.part", "*.spans") for file in self._folder.glob(pattern)}
+        return sorted(part.stem for part in found if part.stem not in keep and self._remove_abandoned(part))
 
-    def _abandoned(self, part: Path) -> bool:
+    def _remove_abandoned(self, part: Path) -> bool:
+        """Remove a spool that nobody holds, under its lock, so that nobody who opens it just now loses it."""
         try:
             fd = os.open(part, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return not part.exists()
+            remove_quietly(part.with_suffix(".spans"))
+            return True
         try:
-            return try_lock(fd)
+            if not try_lock(fd):
+                return False
+            self.remove(part.stem)
+            return True
         finally:
             os.close(fd)
 
@@ -230,24 +238,30 @@ def _open_journal(part: Path, flags: int = 0) -> int:
     return os.open(part.with_suffix(".spans"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
 
 
-def _begin_journal(part: Path, spans: SpanSet) -> int:
-    journal = _open_journal(part, os.O_TRUNC)
-    os.write(journal, _boot_id() + b"".join(_ENTRY.pack(span.start, span.end) for span in spans))
+def _head(fd: int) -> bytes:
+    """What a journal must begin with to speak of this very part file: same boot, same inode."""
+    return _boot_id() + struct.pack("<Q", os.fstat(fd).st_ino)
+
+
+def _begin_journal(part: Path, fd: int, spans: SpanSet) -> int:
+    remove_quietly(part.with_suffix(".spans"))
+    journal = _open_journal(part, os.O_EXCL)
+    os.write(journal, _head(fd) + b"".join(_ENTRY.pack(span.start, span.end) for span in spans))
     return journal
 
 
-def _read_journal(path: Path, part_size: int) -> SpanSet | None:
-    """What a journal of this boot says is held; None when there is none that can be trusted."""
+def _read_journal(path: Path, fd: int) -> SpanSet | None:
+    """What the journal of this part file and boot says is held; None when there is none that can be trusted."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    boot = _boot_id()
-    entries = content[len(boot) :]
-    if not content.startswith(boot):
+    head, part_size = _head(fd), os.fstat(fd).st_size
+    entries = content[len(head) :]
+    if not content.startswith(head):
         return None
     whole = len(entries) - len(entries) % _ENTRY.size
     if whole != len(entries):
-        os.truncate(path, len(boot) + whole)
+        os.truncate(path, len(head) + whole)
     spans = [Span(*pair) for pair in _ENTRY.iter_unpack(entries[:whole])]
     return SpanSet(spans) if all(span.end <= part_size for span in spans) else None

@@ -51,7 +51,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _greet(settings: Settings, port: int) -> None:
-    base, token = settings.base_address(port), settings.token_file
+    base, token = settings.local_address(port), settings.token_file
     lines = (
         f"CephStorage listens on {base}",
         f"The admin token lies in {token}",

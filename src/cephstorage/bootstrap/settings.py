@@ -122,9 +122,13 @@ class Settings(BaseSettings):
 
     def base_address(self, port: int | None = None) -> str:
         """The public address, or what it defaults to when the service listens on ``port``."""
+        return self.public_address or self.local_address(port)
+
+    def local_address(self, port: int | None = None) -> str:
+        """Where this machine reaches the service, whatever address it is published under."""
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
         host = f"[{host}]" if _is_ipv6(host) else host
-        return self.public_address or f"http://{host}:{port or self.port}"
+        return f"http://{host}:{port or self.port}"
 
 
 def _is_ipv6(host: str) -> bool:

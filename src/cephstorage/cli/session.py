@@ -43,7 +43,7 @@ class Session:
             return self.url
         if self.settings.port == 0:
             raise UsageMistake("CEPHSTORAGE_PORT is 0 (any free port), so the service must be named with --url.")
-        return self.settings.model_copy(update={"public_address": ""}).base_address()
+        return self.settings.local_address()
 
     def connect(self) -> "Client":
         """A client of the service."""

@@ -1,7 +1,7 @@
 """However many ask for a cold object, the origin is asked once, and nobody waits for the others."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
@@ -11,7 +11,9 @@ import pytest
 from tests.e2e.mirror.site import Download, Site
 from tests.harness.behaviour import Gate
 from tests.harness.content import MIB, Content
+from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
+from tests.harness.service import Service
 
 CLIENTS = 50
 BODY = Content(21, 64 * MIB)
@@ -136,40 +138,43 @@ def test_two_keys_do_not_wait_for_each_other(site: Site) -> None:
         assert held.result().body == SMALL.read()
 
 
-def _know_the_mirror(site: Site, processes: int) -> None:
-    """Every process learns the mirrors before it opens the socket for its peers."""
-    site.service.stop()
-    site.service.start()
-    until(lambda: list((site.service.data_dir / "run").glob("*.sock")), lambda found: len(found) == processes)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[Site]:
+    """A mirror on two processes. Each learns the mirrors before it opens the socket for its peers."""
+    folder = tmp_path_factory.mktemp("pair")
+    service = Service(folder / "data", origin_allowed_ports=str(shared_origin.port), workers="2").start()
+    site = Site(service, shared_origin, "pair", "/pair")
+    site.order()
+    service.stop()
+    service.start()
+    until(lambda: list((service.data_dir / "run").glob("*.sock")), lambda found: len(found) == 2)
+    yield site
+    service.stop()
 
 
-def test_one_body_for_several_processes(own_site: Callable[..., Site]) -> None:
-    site = own_site(workers="2")
+def test_one_body_for_several_processes(pair: Site) -> None:
     gate = Gate()
-    site.put("/big", BODY, gate=gate, gate_after=MIB)
-    _know_the_mirror(site, processes=2)
-    _read_held(site, "/big", BODY, gate, CLIENTS)
-    assert site.stored("big")["md5"] == BODY.md5
-    assert site.count("/big") == 1
-    assert site.body_bytes("/big") == BODY.size
+    pair.put("/big", BODY, gate=gate, gate_after=MIB)
+    _read_held(pair, "/big", BODY, gate, CLIENTS)
+    assert pair.stored("big")["md5"] == BODY.md5
+    assert pair.count("/big") == 1
+    assert pair.body_bytes("/big") == BODY.size
 
 
-def test_ranges_and_head_across_processes(own_site: Callable[..., Site]) -> None:
-    site = own_site(workers="2")
+def test_ranges_and_head_across_processes(pair: Site) -> None:
     gate = Gate()
-    site.put("/a", SMALL, gate=gate, gate_after=MIB, etag='"v1"')
-    _know_the_mirror(site, processes=2)
-    with site.open("/a") as first:
+    pair.put("/a", SMALL, gate=gate, gate_after=MIB, etag='"v1"')
+    with pair.open("/a") as first:
         first.read(MIB)
         for _ in range(12):
-            answer = site.range("/a", "1000-2000")
+            answer = pair.range("/a", "1000-2000")
             assert (answer.status, answer.body) == (206, SMALL.read(1000, 2001))
             assert answer.headers["content-range"] == f"bytes 1000-2000/{SMALL.size}"
-            assert site.head("/a").headers["content-length"] == str(SMALL.size)
-            assert site.range("/a", f"{SMALL.size}-").status == 416
-            assert site.get("/a", {"If-None-Match": '"v1"'}).status == 304
+            assert pair.head("/a").headers["content-length"] == str(SMALL.size)
+            assert pair.range("/a", f"{SMALL.size}-").status == 416
+            assert pair.get("/a", {"If-None-Match": '"v1"'}).status == 304
         gate.set()
         assert first.rest() == SMALL.read(MIB)
-    site.stored("a")
-    assert {site.get("/a").body for _ in range(12)} == {SMALL.read()}
-    assert site.count("/a") == 1
+    pair.stored("a")
+    assert {pair.get("/a").body for _ in range(12)} == {SMALL.read()}
+    assert pair.count("/a") == 1

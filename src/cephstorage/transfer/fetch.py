@@ -108,10 +108,14 @@ class Fetch:
         return response
 
     async def _ask(self) -> OriginResponse:
-        """Ask for what the first reader wants; fall back to the whole object where a span can't be joined."""
+        """Ask for what the first reader wants; fall back to the whole object where a span can't be joined.
+
+        A page whose links are rewritten has other places than the origin's, so it is asked for whole.
+        """
         assert self.live.request.url is not None
         headers = tuple(self.live.revalidating.items())
-        asked = OriginRequest(self.live.request.url, range=self.live.first_range, headers=headers)
+        wanted = self.live.first_range if self.live.request.rewrite_links is None else None
+        asked = OriginRequest(self.live.request.url, range=wanted, headers=headers)
         response = await self.origin.open(asked)
         if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
             await response.close()

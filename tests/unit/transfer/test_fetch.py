@@ -1,0 +1,477 @@
+"""The coordinator of pulls, with the real client and a real origin: what is asked, how often, and what comes of faults."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from cephstorage.domain.errors import OriginBroken, OriginBusy, OriginChanged, OriginRefused, TooLarge, TransferError
+from cephstorage.domain.ranges import RangeRequest
+from cephstorage.domain.transfers import Kind, RetryPolicy, SourceFacts
+from cephstorage.domain.validators import Validators
+from cephstorage.transfer import fetch as fetch_module
+from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
+from tests.harness.content import MIB, Content
+from tests.harness.origin import FaultOrigin, Gate, LoggedRequest
+from tests.unit.transfer.conftest import QUICK, Bench, fill_request
+
+KIB = 1024
+BODY = Content(1, 3 * MIB + 17)
+ETAG = f'"1-{BODY.size:x}"'
+SEGMENT = 128 * KIB
+PATH = "/k"
+
+
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that suit small test objects."""
+    monkeypatch.setattr(fetch_module, "SEGMENT", SEGMENT)
+
+
+async def read_span(live: LiveTransfer, start: int, end: int) -> bytes:
+    """What a reader of ``[start, end)`` gets."""
+    body = b""
+    while start + len(body) < end and (piece := await live.read(start + len(body), end - start - len(body), end)):
+        body += piece
+    return body
+
+
+def spooled(live: LiveTransfer) -> bytes:
+    """Everything that the part file holds."""
+    return live.spool.read(0, 64 * MIB)
+
+
+def ranged(request: LoggedRequest) -> bool:
+    return "range" in request.headers
+
+
+def asked_ranges(origin: FaultOrigin) -> list[str | None]:
+    return [request.headers.get("range") for request in origin.logged(PATH)]
+
+
+async def run_whole(bench: Bench, origin: FaultOrigin, first_range: RangeRequest | None = None) -> LiveTransfer:
+    live = bench.live(fill_request(origin.url + PATH), first_range)
+    assert await bench.fetch(live).run()
+    live.spool.close()
+    return live
+
+
+# -- what is asked for
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_whole_object_is_one_request(bench: Bench, origin: FaultOrigin, framing: str) -> None:
+    origin.put(PATH, BODY, framing=framing)
+    live = bench.live(fill_request(origin.url + PATH))
+    assert await bench.fetch(live).run()
+    assert live.complete
+    assert live.length == BODY.size
+    assert spooled(live) == BODY.read()
+    assert asked_ranges(origin) == [None]
+    live.spool.close()
+
+
+async def test_an_empty_object(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, b"")
+    live = await run_whole(bench, origin)
+    assert live.length == 0
+    assert live.complete
+
+
+@pytest.mark.usefixtures("short_segments")
+async def test_after_a_first_range_the_rest_comes_in_segments_that_do_not_overlap(
+    bench: Bench, origin: FaultOrigin
+) -> None:
+    origin.put(PATH, BODY)
+    live = bench.live(fill_request(origin.url + PATH), RangeRequest(None, None, suffix=1000))
+    assert await bench.fetch(live).run()
+    assert spooled(live) == BODY.read()
+    first, *others = [str(text) for text in asked_ranges(origin)]
+    assert first == "bytes=-1000"
+    pairs = sorted(tuple(map(int, text.removeprefix("bytes=").split("-"))) for text in others)
+    assert pairs[0][0] == 0
+    assert [last + 1 for _, last in pairs] == [start for start, _ in pairs[1:]] + [BODY.size - 1000]
+    assert all(last - start < SEGMENT for start, last in pairs)
+    assert {request.headers.get("if-range") for request in origin.logged(PATH)[1:]} == {ETAG}
+    assert origin.body_bytes(PATH) == BODY.size
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_readers_want_every_byte_is_asked_for_once(bench: Bench, origin: FaultOrigin, seed: int) -> None:
+    chance = random.Random(seed)
+    body = Content(seed, chance.randrange(MIB, 3 * MIB))
+    origin.put(PATH, body)
+
+    def some_span() -> tuple[int, int]:
+        start = chance.randrange(body.size)
+        return start, min(body.size, start + chance.randrange(1, SEGMENT))
+
+    start, end = some_span()
+    live = bench.live(fill_request(origin.url + PATH), RangeRequest(start, end - 1))
+    running = asyncio.create_task(bench.fetch(live).run())
+    wanted = [(start, end), *(some_span() for _ in range(chance.randrange(12)))]
+    got = await asyncio.gather(*(read_span(live, *span) for span in wanted))
+    assert await running
+    assert got == [body.read(*span) for span in wanted]
+    assert spooled(live) == body.read()
+    assert origin.body_bytes(PATH) == body.size
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+async def test_a_far_demand_gets_a_pull_of_its_own_and_cuts_the_running_one_short(
+    bench: Bench, origin: FaultOrigin
+) -> None:
+    gate = Gate()
+    origin.put(PATH, BODY, gate=lambda request: None if ranged(request) else gate, gate_after=SEGMENT // 2)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await live.read(0, 1) == BODY.read(0, 1)
+    tail = BODY.size - 1000
+    assert await read_span(live, tail, BODY.size) == BODY.read(tail)
+    assert not gate.is_set()
+    assert asked_ranges(origin) == [None, f"bytes={tail}-{BODY.size - 1}"]
+    gate.set()
+    assert await running
+    assert spooled(live) == BODY.read()
+    assert asked_ranges(origin) == [None, f"bytes={tail}-{BODY.size - 1}"]
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+async def test_a_near_demand_waits_for_the_running_pull(bench: Bench, origin: FaultOrigin) -> None:
+    gate = Gate()
+    origin.put(PATH, BODY, gate=gate, gate_after=1000)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await live.read(0, 1) == BODY.read(0, 1)
+    reader = asyncio.create_task(read_span(live, SEGMENT // 2, SEGMENT))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await reader == BODY.read(SEGMENT // 2, SEGMENT)
+    assert await running
+    assert asked_ranges(origin) == [None]
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+async def test_an_origin_that_ignores_ranges_is_read_once_from_byte_0(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, BODY, ranges=False)
+    live = bench.live(fill_request(origin.url + PATH), RangeRequest(None, None, suffix=10))
+    running = asyncio.create_task(bench.fetch(live).run())
+    tail = BODY.size - 10
+    assert await read_span(live, tail, BODY.size) == BODY.read(tail)
+    assert await running
+    assert origin.count(PATH) == 1
+    assert origin.body_bytes(PATH) == BODY.size
+    live.spool.close()
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        {"wrong_content_range": "bytes 0-999/1000"},
+        {"wrong_content_range": "nonsense"},
+        {"etag": None, "last_modified": None},
+        {"etag": 'W/"weak"'},
+    ],
+    ids=str,
+)
+async def test_a_first_span_that_nothing_can_be_joined_to_is_not_used(
+    bench: Bench, origin: FaultOrigin, behaviour: dict[str, Any]
+) -> None:
+    origin.put(PATH, BODY, **behaviour)
+    live = bench.live(fill_request(origin.url + PATH), RangeRequest(5000, 5999))
+    assert await bench.fetch(live).run()
+    assert spooled(live) == BODY.read()
+    assert asked_ranges(origin) == ["bytes=5000-5999", None]
+    live.spool.close()
+
+
+async def test_a_first_range_beyond_the_object_is_no_error(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, b"short")
+    live = await run_whole(bench, origin, RangeRequest(1000, 2000))
+    assert live.length == 5
+
+
+# -- breaks
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_broken_body_goes_on_where_it_broke(bench: Bench, origin: FaultOrigin, how: str, framing: str) -> None:
+    origin.put(PATH, BODY, framing=framing, die_after=700 * KIB, die_times=3, how=how)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await read_span(live, 0, BODY.size) == BODY.read()
+    assert await running
+    assert all(text is not None for text in asked_ranges(origin)[1:])
+    if how == "fin":
+        assert origin.body_bytes(PATH) == BODY.size
+    live.spool.close()
+
+
+async def test_requests_that_are_hung_up_on_are_made_again(bench: Bench, origin: FaultOrigin) -> None:
+    broken = origin.put(PATH, BODY, die_after=MIB, die_times=1)
+    gate = Gate()
+    broken.gate, broken.gate_after = gate, MIB // 2
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    await live.read(0, 1)
+    broken.hang_up_times = 2
+    gate.set()
+    assert await running
+    assert spooled(live) == BODY.read()
+    assert origin.count(PATH) >= 4
+    live.spool.close()
+
+
+@dataclass(frozen=True)
+class NotingPolicy(RetryPolicy):
+    """Tries again at once and remembers what the origin had asked for."""
+
+    heard: list[float | None] = field(default_factory=list)
+
+    def delay(self, attempt: int, chance: float, retry_after: float | None = None) -> float | None:
+        self.heard.append(retry_after)
+        return None if super().delay(attempt, chance, retry_after) is None else 0.0
+
+
+def statuses(*first: int) -> Callable[[LoggedRequest], int]:
+    """These statuses in turn, then 200."""
+    left = list(first)
+    return lambda _: left.pop(0) if left else 200
+
+
+async def test_retry_after_reaches_the_policy(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(
+        PATH, BODY, status=statuses(200, 503, 429), die_after=MIB, die_times=1, headers=[("Retry-After", "1234")]
+    )
+    live = bench.live(fill_request(origin.url + PATH))
+    policy = NotingPolicy()
+    assert await bench.fetch(live, policy).run()
+    assert spooled(live) == BODY.read()
+    assert policy.heard == [None, 1234.0, 1234.0]
+    live.spool.close()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        ({"die_after": lambda request: 0 if ranged(request) else MIB}, OriginBroken),
+        ({"status": statuses(200, *[503] * 50), "die_after": MIB}, OriginBusy),
+    ],
+    ids=["breaks", "busy"],
+)
+async def test_when_the_policy_is_exhausted_the_last_error_stands(
+    bench: Bench, origin: FaultOrigin, behaviour: dict[str, Any], error: type[TransferError]
+) -> None:
+    origin.put(PATH, BODY, **behaviour)
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(error):
+        await bench.fetch(live).run()
+    assert origin.count(PATH) == QUICK.attempts
+    assert live.front == MIB
+    live.spool.close()
+
+
+async def test_a_final_error_in_the_middle_ends_it_at_once(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, BODY, status=statuses(200, 403), die_after=MIB, die_times=1)
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(OriginRefused):
+        await bench.fetch(live).run()
+    assert origin.count(PATH) == 2
+    live.spool.close()
+
+
+async def test_without_a_strong_validator_nothing_is_joined(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, BODY, etag=None, last_modified=None, die_after=MIB, die_times=1)
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(OriginBroken):
+        await bench.fetch(live).run()
+    assert origin.count(PATH) == 1
+    live.spool.close()
+
+
+@pytest.mark.parametrize("size", [BODY.size, BODY.size + 5])
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("honours", [True, False])
+async def test_an_object_that_changed_is_never_joined(
+    bench: Bench, origin: FaultOrigin, size: int, ranges: bool, honours: bool
+) -> None:
+    origin.put(
+        PATH,
+        BODY,
+        die_after=MIB,
+        die_times=1,
+        change_after_requests=1,
+        changed_body=Content(2, size),
+        ranges=ranges,
+        honours_if_range=honours,
+    )
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(OriginChanged):
+        await bench.fetch(live).run()
+    assert live.spool.read(0, live.front) == BODY.read(0, live.front)
+    live.spool.close()
+
+
+async def test_whoever_stops_the_fetch_leaves_a_spool_to_go_on_with(bench: Bench, origin: FaultOrigin) -> None:
+    gate = Gate()
+    behaviour = origin.put(PATH, BODY, gate=gate, gate_after=2 * MIB)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await read_span(live, 0, 2 * MIB) == BODY.read(0, 2 * MIB)
+    running.cancel()
+    await asyncio.wait({running})
+    assert running.cancelled()
+    live.spool.close()
+    behaviour.gate = None
+    again = bench.live(fill_request(origin.url + PATH))
+    again.source = live.source
+    assert await bench.fetch(again).run()
+    assert spooled(again) == BODY.read()
+    assert asked_ranges(origin) == [None, f"bytes={2 * MIB}-{BODY.size - 1}"]
+    again.spool.close()
+
+
+# -- spools that another process left
+
+
+async def left_behind(bench: Bench, held: list[tuple[int, int]]) -> None:
+    """A spool with these spans, whose process is gone."""
+    spool = bench.spools.open("t")
+    for start, end in held:
+        await spool.put(start, BODY.read(start, end))
+        spool.publish(start, end - start)
+    spool.close()
+
+
+def facts(origin: FaultOrigin, validator: str | None) -> SourceFacts:
+    request = fill_request(origin.url + PATH)
+    return SourceFacts(str(request.url), BODY.size, validator, Validators(validator), "application/octet-stream")
+
+
+async def test_only_what_is_missing_is_asked_for(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, BODY)
+    await left_behind(bench, [(0, MIB), (2 * MIB, BODY.size)])
+    live = bench.live(fill_request(origin.url + PATH))
+    live.source = facts(origin, ETAG)
+    assert await bench.fetch(live).run()
+    assert isinstance(await live.head(), Flowing)
+    assert spooled(live) == BODY.read()
+    assert asked_ranges(origin) == [f"bytes={MIB}-{2 * MIB - 1}"]
+    live.spool.close()
+
+
+async def test_a_complete_spool_needs_no_validator_and_no_origin(bench: Bench, origin: FaultOrigin) -> None:
+    await left_behind(bench, [(0, BODY.size)])
+    live = bench.live(fill_request(origin.url + PATH))
+    live.source = facts(origin, None)
+    assert await bench.fetch(live).run()
+    assert live.complete
+    assert spooled(live) == BODY.read()
+    assert origin.count() == 0
+    live.spool.close()
+
+
+async def test_an_incomplete_spool_without_a_validator_is_thrown_away(bench: Bench, origin: FaultOrigin) -> None:
+    new = Content(7, BODY.size)
+    origin.put(PATH, new)
+    await left_behind(bench, [(0, BODY.size - 1)])
+    live = bench.live(fill_request(origin.url + PATH))
+    live.source = facts(origin, None)
+    assert await bench.fetch(live).run()
+    assert spooled(live) == new.read()
+    assert asked_ranges(origin) == [None]
+    live.spool.close()
+
+
+async def test_a_spool_of_a_version_that_is_gone_raises_and_keeps_no_mixture(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, Content(7, BODY.size))
+    await left_behind(bench, [(0, 2 * MIB)])
+    live = bench.live(fill_request(origin.url + PATH))
+    live.source = facts(origin, ETAG)
+    with pytest.raises(OriginChanged):
+        await bench.fetch(live).run()
+    assert live.front == 2 * MIB
+    live.spool.close()
+
+
+# -- answers that are not spooled
+
+
+async def test_answers_that_leave_nothing_to_land(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put("/no-store", BODY, headers=[("Cache-Control", "no-store")])
+    origin.put("/missing", b"nothing here", status=404)
+    origin.put("/close", BODY, framing="close")
+    origin.put("/same", BODY)
+    heads = {}
+    for path in ("/no-store", "/missing", "/close", "/same"):
+        live = bench.live(fill_request(origin.url + path), name=path[1:])
+        live.revalidating = {"If-None-Match": ETAG} if path == "/same" else {}
+        assert not await bench.fetch(live).run()
+        heads[path] = await live.head()
+        live.drop_untaken()
+        live.spool.close()
+    assert isinstance(heads["/same"], Confirmed)
+    missing, no_store, close = heads["/missing"], heads["/no-store"], heads["/close"]
+    assert isinstance(missing, Refused)
+    assert (missing.status, missing.body) == (404, b"nothing here")
+    assert isinstance(no_store, NotStored)
+    assert isinstance(close, NotStored)
+    assert (no_store.reason, close.reason) == ("no-store", "length")
+
+
+async def test_an_object_over_the_limit(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, BODY)
+    request = fill_request(origin.url + PATH)
+    live = bench.live(request)
+    assert not await bench.fetch(live, largest=BODY.size - 1).run()
+    head = await live.head()
+    assert isinstance(head, NotStored)
+    assert head.reason == "too_large"
+    live.drop_untaken()
+    live.spool.close()
+    fetched = bench.live(replace(request, kind=Kind.FETCH, mirror_host=None, target=None), name="fetched")
+    with pytest.raises(TooLarge):
+        await bench.fetch(fetched, largest=BODY.size - 1).run()
+    fetched.spool.close()
+
+
+# -- pages whose links lead through the mirror
+
+
+PAGE = b'<a href="http://files.example/packages/a">a</a> <a href="http://files.example/packages/b">b</a>'
+LINKS = ("http://files.example/packages/", "/packages/")
+
+
+@pytest.mark.parametrize(
+    "first_range", [None, RangeRequest(0, 9), RangeRequest(None, None, 5), RangeRequest(9999, None)]
+)
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_links_are_rewritten_in_the_whole_page(
+    bench: Bench, origin: FaultOrigin, first_range: RangeRequest | None, framing: str
+) -> None:
+    origin.put(PATH, PAGE, framing=framing, content_type="text/html")
+    live = bench.live(fill_request(origin.url + PATH, rewrite_links=LINKS), first_range)
+    assert await bench.fetch(live).run()
+    page = PAGE.replace(LINKS[0].encode(), LINKS[1].encode())
+    assert spooled(live) == page
+    assert live.length == len(page)
+    assert live.complete
+    live.spool.close()
+
+
+async def test_a_broken_page_is_not_rewritten(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, PAGE, die_after=50)
+    live = bench.live(fill_request(origin.url + PATH, rewrite_links=LINKS))
+    with pytest.raises(OriginBroken):
+        await bench.fetch(live).run()
+    assert live.front == 0
+    live.spool.close()

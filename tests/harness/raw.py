@@ -1,5 +1,6 @@
 """HTTP as bytes on a socket: nothing is escaped, folded, checked or repaired on the way out."""
 
+import contextlib
 import socket
 from collections.abc import Iterable
 from http.client import HTTPResponse
@@ -18,6 +19,12 @@ def head(service: Service, method: str, target: bytes, headers: Iterable[str] = 
     if token:
         fields.append(f"Authorization: Bearer {service.admin_token}")
     return method.encode() + b" " + target + b" HTTP/1.1\r\n" + "\r\n".join([*fields, "", ""]).encode("latin-1")
+
+
+def send(sock: socket.socket, data: bytes) -> None:
+    """Send as much as the service takes: it may answer, and close, before it has read everything."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        sock.sendall(data)
 
 
 def answer(sock: socket.socket, method: str = "GET") -> Reply:
@@ -43,5 +50,5 @@ def ask(
     """One request whose target travels byte by byte as given."""
     fields = [*headers, f"Content-Length: {len(body)}"] if body or method in {"PUT", "POST"} else list(headers)
     with connect(service) as sock:
-        sock.sendall(head(service, method, target, fields, token=token) + body)
+        send(sock, head(service, method, target, fields, token=token) + body)
         return answer(sock, method)

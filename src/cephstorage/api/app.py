@@ -10,13 +10,15 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from cephstorage.api import buckets, keys, mirrors, operations
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.wire.problems import problem, problem_of
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
+_CODES = {404: "not_found", 405: "method_not_allowed"}
 Message = MutableMapping[str, Any]
 Application = Callable[
     [Message, Callable[[], Coroutine[Any, Any, Message]], Callable[[Message], Coroutine[Any, Any, None]]],
@@ -87,11 +89,22 @@ def _add_errors(app: FastAPI) -> None:
             "not_found": f"There is nothing at {request.scope['path']}; see /docs.",
             "method_not_allowed": f"{request.method} is not allowed at this address; see /docs.",
         }
-        return _response(*problem(code, said.get(code, str(error.detail))))
+        status, headers, body = problem(code, said.get(code, "The body is not valid JSON."))
+        if code == "method_not_allowed":
+            headers.append(("allow", ", ".join(_allowed(app, request))))
+        return _response(status, headers, body)
 
     @app.exception_handler(Exception)
     async def unknown(_: Request, __: Exception) -> Response:
         return _response(*problem("internal_error", "The service failed on this request; its log says why."))
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods that the target has (RFC 9110 section 15.5.6 wants them all, also of other routes)."""
+    scopes = [{**request.scope, "method": method} for method in _METHODS]
+    return [
+        scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in app.router.routes)
+    ]
 
 
 def _response(status: int, headers: list[tuple[str, str]], body: bytes) -> Response:

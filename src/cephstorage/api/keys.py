@@ -1,18 +1,18 @@
 """Endpoints of keys: create from a URL, upload, look up, list, delete."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
+from cephstorage.api.bodies import bounded_body, chunks
 from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
 from cephstorage.api.models import CreateKey, Json, record_json
 from cephstorage.domain.digests import parse_digest_field
-from cephstorage.domain.errors import BodyTooLarge, InvalidInput, UploadInterrupted
+from cephstorage.domain.errors import InvalidInput
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import ListQuery, Precondition
 from cephstorage.services.keys import UploadOrder
@@ -90,7 +90,7 @@ def _name(item: CreateKey, key_in_path: str | None) -> str:
 
 async def _read_items(request: Request) -> tuple[list[CreateKey], bool]:
     """The items of a creation, and whether they came as a batch. Raises InvalidInput, BodyTooLarge."""
-    body = await _bounded_body(request)
+    body = await bounded_body(request, LARGEST_JSON)
     lines = request.headers.get("content-type", "").partition(";")[0].strip().lower() in _BATCH_TYPES
     try:
         content = [json.loads(line) for line in body.splitlines() if line.strip()] if lines else json.loads(body)
@@ -110,23 +110,6 @@ def _item(number: int, raw: Any) -> CreateKey:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "item"
         raise InvalidInput(f"Item {number}: {where}: {first['msg']}.") from error
-
-
-async def _bounded_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in _chunks(request):
-        body += chunk
-        if len(body) > LARGEST_JSON:
-            raise BodyTooLarge(f"The body may have at most {LARGEST_JSON} bytes; send several batches.")
-    return bytes(body)
-
-
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            yield chunk
-    except ClientDisconnect as error:
-        raise UploadInterrupted("The client went away before the body was whole; nothing was stored.") from error
 
 
 @router.put("/keys/{key:path}", status_code=201)
@@ -152,7 +135,7 @@ async def upload_key(
         _length(headers.get("content-length")),
         tuple(parse_digest_field(digest)) if digest else (),
     )
-    record = await parts.keys.upload(bucket, order, _chunks(request))
+    record = await parts.keys.upload(bucket, order, chunks(request))
     return record_json(record, parts.publishing.url(bucket, record.key))
 
 

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import Administrator, Services
 from cephstorage.api.models import CreateMirror, Json, mirror_json
 
-router = APIRouter(tags=["mirrors"])
+router = APIRouter(tags=["mirrors"], route_class=BoundedRoute)
 
 
 @router.post("/mirrors/host", status_code=201)

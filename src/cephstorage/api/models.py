@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from cephstorage.domain.access import AccessToken
 from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Query, Rule, without_credentials
@@ -40,7 +40,7 @@ class CreateKey(BaseModel):
     key_name: Text | None = Field(None, description="The key; may stand in the path instead", examples=["pets/cat.jpg"])
     content_type: Text | None = Field(None, description="Default: what the source says", examples=["image/jpeg"])
     md5: Text | None = Field(None, description="The bytes must match it, or nothing is stored (hex or base64)")
-    timetag: str | int | float | None = Field(None, description="Creation time: epoch seconds or ISO 8601")
+    timetag: Text | StrictInt | StrictFloat | None = Field(None, description="Creation time: epoch seconds or ISO 8601")
     if_absent: bool = Field(False, description="Only if the key does not exist")
     if_match: Text | None = Field(None, description="Only if the key has this ETag")
 

@@ -3,11 +3,12 @@
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
+from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import Administrator, Caller, Services
 from cephstorage.api.models import CreateToken, Json, token_json
 from cephstorage.domain.access import Action, Role
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=BoundedRoute)
 
 
 @router.post("/tokens", status_code=201)

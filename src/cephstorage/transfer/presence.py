@@ -4,6 +4,7 @@ The kernel frees the lock when the process dies, however it dies, so its leases 
 instead of waiting for them to expire. Owners of other machines have no file here and are left alone.
 """
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -42,8 +43,15 @@ class Presence:
         return [owner for owner in owners if owner != self.owner and self._is_dead(owner)]
 
     def forget(self, owner: str) -> None:
-        """Remove a dead owner's files."""
-        remove_quietly(self._path(owner))
+        """Remove a dead owner's files, under its lock: whoever announces itself just now sees it or is left alone."""
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
+            try:
+                if not try_lock(fd):
+                    return
+                remove_quietly(self._path(owner))
+            finally:
+                os.close(fd)
         remove_quietly(self.socket(owner))
 
     def tidy(self, leased: Iterable[str]) -> None:

@@ -94,7 +94,7 @@ class Machine:
     async def ended(self, token: str) -> Transfer:
         """The row as soon as it has ended."""
         async with asyncio.timeout(30):
-            while (row := await self.index.transfers.get(token)).state is State.INPROGRESS:
+            while (row := await self.index.transfers.get(token)).state is State.INPROGRESS:  # noqa: ASYNC110 - a row of a database
                 await asyncio.sleep(0.01)
         return row
 
@@ -236,7 +236,7 @@ async def test_a_heartbeat_tells_who_lost_its_lease(machine: Machine, origin: Fa
     assert row.owner == engine.owner
     await machine.index.transfers.cancel(token, time.time())  # by another process
     async with asyncio.timeout(30):
-        while engine.progress(row.id) is not None:
+        while engine.progress(row.id) is not None:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     gate.set()
     assert await machine.record() is None

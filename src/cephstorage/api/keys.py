@@ -166,7 +166,8 @@ async def list_keys(
     }
 
 
-@router.api_route("/keys/{key:path}", methods=["GET", "HEAD"])
+@router.get("/keys/{key:path}")
+@router.head("/keys/{key:path}")
 async def get_key(
     bucket: ReadBucket,
     key: Key,

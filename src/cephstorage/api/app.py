@@ -15,10 +15,29 @@ from starlette.routing import Match
 from cephstorage.api import buckets, keys, mirrors, operations
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
-from cephstorage.wire.problems import problem, problem_of
+from cephstorage.wire.problems import CONTENT_TYPE, problem, problem_of
 
 _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
+_PROBLEM: dict[str, Any] = {
+    "description": "An error: problem details (RFC 9457)",
+    "content": {
+        CONTENT_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "code", "msg"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "code": {"type": "string", "description": "What happened, for programs"},
+                    "msg": {"type": "string", "description": "What happened, for people"},
+                },
+            }
+        }
+    },
+}
 Message = MutableMapping[str, Any]
 Application = Callable[
     [Message, Callable[[], Coroutine[Any, Any, Message]], Callable[[Message], Coroutine[Any, Any, None]]],
@@ -36,6 +55,7 @@ def build_api(services: ApiServices) -> Application:
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(well_formed_query)],
+        responses={"default": _PROBLEM},
     )
     app.state.services = services
     for router in (buckets.progress_router, keys.router, buckets.router, mirrors.router, operations.router):

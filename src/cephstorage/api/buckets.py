@@ -44,7 +44,7 @@ async def list_buckets(username: Tenant, parts: Services) -> Json:
     return {"username": username, "buckets": [bucket_json(bucket) for bucket in buckets]}
 
 
-@router.put("/{username}/{bucketname}", status_code=201)
+@router.put("/{username}/{bucketname}", status_code=201, responses={200: {"description": "It was there"}})
 async def create_bucket(bucket: WriteBucket, parts: Services, response: Response) -> Json:
     """Create a bucket (and its tenant); 200 when it was there."""
     if not await parts.buckets.create(bucket):

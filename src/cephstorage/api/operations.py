@@ -1,7 +1,7 @@
 """Endpoints for whoever runs the service: tokens, configuration, health, metrics."""
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import Administrator, Caller, Services
@@ -50,7 +50,7 @@ async def health() -> Json:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "Not ready", "content": {"application/json": {}}}})
 async def readiness(parts: Services) -> JSONResponse:
     """Database and store answer."""
     ready, checks = await parts.monitoring.readiness()
@@ -58,7 +58,7 @@ async def readiness(parts: Services) -> JSONResponse:
     return JSONResponse(shown, status_code=200 if ready else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(principal: Caller, parts: Services) -> Response:
     """Counters of this process for Prometheus; any token that is not bound to a tenant may read them."""
     principal.require(Action.READ)

@@ -45,7 +45,9 @@ class StoreHit:
 
 @dataclass(frozen=True, slots=True)
 class JoinFill:
-    """Read along with the fill that is under way."""
+    """Read along with the fill that is under way; ``stored`` is the copy to fall back on."""
+
+    stored: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _known(facts: Facts, record: Record) -> Decision:
     if _only_if_cached(facts):
         return StoreHit(record, stale="only-if-cached")
     if facts.filling:
-        return JoinFill()
+        return JoinFill(record)
     if facts.cooling_until > facts.now:
         return StoreHit(record, stale="cooling")
     return Revalidate(record)

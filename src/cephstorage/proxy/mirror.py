@@ -30,7 +30,7 @@ from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, TransferRequest
 from cephstorage.ports.index import KeyIndex, TransferLedger
-from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
+from cephstorage.ports.origin import Origin, OriginRequest
 from cephstorage.ports.peers import Peers
 from cephstorage.ports.store import Store
 from cephstorage.proxy.answer import LiveBytes, judge, of_record, of_source, send, send_stored
@@ -48,7 +48,6 @@ log = structlog.get_logger()
 
 PREFIX = "/mirrors/proxy/"
 CACHE = "CephStorage"
-_COOL = 5.0
 _ROUNDS = 40
 _ROUND_WAIT = 0.1
 FORWARDED = "cephstorage-forwarded"
@@ -114,11 +113,15 @@ class MirrorProxy:
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
 
     async def gather(self, request: Request, asked: Asked) -> Facts:
-        """Everything the decision needs, asked once. The fill is looked up before the record: it ends by making one."""
+        """Everything the decision needs, asked once.
+
+        What this process knows by heart is looked at last, in one moment with the decision. A fill that
+        landed just before is no danger: beginning another one fails, because the key has moved.
+        """
         parts = self._parts
         bucket, key = asked.mirror.bucket, asked.target.key
-        live = parts.engine.live(bucket, key) if key is not None else None
         record = await parts.keys.get(bucket, key) if key is not None and asked.policy.mode is not Mode.BYPASS else None
+        live = parts.engine.live(bucket, key) if key is not None else None
         filling = live is not None
         if live is None and record is None and key is not None and parts.shared:
             filling = await parts.ledger.fill_owner(bucket, key, parts.clock()) is not None
@@ -151,7 +154,9 @@ class MirrorProxy:
                 return await self._store_hit(exchange, asked, record, detail)
             case Revalidate(record):
                 return await self._follow(exchange, asked, record)
-            case StartFill() | JoinFill():
+            case JoinFill(stored):
+                return await self._follow(exchange, asked, stored)
+            case StartFill():
                 return await self._follow(exchange, asked, None)
         return True
 
@@ -197,8 +202,7 @@ class MirrorProxy:
             return await self._stale(exchange, asked, stored, error)
 
     async def _stale(self, exchange: Exchange, asked: Asked, stored: Record, error: CephStorageError) -> bool:
-        """A stored copy beats any origin error; the origin gets a moment of peace."""
-        self._parts.engine.cool(stored.bucket, stored.key, max(_COOL, error.retry_after or 0.0))
+        """A stored copy beats any origin error."""
         return await self._store_hit(exchange, asked, stored, f"hit; detail=stale-{error.code}")
 
     async def _read_along(self, exchange: Exchange, asked: Asked, live: LiveTransfer, stored: Record | None) -> bool:
@@ -218,8 +222,8 @@ class MirrorProxy:
                     return True
                 case Confirmed():
                     return await self._confirmed(exchange, asked)
-                case NotStored(reason):
-                    return await self._not_stored(exchange, asked, head.take(), reason, stored)
+                case NotStored():
+                    return await self._not_stored(exchange, asked, head, stored)
                 case Refused() if late:
                     return False  # the error belongs to those who waited for it; the fill is about to end
                 case Refused():
@@ -238,18 +242,16 @@ class MirrorProxy:
         fresh = replace(record, validated_at=now)
         return await self._store_hit(exchange, asked, fresh, "hit; fwd=stale; fwd-status=304")
 
-    async def _not_stored(
-        self, exchange: Exchange, asked: Asked, response: OriginResponse | None, reason: str, stored: Record | None
-    ) -> bool:
-        if stored is not None and response is not None and response.status >= 400:
-            await response.close()
-            return await self._stale(
-                exchange, asked, stored, OriginUnreachable(f"The origin answered {response.status}.")
-            )
+    async def _not_stored(self, exchange: Exchange, asked: Asked, head: NotStored, stored: Record | None) -> bool:
+        response = head.take()
+        if stored is not None and head.status >= 400:
+            if response is not None:
+                await response.close()
+            return await self._stale(exchange, asked, stored, OriginUnreachable(f"The origin answered {head.status}."))
         if response is None:
-            await self._pass_through(exchange, asked, reason)
+            await self._pass_through(exchange, asked, head.reason)
         else:
-            await hand_on(exchange, response, self._marks(f"fwd=uri-miss; detail={reason}"))
+            await hand_on(exchange, response, self._marks(f"fwd=uri-miss; detail={head.reason}"))
         return True
 
     async def _refused(self, exchange: Exchange, asked: Asked, head: Refused, stored: Record | None) -> bool:

@@ -47,6 +47,7 @@ log = structlog.get_logger()
 _POLL = 0.5
 _BEAT = 1.0
 _DISTRUST = 10.0
+_COOL = 5.0
 _MOST_COOLING = 10_000
 _UNTAKEN = 5.0
 _WORTH_NOTING = 1 << 20
@@ -272,9 +273,15 @@ class TransferEngine:
             following.cancel()
             await asyncio.gather(following, *noting, return_exceptions=True)
         if not whole:
+            self._spare_origin(live, live.refusal_wait())
             await self._ledger.discard(live.lease)
             return None
         return await self._verify_and_land(live, digest)
+
+    def _spare_origin(self, live: LiveTransfer, wait: float | None) -> None:
+        """After a failed revalidation leave the origin alone for a moment: the stored copy serves. None: it did not fail."""
+        if wait is not None and live.request.seen_generation > 0:
+            self.cool(live.request.bucket, live.request.key, max(_COOL, wait))
 
     async def _verify_and_land(self, live: LiveTransfer, digest: SpoolDigest) -> Record:
         assert live.source is not None
@@ -305,6 +312,7 @@ class TransferEngine:
         )
         if isinstance(error, Md5Mismatch | DigestMismatch | LengthMismatch):
             self.cool(request.bucket, request.key, _DISTRUST)
+        self._spare_origin(live, error.retry_after or 0.0)
         delay = self._options.retry.delay(attempts, self._parts.chance(), error.retry_after)
         durable = request.kind in {Kind.FETCH, Kind.WARM} or isinstance(error, Unavailable | OriginChanged)
         now = self._parts.clock()

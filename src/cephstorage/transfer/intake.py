@@ -5,6 +5,7 @@ A create-from-URL wants the bytes or an error; a mirror fill must also respect w
 
 import time
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from cephstorage.domain.digests import Digest, caller_md5, declared_digests
@@ -28,6 +29,7 @@ from cephstorage.transfer.live import Confirmed, Head, NotStored, Refused
 from cephstorage.transfer.spool import SpoolDirectory
 
 SHARED_ERROR_BYTES = 64 * 1024
+_STEP = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Limits:
         if size > self.max_object_size:
             raise TooLarge(f"The object has {size} bytes or more; at most {self.max_object_size} are allowed.")
         self.spools.admit(transfer_id, size)
+
+    def grow(self, transfer_id: str, size: int) -> None:
+        """Admit that a spool grows to ``size``, some way ahead: for bodies that do not say how long they will be."""
+        if size > self.spools.promised(transfer_id) or size > self.max_object_size:
+            self.admit(transfer_id, max(size, min(size + _STEP, self.max_object_size)))
 
 
 def joinable(response: OriginResponse, asked: OriginRequest) -> bool:
@@ -76,8 +83,7 @@ def source_error(response: OriginResponse) -> TransferError | None:
         return None
     said = f"The origin answered {status}"
     if status in {408, 425, 429, 503}:
-        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
-        return OriginBusy(f"{said}: it is busy.", retry_after=wait)
+        return OriginBusy(f"{said}: it is busy.", retry_after=_patience(response))
     if status >= 500:
         return OriginFault(f"{said}: it fails.")
     return OriginRefused(f"{said}; asking again will not help.")
@@ -105,15 +111,55 @@ async def unstored_head(
         await response.close()
         return Confirmed()
     reason = not_stored_reason(response.status, response.headers, authorized=False, drop_cookies=request.drop_cookies)
-    if reason == "status" and response.length is not None and response.length <= SHARED_ERROR_BYTES:
-        body = b"".join([chunk async for chunk in response.chunks()])
-        await response.close()
-        return Refused(response.status, response.raw_headers, body)
+    if reason == "status" and response.framing is not Framing.CLOSE and (response.length or 0) <= SHARED_ERROR_BYTES:
+        return await _shared_error(response)
     if reason is None and response.framing is Framing.CLOSE:
         reason = "length"
     if reason is None:
         reason = _no_room(response, limits, transfer_id)
-    return NotStored(reason, response) if reason is not None else None
+    return NotStored(reason, response, response.status, _patience(response)) if reason is not None else None
+
+
+async def _shared_error(response: OriginResponse) -> Head:
+    """An error answer that is small enough to be shared, or the answer as it was, for one taker."""
+    chunks, body = response.chunks(), bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > SHARED_ERROR_BYTES:
+            return NotStored(
+                "status", BegunResponse(response, bytes(body), chunks), response.status, _patience(response)
+            )
+    await response.close()
+    return Refused(response.status, response.raw_headers, bytes(body), _patience(response))
+
+
+def _patience(response: OriginResponse) -> float:
+    return retry_after_seconds(response.headers.get("retry-after"), time.time()) or 0.0
+
+
+class BegunResponse:
+    """An answer of which the beginning was read already; it is given out again."""
+
+    def __init__(self, response: OriginResponse, beginning: bytes, rest: AsyncIterator[bytes]) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.raw_headers = response.raw_headers
+        self.framing = response.framing
+        self.length = response.length
+        self.url = response.url
+        self._beginning = beginning
+        self._rest = rest
+        self._response = response
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The whole body."""
+        yield self._beginning
+        async for chunk in self._rest:
+            yield chunk
+
+    async def close(self) -> None:
+        """Close the answer."""
+        await self._response.close()
 
 
 def _no_room(response: OriginResponse, limits: Limits, transfer_id: str) -> str | None:

@@ -39,6 +39,7 @@ class Refused:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    retry_after: float = 0.0
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class NotStored:
 
     reason: str
     response: OriginResponse | None
+    status: int
+    retry_after: float = 0.0
 
     def take(self) -> OriginResponse | None:
         """The open answer, once."""
@@ -98,6 +101,13 @@ class LiveTransfer:
     def answered(self) -> bool:
         """Whether the origin's answer, or the transfer's error, is known already."""
         return self._head.done()
+
+    def refusal_wait(self) -> float | None:
+        """Seconds that the origin asked for when it answered with an error (0.0: it named none); None when it did not."""
+        head = self._head.result() if self._head.done() and not self._head.exception() else None
+        if isinstance(head, Refused | NotStored) and head.status >= 400:
+            return head.retry_after
+        return None
 
     def drop_untaken(self) -> None:
         """Close an answer that nobody took (everybody who waited for it has left)."""

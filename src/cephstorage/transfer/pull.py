@@ -16,8 +16,6 @@ from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginRespo
 from cephstorage.transfer.intake import Limits, content_range, source_error, total_length
 from cephstorage.transfer.live import LiveTransfer
 
-_ADMISSION_STEP = 64 << 20
-
 
 @dataclass(slots=True)
 class Pull:
@@ -71,8 +69,8 @@ async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) ->
     if not chunk:
         return
     position = pull.position
-    if live.length is None and position // _ADMISSION_STEP != (position + len(chunk)) // _ADMISSION_STEP:
-        limits.admit(live.spool.name, position + len(chunk) + _ADMISSION_STEP)
+    if live.length is None:
+        limits.grow(live.spool.name, position + len(chunk))
     await live.spool.put(position, chunk)
     pull.position += len(chunk)
     pull.moved = True

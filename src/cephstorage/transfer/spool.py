@@ -186,6 +186,10 @@ class SpoolDirectory:
                 raise StoreFull("The spool's disk has no room for the object.", retry_after=60)
         self._promised[transfer_id] = size
 
+    def promised(self, transfer_id: str) -> int:
+        """How many bytes in all this transfer was promised room for."""
+        return self._promised.get(transfer_id, 0)
+
     def _on_disk(self, besides: str) -> int:
         """Bytes of all part files, other processes' too; looked up at most once a second."""
         now = time.monotonic()

@@ -20,7 +20,6 @@ from cephstorage.transfer.parts import Parts, new_transfer
 from cephstorage.transfer.spool import Spool
 
 _STEP = 1 << 20
-_ADMISSION_STEP = 64 << 20
 _PATIENCE = 30.0
 
 
@@ -113,8 +112,7 @@ async def _flush(spool: Spool, digest: SpoolDigest, limits: Limits, position: in
     if not pending:
         return position
     end = position + len(pending)
-    if position // _ADMISSION_STEP != end // _ADMISSION_STEP or end > limits.max_object_size:
-        limits.admit(spool.name, end)
+    limits.grow(spool.name, end)
     await spool.put(position, bytes(pending))
     spool.publish(position, len(pending))
     pending.clear()

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, 
 from cephstorage.domain.access import AccessToken
 from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Query, Rule, without_credentials
 from cephstorage.domain.records import Bucket, Record
-from cephstorage.domain.transfers import State, Transfer
+from cephstorage.domain.transfers import Phase, State, Transfer
 from cephstorage.services.keys import Order
 from cephstorage.services.mirrors import MirrorOrder
 
@@ -156,6 +156,12 @@ def bucket_json(bucket: Bucket) -> Json:
     }
 
 
+def _tries(transfer: Transfer) -> int:
+    """How often the transfer was begun: the tries that were given back, and the one under way or last."""
+    begun = transfer.fence > 0 and transfer.phase is not Phase.QUEUED
+    return transfer.attempts + (1 if begun else 0)
+
+
 def transfer_json(transfer: Transfer) -> Json:
     """A progress record."""
     error = {"code": transfer.error_code, "msg": transfer.error_msg} if transfer.error_code else None
@@ -167,7 +173,7 @@ def transfer_json(transfer: Transfer) -> Json:
         "phase": transfer.phase.value,
         "bytes_done": transfer.bytes_done,
         "bytes_total": transfer.bytes_total,
-        "attempts": transfer.attempts,
+        "attempts": _tries(transfer),
         "key": transfer.request.key,
         "bucket": str(transfer.request.bucket),
         "error": error,

@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cephstorage.proxy.exchange import CONNECTION
+from cephstorage.wire.problems import problem
 
 GRACE = 10
 KEEP_ALIVE = 75
@@ -64,6 +65,14 @@ class Protocol(HttpToolsProtocol):
             self.url = rest if rest.startswith(b"/") else b"/" + rest
             self.headers[:] = [pair for pair in self.headers if pair[0] != b"host"] + [(b"host", absolute[1])]
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with a problem, like every other error."""
+        status, headers, body = problem("invalid_request", f"The request is not valid HTTP/1.1: {msg}")
+        fields = [*headers, ("content-length", str(len(body))), ("connection", "close")]
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        self.transport.write(f"HTTP/1.1 {int(status)} {status.phrase}\r\n{head}\r\n".encode("latin-1") + body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):

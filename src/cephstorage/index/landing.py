@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from cephstorage.domain.errors import LeaseLost, PreconditionFailed
+from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, TransferRequest
 from cephstorage.index.buckets import BucketStatements
@@ -19,7 +20,7 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
-from cephstorage.index.serialise import to_json
+from cephstorage.index.serialise import from_json, to_json
 from cephstorage.ports.index import Removal
 
 
@@ -38,6 +39,12 @@ class LandingStatements:
             transfers.c.state == word(State.INPROGRESS),
             transfers.c.owner.is_not(None),
             transfers.c.lease_until > bindparam("now"),
+        )
+        self._plans = select(transfers.c.plan).where(
+            transfers.c.state == word(State.INPROGRESS),
+            transfers.c.plan.is_not(None),
+            transfers.c.bucket == bindparam("in_bucket"),
+            transfers.c.key == bindparam("of_key"),
         )
         self._take = insert(landing)
         self._take_over = update(landing).where(this_key)
@@ -67,6 +74,14 @@ class LandingStatements:
                 return False
             conn.execute(self._take_over, {**key, "transfer_id": row.id})
         return True
+
+    def disown(self, conn: Connection, removals: RemovalStatements, bucket: BucketName, key: str, version: str) -> None:
+        """See ``LandingIndex.disown``."""
+        record = self._keys.get(conn, bucket, key)
+        plans = conn.scalars(self._plans, {"in_bucket": str(bucket), "of_key": key})
+        named = {from_json(Plan, plan).store_version for plan in plans}
+        if version not in named and (record is None or record.store_version != version):
+            removals.queue(conn, bucket, key, version)
 
     def publish(self, conn: Connection, lease: Lease, now: float) -> Record:
         """See ``LandingIndex.publish``."""
@@ -140,6 +155,10 @@ class SqlLandingIndex:
     async def publish(self, lease: Lease, now: float) -> Record:
         """Make the planned version visible. Raises LeaseLost, BucketNotFound, PreconditionFailed."""
         return await self._db.write(self._sql.publish, lease, now)
+
+    async def disown(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """Have a version removed that was stored and not published, unless somebody names it."""
+        await self._db.write_relaxed(self._sql.disown, self._removals, bucket, key, store_version)
 
     async def removals(self, limit: int) -> Sequence[Removal]:
         """Bytes to remove, oldest first."""

@@ -193,6 +193,14 @@ class LandingIndex(Protocol):
         """
         ...
 
+    async def disown(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """Have a version removed that an attempt stored without publishing it.
+
+        Nothing happens when a record names it, or the plan of a transfer in progress: somebody else took
+        the attempt over.
+        """
+        ...
+
     async def removals(self, limit: int) -> Sequence[Removal]:
         """Bytes to remove, oldest first."""
         ...

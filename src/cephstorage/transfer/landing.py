@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.errors import LeaseLost, StoreUnavailable
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
 from cephstorage.domain.transfers import Lease, Plan, SourceFacts, TransferRequest
 from cephstorage.ports.index import LandingIndex
@@ -56,11 +56,18 @@ class Landing:
     async def land(self, request: TransferRequest, lease: Lease, spool: Spool, plan: Plan) -> Record:
         """Store a verified spool and publish it.
 
-        Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull.
+        Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. A store commit
+        can't be called back: when the transfer is cancelled or lost meanwhile, what it stored is removed.
         """
         await self._take_key(lease, plan)
-        await self._store.commit(spool.path, planned_object(request, plan))
-        return await self._index.publish(lease, self._clock())
+        commit = asyncio.ensure_future(self._store.commit(spool.path, planned_object(request, plan)))
+        try:
+            await asyncio.shield(commit)
+            return await self._index.publish(lease, self._clock())
+        except (LeaseLost, asyncio.CancelledError):
+            await asyncio.wait({commit})
+            await self._index.disown(request.bucket, request.key, plan.store_version)
+            raise
 
     async def finish(self, request: TransferRequest, lease: Lease, plan: Plan) -> Record | None:
         """Publish what a dead owner had stored already; None when the store commit never happened."""

@@ -164,3 +164,15 @@ async def test_a_thousand_landings_at_once_keep_usage_exact(index: SqliteIndex) 
     assert bucket.size == sum(record.size for record in records if record is not None)
     assert len(await index.landing.removals(2000)) == 600
     assert await index.usage_drift() == []
+
+
+async def test_what_was_stored_and_not_published_is_removed_unless_somebody_names_it(index: SqliteIndex) -> None:
+    lease = await begin(index, "1")
+    assert await index.landing.plan(lease, plan_for(lease), NOW)
+    await index.landing.disown(BUCKET, "k", "id-1.1")
+    assert await removal_versions(index) == []
+    record = await index.landing.publish(lease, NOW)
+    await index.landing.disown(record.bucket, record.key, record.store_version)
+    assert await removal_versions(index) == []
+    await index.landing.disown(record.bucket, record.key, "id-1.0")
+    assert await removal_versions(index) == ["id-1.0"]

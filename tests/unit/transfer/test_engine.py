@@ -258,6 +258,26 @@ async def test_a_transfer_cancelled_here_ends_at_once(machine: Machine, origin: 
     assert await machine.stored() == []
 
 
+async def test_a_transfer_cancelled_while_its_bytes_are_stored_has_them_removed(
+    machine: Machine, origin: FaultOrigin
+) -> None:
+    """The removal that the cancel queues may run before the commit, which nobody can call back, is through."""
+    origin.put(PATH, BODY)
+    engine = machine.engine()
+    machine.store.open_gate.clear()
+    token = await machine.queued(fetch_request(origin.url + PATH))
+    engine.start()
+    await machine.store.reached.wait()
+    await engine.cancel(token)
+    too_early = await machine.index.landing.removals(10)
+    await machine.index.landing.removed([removal.id for removal in too_early])
+    machine.store.open_gate.set()
+    await engine.stop()
+    [left] = await machine.index.landing.removals(10)
+    assert [found.store_version for found in await machine.stored()] in ([], [left.store_version])
+    assert await machine.record() is None
+
+
 # -- an orderly stop
 
 

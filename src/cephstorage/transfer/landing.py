@@ -65,7 +65,7 @@ class Landing:
             await asyncio.shield(commit)
             return await self._index.publish(lease, self._clock())
         except (LeaseLost, asyncio.CancelledError):
-            await asyncio.wait({commit})
+            await asyncio.gather(commit, return_exceptions=True)
             await self._index.disown(request.bucket, request.key, plan.store_version)
             raise
 

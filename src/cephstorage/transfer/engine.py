@@ -110,7 +110,8 @@ class TransferEngine:
         await self._uploads.settle()
         running = [task for _, task in self._running.values()]
         for task in running:
-            task.cancel()
+            if not task.cancelling():  # one that was cancelled before is cleaning up after itself
+                task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     def wake(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
-from cephstorage.bootstrap.settings import Settings
+from cephstorage.bootstrap.settings import Settings, TransferSettings
 from cephstorage.domain.transfers import RetryPolicy
 from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqliteIndex
@@ -87,49 +87,43 @@ def _adapters(settings: Settings, port: int, via: str) -> Adapters:
     )
 
 
+def _transfer_parts(settings: Settings, adapters: Adapters, monitoring: Monitoring, clock: Clock) -> Parts:
+    return Parts(
+        ledger=adapters.index.transfers,
+        landing=adapters.index.landing,
+        store=adapters.store,
+        origin=adapters.origin,
+        spools=SpoolDirectory(settings.spool_dir, settings.transfer.spool_quota),
+        presence=adapters.presence,
+        clock=clock,
+        on_ended=monitoring.ended,
+    )
+
+
+def _engine_options(options: TransferSettings) -> EngineOptions:
+    return EngineOptions(
+        lease=options.lease,
+        concurrency=options.concurrency,
+        retry=RetryPolicy(options.attempts, options.retry_base, options.retry_cap),
+        max_object_size=options.max_object_size,
+    )
+
+
 class Runtime:
     """One process of the service, from its parts to its ASGI application ``front``."""
 
     def __init__(self, settings: Settings, port: int, clock: Clock = time.time) -> None:
+        via, address = via_name(settings), settings.base_address(port)
         self._settings = settings
-        via = via_name(settings)
-        self._adapters = _adapters(settings, port, via)
-        adapters, index = self._adapters, self._adapters.index
-        options = settings.transfer
-        monitoring = Monitoring({"database": index.check, "store": adapters.store.check})
-        spools = SpoolDirectory(settings.spool_dir, options.spool_quota)
-        self._engine = TransferEngine(
-            Parts(
-                ledger=index.transfers,
-                landing=index.landing,
-                store=adapters.store,
-                origin=adapters.origin,
-                spools=spools,
-                presence=adapters.presence,
-                clock=clock,
-                on_ended=monitoring.ended,
-            ),
-            EngineOptions(
-                lease=options.lease,
-                concurrency=options.concurrency,
-                retry=RetryPolicy(options.attempts, options.retry_base, options.retry_cap),
-                max_object_size=options.max_object_size,
-            ),
-        )
-        self._janitor = Janitor(
-            ledger=index.transfers,
-            landing=index.landing,
-            store=adapters.store,
-            spools=spools,
-            presence=adapters.presence,
-            engine=self._engine,
-            clock=clock,
-            retention=options.progress_retention,
-        )
-        address = settings.base_address(port)
+        self._adapters = adapters = _adapters(settings, port, via)
+        index, store = adapters.index, adapters.store
+        monitoring = Monitoring({"database": index.check, "store": store.check})
+        parts = _transfer_parts(settings, adapters, monitoring, clock)
+        self._engine = TransferEngine(parts, _engine_options(settings.transfer))
+        self._janitor = Janitor(parts, self._engine, settings.transfer.progress_retention)
         self._access = Access(index.tokens, clock)
         publishing = Publishing(index.settings, address, settings.publish.expires_in, clock)
-        buckets = Buckets(index.buckets, adapters.store, clock)
+        buckets = Buckets(index.buckets, store, clock)
         mirrors = Mirrors(index.mirrors, buckets, address, clock)
         self._watch = ChangeWatch(index.settings, [mirrors.refresh, self._access.refresh, publishing.refresh])
         proxy = MirrorProxy(
@@ -138,7 +132,7 @@ class Runtime:
                 access=self._access,
                 keys=index.keys,
                 ledger=index.transfers,
-                store=adapters.store,
+                store=store,
                 origin=adapters.origin,
                 peers=adapters.peers,
                 engine=self._engine,
@@ -160,7 +154,7 @@ class Runtime:
                 configuration=lambda: settings.model_dump(mode="json"),
             )
         )
-        self.front = _front(DataPlane(proxy, Objects(index.keys, adapters.store, publishing)), api)
+        self.front = _front(DataPlane(proxy, Objects(index.keys, store, publishing)), api)
 
     @property
     def peer_socket(self) -> str:

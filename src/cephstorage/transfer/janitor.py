@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import structlog
 
 from cephstorage.domain.errors import CephStorageError
-from cephstorage.ports.index import LandingIndex, TransferLedger
-from cephstorage.ports.store import Store
 from cephstorage.transfer.engine import TransferEngine
-from cephstorage.transfer.presence import Presence
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.parts import Parts
 
 log = structlog.get_logger()
 
@@ -31,13 +28,8 @@ _REMOVALS = 200
 class Janitor:
     """Runs rounds until stopped. ``retention`` is how many seconds an ended transfer's record stays."""
 
-    ledger: TransferLedger
-    landing: LandingIndex
-    store: Store
-    spools: SpoolDirectory
-    presence: Presence
+    parts: Parts
     engine: TransferEngine
-    clock: Callable[[], float]
     retention: float
     _task: "asyncio.Task[None] | None" = None
 
@@ -79,28 +71,28 @@ class Janitor:
 
     async def bury_dead_owners(self) -> None:
         """End the leases of processes of this machine that are gone, so that others resume their transfers now."""
-        owners = await self.ledger.owners()
-        for owner in self.presence.dead(owners):
-            ended = await self.ledger.expire_owner(owner, self.clock())
-            self.presence.forget(owner)
+        owners = await self.parts.ledger.owners()
+        for owner in self.parts.presence.dead(owners):
+            ended = await self.parts.ledger.expire_owner(owner, self.parts.clock())
+            self.parts.presence.forget(owner)
             log.info("dead_owner_buried", owner=owner, transfers=ended)
             self.engine.wake()
-        self.presence.tidy(owners)
+        self.parts.presence.tidy(owners)
 
     async def sweep_spools(self) -> None:
         """Remove part files that belong to no transfer and no living process."""
-        keep = set(await self.ledger.spooled_ids())
-        removed = await asyncio.to_thread(self.spools.sweep, keep)
+        keep = set(await self.parts.ledger.spooled_ids())
+        removed = await asyncio.to_thread(self.parts.spools.sweep, keep)
         if removed:
             log.info("spool_orphans_removed", count=len(removed))
 
     async def remove_unnamed_bytes(self) -> None:
         """Remove replaced, deleted and never published versions from the store."""
-        while removals := await self.landing.removals(_REMOVALS):
+        while removals := await self.parts.landing.removals(_REMOVALS):
             for removal in removals:
-                await self.store.delete(removal.bucket, removal.key, removal.store_version)
-            await self.landing.removed([removal.id for removal in removals])
+                await self.parts.store.delete(removal.bucket, removal.key, removal.store_version)
+            await self.parts.landing.removed([removal.id for removal in removals])
 
     async def forget_ended(self) -> None:
         """Delete progress records past their retention."""
-        await self.ledger.forget_ended(self.clock() - self.retention)
+        await self.parts.ledger.forget_ended(self.parts.clock() - self.retention)

@@ -181,8 +181,8 @@ class Fetch:
         if not isinstance(error, CephStorageError) or not error.retryable or isinstance(error, OriginChanged):
             raise error
         delay = self.resume.delay(failures, self.chance(), error.retry_after)
-        if delay is None or self._whole_only():
-            raise error
+        if delay is None or delay > self.resume.cap or self._whole_only():
+            raise error  # readers are not held for as long as a Retry-After may ask; a queued transfer is
         await asyncio.sleep(delay)
 
     def _whole_only(self) -> bool:

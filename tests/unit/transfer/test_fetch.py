@@ -280,6 +280,17 @@ async def test_when_the_policy_is_exhausted_the_last_error_stands(
     live.spool.close()
 
 
+async def test_readers_are_not_held_for_as_long_as_a_retry_after_may_ask(bench: Bench, origin: FaultOrigin) -> None:
+    headers = [("Retry-After", "3600")]
+    origin.put(PATH, BODY, status=statuses(200, 503), die_after=MIB, die_times=1, headers=headers)
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(OriginBusy) as raised:
+        await bench.fetch(live).run()
+    assert raised.value.retry_after == 3600
+    assert origin.count(PATH) == 2
+    live.spool.close()
+
+
 async def test_a_final_error_in_the_middle_ends_it_at_once(bench: Bench, origin: FaultOrigin) -> None:
     origin.put(PATH, BODY, status=statuses(200, 403), die_after=MIB, die_times=1)
     live = bench.live(fill_request(origin.url + PATH))

@@ -1,13 +1,11 @@
 """Runs every measurement and prints one table. Each line is the median of interleaved rounds."""
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,23 +127,40 @@ def jobs(folder: Path, count: int) -> None:
 
 
 def folders(folder: Path, keys: int) -> None:
-    """A folder listing over HTTP in a bucket with many keys."""
+    """Folder listings over HTTP in a bucket with many keys."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = listing.build(folder / "cephstorage.db", keys)
+    listing.build(folder / "cephstorage.db", keys)
     ours = Service(folder, log_level="error").start()
     try:
-        for name, target in listing.targets(made):
-            times = []
-            request = urllib.request.Request(ours.url + target, headers={"Authorization": f"Bearer {ours.admin_token}"})
-            for _ in range(200):
-                started = time.perf_counter()
-                with urllib.request.urlopen(request) as answer:
-                    json.load(answer)
-                times.append((time.perf_counter() - started) * 1e3)
-            cuts = statistics.quantiles(times, n=100)
-            show(f"{name}, {keys} keys, ms p50 / p99", f"{cuts[49]:.1f} / {cuts[98]:.1f}")
+        pages = f"/ceph/{listing.BUCKET.username}/{listing.BUCKET.bucketname}/keys?limit=100&vfolder="
+        big = pages + listing.BIG_FOLDER
+        for name, target in (
+            (f"folder of {keys // 10} keys, page 1", big),
+            ("the same, page 1,000", f"{big}&cursor={_cursor(ours, big, 999)}"),
+            ("folder of many folders, page 1", pages + listing.MANY_FOLDERS),
+            ("root folder", pages),
+        ):
+            times = sorted(_milliseconds(ours, target) for _ in range(300))
+            show(f"list {name}, ms p50 / p99", f"{times[150]:.1f} / {times[297]:.1f}")
     finally:
         ours.stop()
+
+
+def _cursor(ours: Service, target: str, pages: int) -> str:
+    """Where the page after so many pages begins, or the last one that there is."""
+    cursor = ""
+    for _ in range(pages):
+        following = ours.json("GET", f"{target}&cursor={cursor}" if cursor else target)["cursor"]
+        if following is None:
+            break
+        cursor = following
+    return cursor
+
+
+def _milliseconds(ours: Service, target: str) -> float:
+    started = time.perf_counter()
+    ours.json("GET", target)
+    return (time.perf_counter() - started) * 1e3
 
 
 def main() -> None:

@@ -407,23 +407,12 @@ async def test_a_redirect_without_a_location(origin: FaultOrigin, client: Origin
         await client.open(OriginRequest(f"{origin.url}/a"))
 
 
-@pytest.mark.parametrize(
-    "location",
-    [
-        "http://169.254.169.254/latest/meta-data/",
-        "http://[::ffff:169.254.169.254]/",
-        "http://[64:ff9b::a9fe:a9fe]/",
-        "http://2852039166/",
-        "http://0xa9fea9fe/",
-        "http://10.0.0.1/",
-        "http://[::]/",
-        "https://[fd00:ec2::254]/",
-    ],
-)
-async def test_a_redirect_to_a_forbidden_address_is_refused_before_any_packet(
-    origin: FaultOrigin, client: Origin, guard: WatchedGuard, location: str
+@pytest.mark.parametrize("port", [1, 22])
+async def test_a_redirect_to_a_forbidden_port_is_refused_before_any_packet(
+    origin: FaultOrigin, client: Origin, guard: WatchedGuard, port: int
 ) -> None:
-    origin.put("/a", redirect=location)
+    """Forbidden addresses are tried in tests/isolated, where no packet can leave."""
+    origin.put("/a", redirect=f"http://127.0.0.1:{port}/")
     with pytest.raises(ForbiddenAddress):
         await client.open(OriginRequest(f"{origin.url}/a"))
     assert guard.connected == [("127.0.0.1", origin.port)]
@@ -453,7 +442,7 @@ async def test_credentials_stay_with_their_origin(origin: FaultOrigin, client_fo
         {"raw": b"nonsense\r\n\r\n"},
         {"redirect": "/a"},
         {"redirect": "ftp://x/"},
-        {"redirect": "http://10.0.0.1/"},
+        {"redirect": "http://127.0.0.1:1/"},
     ],
 )
 async def test_userinfo_shows_up_in_no_error(origin: FaultOrigin, client: Origin, behaviour: dict[str, Any]) -> None:

@@ -1,0 +1,51 @@
+"""Redirects to forbidden addresses: refused before a socket is made for them."""
+
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from cephstorage.domain.addresses import parse_networks
+from cephstorage.domain.errors import ForbiddenAddress
+from cephstorage.origin.guard import ConnectGuard
+from cephstorage.origin.http import HttpOrigin
+from cephstorage.ports.origin import OriginRequest
+from tests.harness.origin import FaultOrigin
+from tests.isolated.addresses import FORBIDDEN
+
+
+class WatchedGuard(ConnectGuard):
+    """Remembers every address a socket was made for: what is not there, no packet was sent to."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.connected: list[tuple[Any, ...]] = []
+
+    def socket_for(self, info: Any) -> socket.socket:
+        made = super().socket_for(info)
+        self.connected.append(info[4])
+        return made
+
+
+@pytest.fixture
+def guard(origin: FaultOrigin) -> WatchedGuard:
+    return WatchedGuard(parse_networks(["127.0.0.0/8"]), [origin.port])
+
+
+@pytest.fixture
+async def client(guard: WatchedGuard) -> AsyncIterator[HttpOrigin]:
+    made = HttpOrigin(guard, connect_timeout=5, read_timeout=5, user_agent="t", via_name="t", limit_per_host=8)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("location", FORBIDDEN)
+async def test_a_redirect_to_a_forbidden_address_is_refused_before_any_packet(
+    origin: FaultOrigin, client: HttpOrigin, guard: WatchedGuard, location: str
+) -> None:
+    origin.put("/a", redirect=location)
+    with pytest.raises(ForbiddenAddress):
+        await client.open(OriginRequest(f"{origin.url}/a"))
+    assert guard.connected == [("127.0.0.1", origin.port)]

@@ -142,6 +142,17 @@ def test_a_broken_body_is_made_whole(framing: str, how: str, bucket: Bucket, sha
     assert bucket.read("k") == body.read()
 
 
+def test_a_small_object_is_seen_fetching_too(bucket: Bucket, shared_origin: FaultOrigin) -> None:
+    gate = Gate()
+    shared_origin.put("/held", b"small", header_gate=gate)
+    token = bucket.create("k", shared_origin.url + "/held")
+    assert gate.reached.wait(30)
+    held = bucket.progress(token)
+    assert (held["progress"], held["phase"], held["attempts"]) == ("inprogress", "fetching", 1)
+    gate.set()
+    bucket.success(token)
+
+
 def test_a_busy_origin_is_asked_again(bucket: Bucket, shared_origin: FaultOrigin) -> None:
     shared_origin.put("/busy", b"at last", refuse_times=2, refuse_status=503, retry_after=1)
     progress = bucket.success(bucket.create("k", shared_origin.url + "/busy"))

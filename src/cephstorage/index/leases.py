@@ -8,7 +8,7 @@ removal (``drop_plan``) unless it was published.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, select, update
 
 from cephstorage.domain.errors import CephStorageError, LeaseLost
 from cephstorage.domain.names import BucketName
@@ -63,6 +63,7 @@ class LeaseStatements:
                 lease_until=bindparam("until"),
                 due_at=bindparam("until"),
                 updated_at=bindparam("now"),
+                phase=case((c.phase == word(Phase.QUEUED), word(Phase.FETCHING)), else_=c.phase),
             )
             .returning(*c)
         )

@@ -138,7 +138,8 @@ class TransferStatements:
                 return FillSlot(Lease(older.id, owner, older.fence + 1), left_over=transfer_of(taken))
             reason = OriginChanged("The fill's owner died, and another version or address is asked for now.")
             self._leases.end(conn, found, now, reason)
-        conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until)})
+        begun = {"phase": Phase.FETCHING.value}
+        conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), **begun})
         return FillSlot(Lease(new.id, owner, _FIRST_FENCE))
 
     def begin_upload(

@@ -117,7 +117,7 @@ class TransferLedger(Protocol):
         ...
 
     async def claim(self, owner: str, now: float, lease_until: float) -> Transfer | None:
-        """Take the next transfer that is due and that nobody holds, with a higher fence."""
+        """Take the next transfer that is due and that nobody holds, with a higher fence; a queued one is fetching now."""
         ...
 
     async def renew(

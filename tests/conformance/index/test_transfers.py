@@ -152,7 +152,7 @@ async def test_every_leased_write_notices_a_lost_lease(index: SqliteIndex) -> No
     ]
     for lost in stale:
         for attempt in (
-            index.transfers.set_phase(lost, Phase.FETCHING, NOW),
+            index.transfers.set_phase(lost, Phase.VERIFYING, NOW),
             index.transfers.requeue(lost, NOW, NOW, OriginTimeout("x")),
             index.transfers.fail(lost, NOW, OriginTimeout("x")),
             index.landing.plan(lost, plan_for(lost), NOW),
@@ -164,7 +164,7 @@ async def test_every_leased_write_notices_a_lost_lease(index: SqliteIndex) -> No
         await index.transfers.discard(lost)
     assert await index.transfers.renew([(lost, 1, None) for lost in stale], NOW, LATE) == stale
     transfer = await index.transfers.get("token-1")
-    assert (transfer.owner, transfer.fence, transfer.phase, transfer.lease_until) == (OWNER, 1, Phase.QUEUED, UNTIL)
+    assert (transfer.owner, transfer.fence, transfer.phase, transfer.lease_until) == (OWNER, 1, Phase.FETCHING, UNTIL)
 
 
 async def test_renewing_extends_and_notes_progress(index: SqliteIndex) -> None:

@@ -1,13 +1,12 @@
 """``serve``: one process, or a supervisor with several that share the listening socket."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
+import time
 from types import FrameType
 
 import structlog
@@ -22,6 +21,7 @@ log = structlog.get_logger()
 
 BACKLOG = 2048
 _SOCKET_FD = "CEPHSTORAGE_INTERNAL_SOCKET_FD"
+_RESPAWN_PAUSE = 0.5
 _GREETS = "CEPHSTORAGE_INTERNAL_GREETS"
 
 
@@ -78,7 +78,7 @@ async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> 
     sockets = [listener]
     if settings.workers > 1:
         peers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        peers.bind(runtime.peer_socket)
+        peers.bind(runtime.peer_address)
         peers.listen(BACKLOG)
         sockets.append(peers)
     server = make_server(runtime.front)
@@ -89,9 +89,6 @@ async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> 
         await server.serve(sockets=sockets)
     finally:
         await runtime.stop()
-        if settings.workers > 1:
-            with contextlib.suppress(FileNotFoundError):
-                Path(runtime.peer_socket).unlink()
     return 0
 
 
@@ -116,8 +113,12 @@ def _supervise(settings: Settings, listener: socket.socket) -> int:
         ended = children.pop(pid, None)
         if ended is not None and not stopping:
             log.warning("worker_died", pid=pid)
+            time.sleep(_RESPAWN_PAUSE)
+        if ended is not None and not stopping:
             child = _spawn(listener, greets=False)
             children[child.pid] = child
+            if stopping:  # the signal came between the look and the start
+                child.terminate()
     return 0
 
 

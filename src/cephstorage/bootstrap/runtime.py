@@ -82,7 +82,7 @@ def _adapters(settings: Settings, port: int, via: str) -> Adapters:
         index=SqliteIndex(settings.database_file),
         store=DiskStore(settings.objects_dir),
         origin=origin,
-        peers=SocketPeers(presence.socket),
+        peers=SocketPeers(presence.socket_address),
         presence=presence,
     )
 
@@ -157,9 +157,9 @@ class Runtime:
         self.front = _front(DataPlane(proxy, Objects(index.keys, store, publishing)), api)
 
     @property
-    def peer_socket(self) -> str:
-        """The unix socket on which other processes of this machine hand requests over."""
-        return str(self._adapters.presence.socket(self._adapters.presence.owner))
+    def peer_address(self) -> str:
+        """The address of the unix socket on which other processes of this machine hand requests over."""
+        return self._adapters.presence.socket_address(self._adapters.presence.owner)
 
     async def start(self) -> None:
         """Bring everything up; what dead processes left is cleaned before the first request is taken."""

@@ -1,7 +1,6 @@
 """Peers on this machine: each process takes forwarded requests on a unix socket beside its lock file."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import aiohttp
 from yarl import URL
@@ -15,8 +14,8 @@ from cephstorage.origin.http import HttpOriginResponse
 class SocketPeers:
     """The port ``Peers``: one client session per owner, kept while it answers."""
 
-    def __init__(self, socket_of: Callable[[str], Path]) -> None:
-        self._socket_of = socket_of
+    def __init__(self, address_of: Callable[[str], str]) -> None:
+        self._address_of = address_of
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def forward(
@@ -37,7 +36,7 @@ class SocketPeers:
     def _session(self, owner: str) -> aiohttp.ClientSession:
         if owner not in self._sessions:
             self._sessions[owner] = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(self._socket_of(owner)), limit=0),
+                connector=aiohttp.UnixConnector(self._address_of(owner), limit=0),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=120.0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

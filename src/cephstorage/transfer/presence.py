@@ -19,11 +19,13 @@ class Presence:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._fd: int | None = None
+        self._folder_fd: int | None = None
         self.owner = secrets.token_hex(6)
 
     def announce(self) -> None:
         """Create and lock this process's file."""
         make_private_directory(self._folder)
+        self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         while self._fd is None:
             fd = os.open(self._path(self.owner), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if try_lock(fd) and os.fstat(fd).st_nlink > 0:
@@ -32,11 +34,15 @@ class Presence:
                 os.close(fd)  # another process was just tidying up; its file is gone now
 
     def withdraw(self) -> None:
-        """Remove this process's file (orderly stop)."""
+        """Remove this process's files (orderly stop)."""
         if self._fd is not None:
+            remove_quietly(self.socket(self.owner))
             remove_quietly(self._path(self.owner))
             os.close(self._fd)
             self._fd = None
+        if self._folder_fd is not None:
+            os.close(self._folder_fd)
+            self._folder_fd = None
 
     def dead(self, owners: Iterable[str]) -> list[str]:
         """Those of ``owners`` whose process ran on this machine and is gone."""
@@ -73,6 +79,11 @@ class Presence:
     def socket(self, owner: str) -> Path:
         """Where an owner's process takes forwarded requests."""
         return self._folder / f"{owner}.sock"
+
+    def socket_address(self, owner: str) -> str:
+        """The same as an address to bind or connect to: 107 bytes at most (unix(7)), however long the folder's path is."""
+        assert self._folder_fd is not None, "announce() comes first"
+        return f"/proc/self/fd/{self._folder_fd}/{owner}.sock"
 
     def _path(self, owner: str) -> Path:
         return self._folder / f"{owner}.lock"

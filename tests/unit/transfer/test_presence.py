@@ -1,5 +1,6 @@
 """Who is alive, told by the kernel's locks, with processes that live and die."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -144,3 +145,17 @@ def test_files_are_their_owners_alone(folder: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     mine.withdraw()
+
+
+def test_a_socket_address_fits_however_long_the_folders_path_is(tmp_path: Path) -> None:
+    presence = Presence(tmp_path / ("long" * 40) / "run")
+    presence.announce()
+    try:
+        with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as calling:
+            listening.bind(presence.socket_address(presence.owner))
+            listening.listen()
+            calling.connect(presence.socket_address(presence.owner))
+            assert presence.socket(presence.owner).is_socket()
+    finally:
+        presence.withdraw()
+    assert not presence.socket(presence.owner).exists()

@@ -37,7 +37,7 @@ def serve(settings: Settings) -> int:
         log.error("cannot_listen", host=settings.host, port=settings.port, error=error.strerror)
         return 1
     if settings.workers > 1:
-        return _supervise(settings, listener)
+        return _Supervisor(settings, listener).run()
     return _serve_one(settings, listener, greets=True)
 
 
@@ -92,34 +92,42 @@ async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> 
     return 0
 
 
-def _supervise(settings: Settings, listener: socket.socket) -> int:
-    """Keep ``workers`` processes running on one socket; pass SIGTERM on and wait for them."""
-    stopping = False
-    children: dict[int, subprocess.Popen[bytes]] = {}
+class _Supervisor:
+    """Keeps ``workers`` processes running on one socket; passes SIGTERM on and waits for them."""
 
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        for child in children.values():
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._stopping = False
+
+    def run(self) -> int:
+        """Return when every process has ended after a signal."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._stop)
+        for number in range(self._settings.workers):
+            self._start(greets=number == 0)
+        while self._children:
+            pid, _status = os.wait()
+            if self._children.pop(pid, None) is not None and not self._stopping:
+                log.warning("worker_died", pid=pid)
+                time.sleep(_RESPAWN_PAUSE)
+                self._start(greets=False)
+        return 0
+
+    def _start(self, *, greets: bool) -> None:
+        """Start a process, unless a signal came; one that comes meanwhile is passed on."""
+        if self._stopping:
+            return
+        child = _spawn(self._listener, greets=greets)
+        self._children[child.pid] = child
+        if self._stopping:
             child.terminate()
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-    for number in range(settings.workers):
-        child = _spawn(listener, greets=number == 0)
-        children[child.pid] = child
-    while children:
-        pid, _status = os.wait()
-        ended = children.pop(pid, None)
-        if ended is not None and not stopping:
-            log.warning("worker_died", pid=pid)
-            time.sleep(_RESPAWN_PAUSE)
-        if ended is not None and not stopping:
-            child = _spawn(listener, greets=False)
-            children[child.pid] = child
-            if stopping:  # the signal came between the look and the start
-                child.terminate()
-    return 0
+    def _stop(self, _: int, __: FrameType | None) -> None:
+        self._stopping = True
+        for child in self._children.values():
+            child.terminate()
 
 
 def _spawn(listener: socket.socket, *, greets: bool) -> subprocess.Popen[bytes]:

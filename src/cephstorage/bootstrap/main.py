@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from types import FrameType
 
@@ -99,7 +100,7 @@ class _Supervisor:
         self._settings = settings
         self._listener = listener
         self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def run(self) -> int:
         """Return when every process has ended after a signal."""
@@ -109,7 +110,7 @@ class _Supervisor:
             self._start(greets=number == 0)
         while self._children:
             pid, _status = os.wait()
-            if self._children.pop(pid, None) is not None and not self._stopping:
+            if self._children.pop(pid, None) is not None and not self._stopping.is_set():
                 log.warning("worker_died", pid=pid)
                 time.sleep(_RESPAWN_PAUSE)
                 self._start(greets=False)
@@ -117,15 +118,15 @@ class _Supervisor:
 
     def _start(self, *, greets: bool) -> None:
         """Start a process, unless a signal came; one that comes meanwhile is passed on."""
-        if self._stopping:
+        if self._stopping.is_set():
             return
         child = _spawn(self._listener, greets=greets)
         self._children[child.pid] = child
-        if self._stopping:
+        if self._stopping.is_set():
             child.terminate()
 
     def _stop(self, _: int, __: FrameType | None) -> None:
-        self._stopping = True
+        self._stopping.set()
         for child in self._children.values():
             child.terminate()
 

@@ -43,6 +43,11 @@ class Pull:
         self.end = end
         self.cut = True
 
+    def answered_to(self, end: int | None) -> None:
+        """The answer reaches to ``end``; what was left to others stays theirs."""
+        if not self.cut or self.end is None or (end is not None and end < self.end):
+            self.end, self.cut = end, False
+
 
 async def run(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) -> None:
     """Bring the pull's bytes into the spool. Raises the origin's errors, TooLarge, StoreFull."""
@@ -91,18 +96,20 @@ async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginRespons
     """Ask for the pull's bytes under the validator that all spans of this spool share."""
     assert live.source is not None
     assert live.request.url is not None
-    wanted = None if pull.plain else RangeRequest(pull.position, None if pull.end is None else pull.end - 1)
+    asked_end = pull.end
+    wanted = None if pull.plain else RangeRequest(pull.position, None if asked_end is None else asked_end - 1)
     request = OriginRequest(live.request.url, range=wanted, if_range=live.source.resume_validator)
     response = await origin.open(request)
     try:
-        _check_continues(pull, live, response)
+        _check_continues(pull, live, response, asked_end)
     except BaseException:
         await response.close()
         raise
     return response
 
 
-def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None:
+def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, asked_end: int | None) -> None:
+    """Raise unless the answer goes on with the same version. The pull may have been cut short meanwhile."""
     error = source_error(response) if response.status != 416 else None
     if error is not None:
         raise error
@@ -114,16 +121,17 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse) -
         raise OriginChanged("The object changed at the origin while it was being read; it is fetched anew.")
     if response.status == 200:
         live.seekable = False
-        pull.skip, pull.end = pull.position, total
+        pull.skip = pull.position
+        pull.answered_to(total)
         return
     answered = content_range(response)
     if answered is None or answered.span is None or answered.span.start != pull.position:
         raise OriginProtocol("The origin's 206 has a wrong Content-Range; its bytes were not used.")
     if response.length not in {None, len(answered.span)}:
         raise OriginProtocol("The origin's 206 has a Content-Range and a Content-Length that disagree.")
-    if (pull.end is not None and answered.span.end > pull.end) or response.length not in {None, len(answered.span)}:
+    if asked_end is not None and answered.span.end > asked_end:
         raise OriginProtocol("The origin's 206 holds more than was asked for; its bytes were not used.")
-    pull.end = answered.span.end
+    pull.answered_to(answered.span.end)
     live.seekable = True
     if live.length is None and total is not None:
         live.measured(total)

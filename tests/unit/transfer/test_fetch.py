@@ -13,10 +13,12 @@ from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.transfers import Kind, RetryPolicy, SourceFacts
 from cephstorage.domain.validators import Validators
 from cephstorage.transfer import fetch as fetch_module
+from cephstorage.transfer import pull
+from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
 from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin, Gate, LoggedRequest
-from tests.unit.transfer.conftest import QUICK, Bench, fill_request
+from tests.unit.transfer.conftest import PLENTY, QUICK, Bench, fill_request
 
 KIB = 1024
 BODY = Content(1, 3 * MIB + 17)
@@ -485,4 +487,21 @@ async def test_a_broken_page_is_not_rewritten(bench: Bench, origin: FaultOrigin)
     with pytest.raises(OriginBroken):
         await bench.fetch(live).run()
     assert live.front == 0
+    live.spool.close()
+
+
+async def test_a_pull_that_is_cut_before_its_answer_came_stops_there(bench: Bench, origin: FaultOrigin) -> None:
+    """Somebody else was given the rest: the answer may hold more, and is neither taken for a lie nor read on."""
+    gate = Gate()
+    origin.put(PATH, BODY, header_gate=gate)
+    live = bench.live(fill_request(origin.url + PATH))
+    live.source = SourceFacts("", BODY.size, ETAG, Validators(), "text/plain")
+    live.length = BODY.size
+    piece = pull.Pull(MIB, BODY.size)
+    running = asyncio.create_task(pull.run(piece, live, bench.client, Limits(bench.spools, PLENTY)))
+    await asyncio.to_thread(gate.reached.wait, 30)
+    piece.stop_at(2 * MIB)
+    gate.set()
+    await running
+    assert [(span.start, span.end) for span in live.spool.spans] == [(MIB, 2 * MIB)]
     live.spool.close()

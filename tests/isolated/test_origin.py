@@ -1,31 +1,16 @@
 """Redirects to forbidden addresses: refused before a socket is made for them."""
 
-import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from cephstorage.domain.addresses import parse_networks
 from cephstorage.domain.errors import ForbiddenAddress
-from cephstorage.origin.guard import ConnectGuard
 from cephstorage.origin.http import HttpOrigin
 from cephstorage.ports.origin import OriginRequest
+from tests.harness.guarding import WatchedGuard
 from tests.harness.origin import FaultOrigin
 from tests.isolated.addresses import FORBIDDEN
-
-
-class WatchedGuard(ConnectGuard):
-    """Remembers every address a socket was made for: what is not there, no packet was sent to."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.connected: list[tuple[Any, ...]] = []
-
-    def socket_for(self, info: Any) -> socket.socket:
-        made = super().socket_for(info)
-        self.connected.append(info[4])
-        return made
 
 
 @pytest.fixture

@@ -96,12 +96,6 @@ class SignatureInvalid(AccessDenied):
     code = "signature_invalid"
 
 
-class PathDenied(AccessDenied):
-    """A mirror rule denies this path."""
-
-    code = "path_denied"
-
-
 class NotFound(CephStorageError):
     """The thing that the request names does not exist."""
 

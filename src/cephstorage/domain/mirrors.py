@@ -187,8 +187,8 @@ def _names_host(authority: str) -> bool:
 def without_credentials(url: str) -> str:
     """A URL as it may be shown: without user name and password."""
     scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    end = next((place for place, character in enumerate(rest) if character in "/?#"), len(rest))
+    return f"{scheme}{separator}{rest[:end].rpartition('@')[2]}{rest[end:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The record of a key (its row in the index) and of a bucket: the values that services hand around."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cephstorage.domain.errors import InvalidTimetag
@@ -111,16 +111,6 @@ class Precondition:
 
 
 NO_PRECONDITION = Precondition()
-
-
-@dataclass(frozen=True, slots=True)
-class UploadMeta:
-    """What the caller says about a key to be: its type, md5 (hex), creation time and preconditions."""
-
-    content_type: str | None = None
-    md5: str | None = None
-    timetag: float | None = None
-    precondition: Precondition = field(default=NO_PRECONDITION)
 
 
 def parse_timetag(value: str | float | None) -> float | None:

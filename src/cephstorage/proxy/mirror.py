@@ -36,7 +36,7 @@ from cephstorage.ports.store import Store
 from cephstorage.proxy.answer import LiveBytes, judge, of_record, of_source, send, send_stored
 from cephstorage.proxy.exchange import Exchange, Request
 from cephstorage.proxy.objects import open_visible
-from cephstorage.proxy.passthrough import hand_on, passed_headers
+from cephstorage.proxy.passthrough import end_to_end, hand_on, passed_headers
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
@@ -257,8 +257,7 @@ class MirrorProxy:
     async def _refused(self, exchange: Exchange, asked: Asked, head: Refused, stored: Record | None) -> bool:
         if stored is not None:
             return await self._stale(exchange, asked, stored, OriginUnreachable(f"The origin answered {head.status}."))
-        dropped = {"content-length", "transfer-encoding", "connection", "keep-alive", "date", "via", "cache-status"}
-        headers = [(name, value) for name, value in head.headers if name.lower() not in dropped | {"set-cookie"}]
+        headers = [pair for pair in end_to_end(head.headers) if pair[0].lower() != "set-cookie"]
         marks = self._marks(f"fwd=uri-miss; fwd-status={head.status}")
         await exchange.whole(head.status, [*headers, *marks], head.body)
         return True

@@ -19,15 +19,15 @@ def passed_headers(headers: dict[str, str], allowed: Sequence[str]) -> tuple[tup
     return tuple((name, headers[name]) for name in names if name in headers)
 
 
-def end_to_end(response: OriginResponse) -> list[tuple[str, str]]:
+def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The answer's headers without those that belong to the one hop, and without the length (set anew)."""
-    dropped = connection_headers(response.raw_headers) | {"content-length", "date", "via", "cache-status"}
-    return [(name, value) for name, value in response.raw_headers if name.lower() not in dropped]
+    dropped = connection_headers(headers) | {"content-length", "date", "via", "cache-status"}
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
 async def hand_on(exchange: Exchange, response: OriginResponse, extra: Sequence[tuple[str, str]]) -> None:
     """Send the answer as it comes; a broken body cuts the connection."""
-    headers = [*end_to_end(response), *extra]
+    headers = [*end_to_end(response.raw_headers), *extra]
     announced = response.headers.get("content-length")
     if announced is not None and (response.length is not None or exchange.request.method == "HEAD"):
         headers.append(("content-length", announced))

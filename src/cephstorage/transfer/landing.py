@@ -7,10 +7,11 @@ claims the transfer next asks the store once and either publishes or does it aga
 """
 
 import asyncio
+import re
 from collections.abc import Callable
-from urllib.parse import urlsplit, urlunsplit
 
 from cephstorage.domain.errors import LeaseLost, StoreUnavailable
+from cephstorage.domain.mirrors import without_credentials
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
 from cephstorage.domain.transfers import Lease, Plan, SourceFacts, TransferRequest
 from cephstorage.ports.index import LandingIndex
@@ -25,8 +26,7 @@ def public_source(request: TransferRequest) -> str:
     """Where the bytes came from, without credentials: user info and query are left out."""
     if request.url is None:
         return "upload"
-    parts = urlsplit(request.url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return re.split("[?#]", without_credentials(request.url), maxsplit=1)[0]
 
 
 class Landing:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import socket
 import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,25 +26,13 @@ from cephstorage.origin.http import HttpOrigin, HttpOriginResponse
 from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse
 from tests.harness.behaviour import Gate
 from tests.harness.content import MIB, Content
+from tests.harness.guarding import WatchedGuard
 from tests.harness.origin import FaultOrigin
 from tests.harness.tls import TlsFront, make_certificate
 
 LOOPBACK = parse_networks(["127.0.0.0/8"])
 BIG = Content(seed=1, size=3 * MIB + 17)
 Maker = Callable[..., Any]
-
-
-class WatchedGuard(ConnectGuard):
-    """Remembers every address a socket was made for: what is not there, no packet was sent to."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.connected: list[tuple[Any, ...]] = []
-
-    def socket_for(self, info: Any) -> socket.socket:
-        made = super().socket_for(info)
-        self.connected.append(info[4])
-        return made
 
 
 @pytest.fixture

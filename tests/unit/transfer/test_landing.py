@@ -38,6 +38,7 @@ def source(origin: OriginFacts | None = None, **fields: Any) -> SourceFacts:
         ("https://user:p%40ss@word@origin.example/a", "https://origin.example/a"),
         ("https://origin.example/a?signature=secret&x=1", "https://origin.example/a"),
         ("https://origin.example/a#secret", "https://origin.example/a"),
+        ("https://user:secret@origin.example?mail=a@b", "https://origin.example"),
         ("https://user:secret@[2001:db8::1]:443/a?token=secret", "https://[2001:db8::1]:443/a"),
         (None, "upload"),
     ],

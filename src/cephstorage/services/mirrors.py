@@ -77,6 +77,8 @@ class Mirrors:
         host = host_name(order.host)
         if host in {self._own_host, "localhost"} or host.replace(".", "").isdigit():
             raise InvalidMirror(f"{host!r} is an address of the service itself; a mirror needs a host name of its own.")
+        if order.private and any("authorization" in _lower(rule.pass_headers) for rule in order.rules):
+            raise InvalidMirror("A private mirror's Authorization is this service's own token; no rule may pass it on.")
         files_origin = origin_url(order.files_origin) if order.files_origin else None
         defaults, preset = preset_rules(order.preset, files_origin) if order.preset else (Policy(), ())
         wishes = Rule("/**", order.mode, order.ttl, order.query, order.query_names, order.cookies)
@@ -101,3 +103,7 @@ class Mirrors:
         """Every mirror by host, or those of one bucket (full name)."""
         mirrors = sorted(self._by_host.values(), key=lambda mirror: mirror.host)
         return [mirror for mirror in mirrors if bucket is None or str(mirror.bucket) == bucket]
+
+
+def _lower(names: tuple[str, ...] | None) -> set[str]:
+    return {name.lower() for name in names or ()}

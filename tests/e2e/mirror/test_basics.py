@@ -150,6 +150,13 @@ def _token(service: Service, **wish: str) -> dict[str, str]:
     return {"Authorization": "Bearer " + service.json("POST", "/tokens", wish)["token"]}
 
 
+def test_a_private_mirrors_tokens_are_never_passed_on(site: Site) -> None:
+    rule = {"path": "/**", "pass_headers": ["Authorization"]}
+    order = {"mirror": site.host, "origin": site.origin.url, "bucket": site.bucket, "private": True, "rules": [rule]}
+    reply = site.service.call("POST", "/mirrors/host", json.dumps(order).encode(), {"Content-Type": "application/json"})
+    assert (reply.status, reply.json()["code"]) == (400, "invalid_mirror")
+
+
 def test_a_private_mirror_needs_a_token(site: Site) -> None:
     site.order(private=True)
     site.put("/secret", b"secret")

@@ -14,6 +14,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Memory, crashes and foreign clients want the machine for themselves: they run after the others, one by one.
 SERIAL := $(wildcard tests/e2e/test_memory.py tests/e2e/test_crash.py tests/e2e/test_real_clients.py)
 PYTEST := $(BIN)/pytest -q
+# What the tests call besides Python: the real engines, real clients, and what checks the deployment examples.
+PROGRAMS := nginx nginx-cache-purge postgres ceph-mon ceph-osd radosgw curl openssl chromium wrk ip systemd-analyze
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,7 +28,7 @@ run: $(VENV)/.runtime ## Start the service on 127.0.0.1:8080 with its data in ./
 	@exec $(BIN)/cephstorage serve
 
 test: $(VENV)/.dev lint ## Lint, types, import direction and every test
-	@sh scripts/programs.sh curl openssl chromium
+	@sh scripts/programs.sh $(PROGRAMS)
 	$(PYTEST) -n 2 $(addprefix --ignore=,$(SERIAL))
 	$(if $(SERIAL),$(PYTEST) $(SERIAL))
 

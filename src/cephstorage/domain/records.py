@@ -113,6 +113,15 @@ class Precondition:
 NO_PRECONDITION = Precondition()
 
 
+def attempt_of(store_version: str) -> str:
+    """The attempt that made, or is to make, a version: what stands before ``#`` in its name.
+
+    Two names with the same attempt speak of the same bytes, however much of the version was known when
+    they were written.
+    """
+    return store_version.partition("#")[0]
+
+
 def parse_timetag(value: str | float | None) -> float | None:
     """A creation time from epoch seconds or ISO 8601 (UTC when it names no zone). Raises InvalidTimetag."""
     if value is None or value == "":

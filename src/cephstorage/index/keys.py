@@ -4,7 +4,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, Page, Record
+from cephstorage.domain.records import ListQuery, Page, Record, attempt_of
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.removals import RemovalStatements
@@ -46,7 +46,7 @@ class KeyStatements:
         changing = {name: values[name] for name in RECORD_COLUMNS if name != "key"}
         conn.execute(self._replace, {**changing, "in_bucket": values["bucket"], "of_key": record.key})
         self._buckets.add_usage(conn, record.bucket, record.size - previous.size, 0)
-        if previous.store_version != record.store_version:
+        if attempt_of(previous.store_version) != attempt_of(record.store_version):
             self._removals.queue(conn, record.bucket, record.key, previous.store_version)
 
     def delete(self, conn: Connection, bucket: BucketName, key: str) -> None:

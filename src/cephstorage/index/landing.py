@@ -5,13 +5,14 @@ under a live lease, so that it needs no time of its own and ends with the transf
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from cephstorage.domain.errors import LeaseLost, PreconditionFailed
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import Record, attempt_of
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, TransferRequest
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
@@ -49,19 +50,27 @@ class LandingStatements:
         self._take = insert(landing)
         self._take_over = update(landing).where(this_key)
 
-    def plan(self, conn: Connection, lease: Lease, plan: Plan, now: float) -> bool:
+    def plan(self, conn: Connection, lease: Lease, plan: Plan, now: float) -> int | None:
         """See ``LandingIndex.plan``. A plan that replaces another one queues the older version for removal."""
         row = self._leases.held(conn, lease)
         transfer = transfer_of(row)
         bucket = transfer.request.bucket
-        self._buckets.require(conn, bucket)
-        _check(transfer.request, self._keys.get(conn, bucket, row.key))
+        first_generation = self._buckets.require(conn, bucket)
+        previous = self._keys.get(conn, bucket, row.key)
+        _check(transfer.request, previous)
         if not self._take_key(conn, row, now):
-            return False
+            return None
         self._leases.drop_plan(conn, row, unless=plan.store_version)
         values = {"plan": to_json(plan), "phase": Phase.STORING.value, "updated_at": now}
         self._leases.overwrite(conn, row.id, values)
-        return True
+        return _generation(previous, first_generation)
+
+    def note_version(self, conn: Connection, lease: Lease, store_version: str) -> None:
+        """See ``LandingIndex.note_version``."""
+        row = self._leases.held(conn, lease)
+        if row.plan is None:
+            raise LeaseLost(f"The transfer {row.id} has no plan.")
+        self._leases.overwrite(conn, row.id, {"plan": to_json(_stored(from_json(Plan, row.plan), store_version))})
 
     def _take_key(self, conn: Connection, row: Row[Any], now: float) -> bool:
         """Take the key's landing lease unless another live transfer has it."""
@@ -79,21 +88,23 @@ class LandingStatements:
         """See ``LandingIndex.disown``."""
         record = self._keys.get(conn, bucket, key)
         plans = conn.scalars(self._plans, {"in_bucket": str(bucket), "of_key": key})
-        named = {from_json(Plan, plan).store_version for plan in plans}
-        if version not in named and (record is None or record.store_version != version):
+        named = {attempt_of(from_json(Plan, plan).store_version) for plan in plans}
+        if record is not None:
+            named.add(attempt_of(record.store_version))
+        if attempt_of(version) not in named:
             removals.queue(conn, bucket, key, version)
 
-    def publish(self, conn: Connection, lease: Lease, now: float) -> Record:
+    def publish(self, conn: Connection, lease: Lease, now: float, store_version: str | None) -> Record:
         """See ``LandingIndex.publish``."""
         row = self._leases.held(conn, lease)
         transfer = transfer_of(row)
         if transfer.plan is None or not self._take_key(conn, row, now):
             raise LeaseLost(f"The transfer {row.id} has no plan, or another one is landing on its key.")
+        plan = _stored(transfer.plan, store_version or transfer.plan.store_version)
         first_generation = self._buckets.require(conn, transfer.request.bucket)
         previous = self._keys.get(conn, transfer.request.bucket, transfer.request.key)
         _check(transfer.request, previous)
-        generation = previous.generation + 1 if previous is not None else first_generation
-        record = _record(transfer.request, transfer.plan, generation, now)
+        record = _record(transfer.request, plan, _generation(previous, first_generation), now)
         self._keys.put(conn, record, previous)
         self._leases.free_key(conn, row)
         self._succeed(conn, row, record.size, now)
@@ -107,6 +118,17 @@ class LandingStatements:
         values = {"state": State.SUCCESS.value, "phase": Phase.ENDED.value, "updated_at": now, "ended_at": now}
         values |= {"owner": None, "lease_until": 0.0, "error_code": None, "error_msg": None}
         self._leases.overwrite(conn, row.id, {**values, "bytes_done": size, "bytes_total": size})
+
+
+def _stored(plan: Plan, store_version: str) -> Plan:
+    """The plan with a fuller name of its version. Raises LeaseLost when that is of another attempt."""
+    if attempt_of(plan.store_version) != attempt_of(store_version):
+        raise LeaseLost(f"The version {plan.store_version} is planned now, not {store_version}.")
+    return replace(plan, store_version=store_version)
+
+
+def _generation(previous: Record | None, first_generation: int) -> int:
+    return previous.generation + 1 if previous is not None else first_generation
 
 
 def _record(request: TransferRequest, plan: Plan, generation: int, now: float) -> Record:
@@ -148,13 +170,17 @@ class SqlLandingIndex:
         self._sql = statements
         self._removals = removals
 
-    async def plan(self, lease: Lease, plan: Plan, now: float) -> bool:
+    async def plan(self, lease: Lease, plan: Plan, now: float) -> int | None:
         """Write the plan and take the key's landing lease. Raises LeaseLost, BucketNotFound, PreconditionFailed."""
         return await self._db.write(self._sql.plan, lease, plan, now)
 
-    async def publish(self, lease: Lease, now: float) -> Record:
+    async def note_version(self, lease: Lease, store_version: str) -> None:
+        """Keep a fuller name of the planned version. Raises LeaseLost."""
+        await self._db.write(self._sql.note_version, lease, store_version)
+
+    async def publish(self, lease: Lease, now: float, store_version: str | None = None) -> Record:
         """Make the planned version visible. Raises LeaseLost, BucketNotFound, PreconditionFailed."""
-        return await self._db.write(self._sql.publish, lease, now)
+        return await self._db.write(self._sql.publish, lease, now, store_version)
 
     async def disown(self, bucket: BucketName, key: str, store_version: str) -> None:
         """Have a version removed that was stored and not published, unless somebody names it."""

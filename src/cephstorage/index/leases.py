@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, select, update
 
 from cephstorage.domain.errors import CephStorageError, LeaseLost
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import attempt_of
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, SourceFacts, State, Transfer
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
@@ -170,9 +171,9 @@ class LeaseStatements:
         conn.execute(self._free_key, {"of_id": row.id, "in_bucket": row.bucket, "of_key": row.key})
 
     def drop_plan(self, conn: Connection, row: Row[Any], *, unless: str | None = None) -> None:
-        """Queue what the row had planned to store for removal, except the version ``unless``."""
+        """Queue what the row had planned to store for removal, except when ``unless`` is of the same attempt."""
         version = from_json(Plan, row.plan).store_version if row.plan is not None else None
-        if version is not None and version != unless:
+        if version is not None and (unless is None or attempt_of(version) != attempt_of(unless)):
             self._removals.queue(conn, BucketName.parse(row.bucket), row.key, version)
 
 

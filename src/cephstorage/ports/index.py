@@ -178,26 +178,32 @@ class TransferLedger(Protocol):
 class LandingIndex(Protocol):
     """The publisher's transactions. Nothing else makes a record visible."""
 
-    async def plan(self, lease: Lease, plan: Plan, now: float) -> bool:
+    async def plan(self, lease: Lease, plan: Plan, now: float) -> int | None:
         """Write what is about to be stored and take the key's landing lease for this transfer.
 
-        False when another live transfer is landing on the key: try again shortly. Raises LeaseLost,
+        The generation that the record will have (a higher one, should the key be deleted meanwhile); None
+        when another live transfer is landing on the key: try again shortly. Raises LeaseLost,
         BucketNotFound, PreconditionFailed.
         """
         ...
 
-    async def publish(self, lease: Lease, now: float) -> Record:
+    async def note_version(self, lease: Lease, store_version: str) -> None:
+        """Keep a fuller name of the version that is being stored, of the same attempt. Raises LeaseLost."""
+        ...
+
+    async def publish(self, lease: Lease, now: float, store_version: str | None = None) -> Record:
         """Record with generation + 1, usage, progress success, old bytes queued for removal: one transaction.
 
-        Raises LeaseLost, BucketNotFound, PreconditionFailed.
+        ``store_version`` is the planned version's name as the store gave it; None: as it was planned. Raises
+        LeaseLost, BucketNotFound, PreconditionFailed.
         """
         ...
 
     async def disown(self, bucket: BucketName, key: str, store_version: str) -> None:
         """Have a version removed that an attempt stored without publishing it.
 
-        Nothing happens when a record names it, or the plan of a transfer in progress: somebody else took
-        the attempt over.
+        Nothing happens when a record or the plan of a transfer in progress names the same attempt: somebody
+        else took it over.
         """
         ...
 

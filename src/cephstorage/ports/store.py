@@ -1,15 +1,43 @@
 """The store: it holds the bytes of keys. Ceph RGW or a folder on disk.
 
 A version becomes readable only when ``commit`` returns. ``store_version`` names one version of an
-object exactly, so that a record can never be read with other bytes than its own.
+object exactly, so that a record can never be read with other bytes than its own. It begins with the
+attempt that made it (``domain.records.attempt_of``); a store may add to it what it needs to find the
+version: first in the plan (an upload of parts that has begun), at last in the record.
+
+    plan_version ──> "<attempt>" ──note──> "<attempt>#<what is under way>" ──commit──> "<attempt>#<the version>"
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from cephstorage.domain.names import BucketName
+
+Note = Callable[[str], Awaitable[None]]
+"""Keeps a fuller name of the version that is being committed, durably, where a successor finds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A version as a file of this machine, whose bytes are the object's."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUrl:
+    """A version as a signed GET that anybody may send who has it: ``target`` at the gateway, with ``host`` as Host.
+
+    ``target`` is path and query. It is a secret for as long as it is valid.
+    """
+
+    target: str = field(repr=False)
+    host: str
+
+
+Place = StoredFile | StoredUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +86,38 @@ class Store(Protocol):
         ...
 
     def plan_version(self, transfer_id: str, fence: int) -> str:
-        """The version name that a commit of this attempt will have; unique per attempt."""
+        """The name of this attempt's version as far as it is known before its commit; unique per attempt."""
         ...
 
-    async def commit(self, part: Path, planned: StoredObject) -> None:
-        """Make the bytes of the spool file ``part`` the version ``planned``, durably.
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
+        """Make the bytes of the spool file ``part`` the version ``planned``, durably; its name from now on.
 
-        The file may be moved away. Doing it again for the same version is harmless. Until it returns
-        nothing of the version is readable.
+        The file may be moved away. Doing it again for the same attempt is harmless, and goes on with what an
+        interrupted one has noted. Until it returns nothing of the version is readable.
         """
         ...
 
-    async def holds(self, planned: StoredObject) -> bool:
-        """Whether exactly this version is there, whole."""
+    async def holds(self, planned: StoredObject) -> str | None:
+        """The name of exactly this attempt's version when it is there, whole."""
         ...
 
     async def open(self, bucket: BucketName, key: str, store_version: str) -> ObjectReader:
         """Open a version. Raises StoredBytesMissing when the store does not hold it."""
         ...
 
+    def place(self, bucket: BucketName, key: str, store_version: str) -> Place | None:
+        """Where a web server beside this process reads the version by itself; None when it can't."""
+        ...
+
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
-        """Remove one version and no other; a missing one is fine."""
+        """Remove one version and no other, and what an unfinished commit of it left; a missing one is fine."""
+        ...
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+        """Give up unfinished commits begun before a moment that no name in ``keep`` speaks of; how many there were.
+
+        For those whose process died before it could note them. ``before`` is in epoch seconds.
+        """
         ...
 
     def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:

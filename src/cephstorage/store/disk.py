@@ -14,7 +14,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -30,7 +30,7 @@ from cephstorage.files import (
     write_durably,
     write_synced,
 )
-from cephstorage.ports.store import StoredObject
+from cephstorage.ports.store import Note, StoredFile, StoredObject
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,9 +98,10 @@ class DiskStore:
         """One file name per attempt."""
         return f"{transfer_id}.{fence}"
 
-    async def commit(self, part: Path, planned: StoredObject) -> None:
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:  # noqa: ARG002 - one step
         """Move the part file into place; the side file goes first, so that no object lacks it."""
         await asyncio.to_thread(_translated(self._commit), part, planned)
+        return planned.store_version
 
     def _commit(self, part: Path, planned: StoredObject) -> None:
         path = self._path(planned.bucket, planned.key, planned.store_version)
@@ -113,10 +114,15 @@ class DiskStore:
         write_synced(_side(path), json.dumps(side, ensure_ascii=False).encode())
         move_durably(part, path)
 
-    async def holds(self, planned: StoredObject) -> bool:
-        """Whether the version's file is there with its full size."""
+    async def holds(self, planned: StoredObject) -> str | None:
+        """The version's name when its file is there with its full size."""
         path = self._path(planned.bucket, planned.key, planned.store_version)
-        return await asyncio.to_thread(_translated(_has_size), path, planned.size)
+        there = await asyncio.to_thread(_translated(_has_size), path, planned.size)
+        return planned.store_version if there else None
+
+    def place(self, bucket: BucketName, key: str, store_version: str) -> StoredFile:
+        """The version's file."""
+        return StoredFile(self._path(bucket, key, store_version))
 
     async def open(self, bucket: BucketName, key: str, store_version: str) -> DiskReader:
         """Open a version. Opening is short enough for the event loop."""
@@ -130,6 +136,10 @@ class DiskStore:
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
         """Remove the version's bytes, then what a commit left beside them."""
         await asyncio.to_thread(_translated(_remove_version), self._path(bucket, key, store_version))
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:  # noqa: ARG002 - no parts here
+        """Nothing: a commit is one step here, and what a crash leaves of it goes with its version's name."""
+        return 0
 
     async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """Every version whose bytes are there, read from the side files."""

@@ -15,7 +15,7 @@ from cephstorage.domain.mirrors import without_credentials
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
 from cephstorage.domain.transfers import Lease, Plan, SourceFacts, TransferRequest
 from cephstorage.ports.index import LandingIndex
-from cephstorage.ports.store import Store, StoredObject
+from cephstorage.ports.store import Note, Store, StoredObject
 from cephstorage.transfer.spool import Spool
 
 _KEY_BUSY_WAIT = 0.02
@@ -59,11 +59,13 @@ class Landing:
         Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. A store commit
         can't be called back: when the transfer is cancelled or lost meanwhile, what it stored is removed.
         """
-        await self._take_key(lease, plan)
-        commit = asyncio.ensure_future(self._store.commit(spool.path, planned_object(request, plan)))
+        generation = await self._take_key(lease, plan)
+        commit = asyncio.ensure_future(
+            self._store.commit(spool.path, planned_object(request, plan, generation), self._noting(lease))
+        )
         try:
-            await asyncio.shield(commit)
-            return await self._index.publish(lease, self._clock())
+            store_version = await asyncio.shield(commit)
+            return await self._index.publish(lease, self._clock(), store_version)
         except (LeaseLost, asyncio.CancelledError):
             await asyncio.gather(commit, return_exceptions=True)
             await self._index.disown(request.bucket, request.key, plan.store_version)
@@ -71,21 +73,29 @@ class Landing:
 
     async def finish(self, request: TransferRequest, lease: Lease, plan: Plan) -> Record | None:
         """Publish what a dead owner had stored already; None when the store commit never happened."""
-        if not await self._store.holds(planned_object(request, plan)):
+        store_version = await self._store.holds(planned_object(request, plan))
+        if store_version is None:
             return None
         await self._take_key(lease, plan)
-        return await self._index.publish(lease, self._clock())
+        return await self._index.publish(lease, self._clock(), store_version)
 
-    async def _take_key(self, lease: Lease, plan: Plan) -> None:
-        """Landings of one key are serialised: wait for the one before."""
+    def _noting(self, lease: Lease) -> Note:
+        async def note(store_version: str) -> None:
+            await self._index.note_version(lease, store_version)
+
+        return note
+
+    async def _take_key(self, lease: Lease, plan: Plan) -> int:
+        """Landings of one key are serialised: wait for the one before. The generation to come."""
         for _ in range(_KEY_BUSY_TRIES):
-            if await self._index.plan(lease, plan, self._clock()):
-                return
+            generation = await self._index.plan(lease, plan, self._clock())
+            if generation is not None:
+                return generation
             await asyncio.sleep(_KEY_BUSY_WAIT)
         raise StoreUnavailable("Another landing on the same key does not end; it is tried again.", retry_after=1)
 
 
-def planned_object(request: TransferRequest, plan: Plan) -> StoredObject:
+def planned_object(request: TransferRequest, plan: Plan, generation: int | None = None) -> StoredObject:
     """The version as the store is told of it: enough metadata to rebuild the record from the store alone."""
     metadata = {
         "content_type": plan.content_type,
@@ -94,6 +104,7 @@ def planned_object(request: TransferRequest, plan: Plan) -> StoredObject:
         "etag": plan.public.etag or "",
         "last_modified": plan.public.last_modified or "",
         "target": plan.origin.target if plan.origin is not None else "",
+        "generation": str(generation or ""),
     }
     kept = {name: value for name, value in metadata.items() if value}
     return StoredObject(request.bucket, request.key, plan.store_version, plan.size, plan.md5, kept)

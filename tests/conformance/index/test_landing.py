@@ -176,3 +176,58 @@ async def test_what_was_stored_and_not_published_is_removed_unless_somebody_name
     assert await removal_versions(index) == []
     await index.landing.disown(record.bucket, record.key, "id-1.0")
     assert await removal_versions(index) == ["id-1.0"]
+
+
+async def test_the_plan_tells_the_generation_to_come(index: SqliteIndex) -> None:
+    lease = await begin(index, "1")
+    assert await index.landing.plan(lease, plan_for(lease), NOW) == 1
+    assert (await index.landing.publish(lease, NOW)).generation == 1
+    again = await begin(index, "2")
+    assert await index.landing.plan(again, plan_for(again), NOW) == 2
+    await index.keys.delete(BUCKET, "k", NOW)
+    assert (await index.landing.publish(again, NOW)).generation == 2
+
+
+async def test_a_noted_version_is_kept_for_the_successor_and_published_under_its_last_name(index: SqliteIndex) -> None:
+    lease = await begin(index, "1")
+    await index.landing.plan(lease, plan_for(lease), NOW)
+    await index.landing.note_version(lease, "id-1.1#upload")
+    kept = await index.transfers.get("token-1")
+    assert kept.plan is not None
+    assert kept.plan.store_version == "id-1.1#upload"
+    record = await index.landing.publish(lease, NOW, "id-1.1#final")
+    assert record.store_version == "id-1.1#final"
+    assert await removal_versions(index) == []
+
+
+async def test_a_name_of_another_attempt_is_neither_noted_nor_published(index: SqliteIndex) -> None:
+    lease = await begin(index, "1")
+    with pytest.raises(LeaseLost):
+        await index.landing.note_version(lease, "id-1.1#early")
+    await index.landing.plan(lease, plan_for(lease), NOW)
+    with pytest.raises(LeaseLost):
+        await index.landing.note_version(lease, "id-1.2#other")
+    with pytest.raises(LeaseLost):
+        await index.landing.publish(lease, NOW, "id-1.2")
+    assert (await index.landing.publish(lease, NOW)).store_version == "id-1.1"
+
+
+async def test_an_attempt_that_a_record_names_is_not_disowned_under_any_of_its_names(index: SqliteIndex) -> None:
+    lease = await begin(index, "1")
+    await index.landing.plan(lease, plan_for(lease), NOW)
+    await index.landing.note_version(lease, "id-1.1#upload")
+    await index.landing.disown(BUCKET, "k", "id-1.1")
+    await index.landing.publish(lease, NOW, "id-1.1#final")
+    for name in ("id-1.1", "id-1.1#upload", "id-1.1#final"):
+        await index.landing.disown(BUCKET, "k", name)
+    assert await removal_versions(index) == []
+    await index.landing.disown(BUCKET, "k", "id-1.10")
+    assert await removal_versions(index) == ["id-1.10"]
+
+
+async def test_a_given_up_plan_is_removed_under_the_name_that_was_noted_last(index: SqliteIndex) -> None:
+    lease = await begin(index, "1")
+    await index.landing.plan(lease, plan_for(lease), NOW)
+    await index.landing.note_version(lease, "id-1.1#upload")
+    await index.transfers.cancel("token-1", NOW)
+    assert await removal_versions(index) == ["id-1.1#upload"]

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,7 @@ def spooled(folder: Path, body: bytes) -> Path:
 async def put(store: Store, folder: Path, body: bytes, key: str = "k", **more: str) -> StoredObject:
     """Commit a version."""
     version = planned(store, body, key, **more)
-    await store.commit(spooled(folder, body), version)
-    return version
+    return replace(version, store_version=await store.commit(spooled(folder, body), version))
 
 
 async def opened(store: Store, version: StoredObject) -> ObjectReader:

@@ -103,11 +103,11 @@ def check_full(seen: dict[str, Any]) -> None:
     """Nothing half, no copy left behind, a retry that works, and nothing left after the delete."""
     assert seen == {
         "first": "storage_full",
-        "half": [[], False],
+        "half": [[], None],
         "open": "stored_bytes_missing",
         "copies": [],
         "second": None,
-        "after": [[True], True],
+        "after": [[True], "a.1"],
         "left": [],
     }
 

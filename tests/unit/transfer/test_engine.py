@@ -22,7 +22,7 @@ from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, Phase, State, Transfer, TransferRequest
 from cephstorage.index import SqliteIndex
 from cephstorage.origin.http import HttpOrigin
-from cephstorage.ports.store import StoredObject
+from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
 from cephstorage.transfer.live import LiveTransfer
@@ -45,12 +45,12 @@ class GatedStore(DiskStore):
         self.reached, self.open_gate, self.late = asyncio.Event(), asyncio.Event(), False
         self.open_gate.set()
 
-    async def commit(self, part: Path, planned: StoredObject) -> None:
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
         if self.late:
-            await super().commit(part, planned)
+            await super().commit(part, planned, note)
         self.reached.set()
         await self.open_gate.wait()
-        await super().commit(part, planned)
+        return await super().commit(part, planned, note)
 
 
 @dataclass

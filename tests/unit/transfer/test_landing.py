@@ -83,7 +83,7 @@ def test_the_version_belongs_to_the_attempt(tmp_path: Path) -> None:
 def test_the_store_is_told_all_that_a_record_needs_and_no_secret(tmp_path: Path) -> None:
     request = fill_request("http://user:secret@origin.example/k?signature=secret", key="a//b")
     planned = plan(tmp_path, request, source(ORIGIN, public=Validators('"e"', "Thu, 01 Jan 1970 00:00:09 GMT")))
-    told = planned_object(request, planned)
+    told = planned_object(request, planned, 3)
     assert (told.bucket, told.key, told.store_version, told.size, told.md5) == (
         BUCKET, "a//b", planned.store_version, 10, MD5,
     )  # fmt: skip
@@ -94,5 +94,6 @@ def test_the_store_is_told_all_that_a_record_needs_and_no_secret(tmp_path: Path)
         "etag": '"e"',
         "last_modified": "Thu, 01 Jan 1970 00:00:09 GMT",
         "target": "/k?v=1",
+        "generation": "3",
     }
     assert "secret" not in repr(told)

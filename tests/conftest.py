@@ -1,10 +1,13 @@
 """Fixtures for every test: real servers only."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.ceph import Ceph, missing_programs
 from tests.harness.origin import FaultOrigin
+from tests.harness.tls import make_certificate
 
 
 @pytest.fixture
@@ -12,3 +15,28 @@ def origin() -> Iterator[FaultOrigin]:
     """An origin with faults, empty, listening on a free loopback port."""
     with FaultOrigin() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_programs() -> None:
+    """Skip loudly where Ceph is not installed; in CI that is an error."""
+    if missing := missing_programs():
+        said = f"NO CEPH HERE: {', '.join(missing)} not installed; nothing of this is tested against a real RGW"
+        if os.environ.get("CI"):
+            pytest.fail(said)
+        pytest.skip(said)
+
+
+@pytest.fixture(scope="session")
+def ceph(ceph_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    """One Ceph for all tests of this worker process, in memory, with http and https. Tests leave it running and unlimited."""
+    folder = tmp_path_factory.mktemp("ceph")
+    with Ceph(folder / "node", certificate=make_certificate(folder)).start() as node:
+        yield node
+
+
+@pytest.fixture
+def own_ceph(ceph_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    """A Ceph for one test alone, whose data survives kill -9 (bluestore)."""
+    with Ceph(tmp_path_factory.mktemp("own-ceph") / "node", "bluestore").start() as node:
+        yield node

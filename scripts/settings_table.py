@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from cephstorage.bootstrap.settings import Settings
 
@@ -13,11 +13,12 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 _PLACE = re.compile(r"(<!-- settings -->\n).*?(<!-- end of settings -->)", re.DOTALL)
 
 
+_HEAD = "| Variable | Default | Also in the database | Meaning |"
+
+
 def table() -> str:
     """One row for each setting, in the order of the code."""
-    return (
-        "\n".join(["| Variable | Default | Meaning |", "| --- | --- | --- |", *_rows(Settings, "CEPHSTORAGE_")]) + "\n"
-    )
+    return "\n".join([_HEAD, "| --- | --- | --- | --- |", *_rows(Settings, "CEPHSTORAGE_")]) + "\n"
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -26,11 +27,12 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         if isinstance(default, BaseModel):
             yield from _rows(type(default), f"{variable}_")
         else:
-            yield f"| `{variable}` | {_shown(default)} | {field.description} |"
+            kept = "yes" if field.json_schema_extra else ""
+            yield f"| `{variable}` | {_shown(default)} | {kept} | {field.description} |"
 
 
 def _shown(default: object) -> str:
-    if default is None or default in ("", ()):
+    if default is None or default in ("", (), SecretStr("")):
         return ""
     return f"`{default:.15g}`" if isinstance(default, float) else f"`{default}`"
 

@@ -2,16 +2,22 @@
 
 ``CEPHSTORAGE_<FIELD>`` sets a field of the service, ``CEPHSTORAGE_<SECTION>_<FIELD>`` one of a section
 (``CEPHSTORAGE_ORIGIN_ALLOWED_PORTS``). Sizes are in bytes, times in seconds, lists are separated by commas.
+
+Fields made by ``_option`` are the options of ``cephstorage.domain.configuration``: they may also be kept
+in the database and changed while the service runs. What the environment says wins.
 """
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cephstorage.domain.addresses import Network, parse_networks
+from cephstorage.domain.configuration import OPTIONS
+from cephstorage.domain.errors import InvalidSetting
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -19,6 +25,29 @@ GIB = 1024 * MIB
 
 def _comma_list(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+_FROM_OPTION: Any = object()
+
+
+def _option(name: str, default: Any = _FROM_OPTION) -> Any:
+    """A field that is an option: the domain says what it means and which values it takes."""
+    option = OPTIONS[name]
+    if default is _FROM_OPTION:
+        default = SecretStr("") if option.secret else option.default
+    return Field(default=default, description=option.meaning, json_schema_extra={"option": name})
+
+
+def _checked(name: str) -> AfterValidator:
+    def check(value: str | SecretStr) -> str | SecretStr:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        try:
+            read = OPTIONS[name].checked(text) if text else ""
+        except InvalidSetting as error:
+            raise ValueError(error.msg.removeprefix(f"{name}: ").rstrip(".")) from None
+        return SecretStr(read) if isinstance(value, SecretStr) else read
+
+    return AfterValidator(check)
 
 
 class OriginSettings(BaseModel):
@@ -66,6 +95,18 @@ class PublishSettings(BaseModel):
     """Published URLs."""
 
     expires_in: int = Field(default=7 * 86400, ge=1, description="Seconds a published URL is valid by default")
+    by: Annotated[str, _checked("publish_by")] = _option("publish_by")
+
+
+class CephSettings(BaseModel):
+    """How RGW is reached, for the store ``ceph``."""
+
+    gateway: Annotated[str, _checked("ceph_gateway")] = _option("ceph_gateway")
+    access_key: Annotated[str, _checked("ceph_access_key")] = _option("ceph_access_key")
+    secret_key: Annotated[SecretStr, _checked("ceph_secret_key")] = _option("ceph_secret_key")
+    region: Annotated[str, _checked("ceph_region")] = _option("ceph_region")
+    public_address: Annotated[str, _checked("ceph_public_address")] = _option("ceph_public_address")
+    ca_file: Annotated[str, _checked("ceph_ca_file")] = _option("ceph_ca_file")
 
 
 class Settings(BaseSettings):
@@ -78,32 +119,45 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
     data_dir: Path = Field(default=Path("data"), description="Database, objects, tokens")
-    public_address: str = Field(default="", description="Base of published URLs; default http://HOST:PORT")
-    download_path: Path | None = Field(default=None, description="Spool of transfers; default DATA_DIR/spool")
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/NAME; default: SQLite in DATA_DIR",
+    )
+    store: str = Field(default="disk", pattern="^(disk|ceph)$", description="Where objects lie: disk or ceph")
+    public_address: Annotated[str, _checked("public_address")] = _option("public_address")
+    download_path: Path | None = _option("download_path", default=None)
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Seals secrets in the database: 32 characters or more; default: made in DATA_DIR/secret-key. "
+        "NEW,OLD seals with the first and opens with both",
+    )
+    advertise: str = Field(default="", description="HOST:PORT under which other machines reach this process")
     workers: int = Field(default=1, ge=1, le=64, description="Service processes")
     log_format: str = Field(default="console", pattern="^(console|json)$", description="console or json")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level logged")
     origin: OriginSettings = OriginSettings()
     transfer: TransferSettings = TransferSettings()
     publish: PublishSettings = PublishSettings()
-
-    @field_validator("public_address")
-    @classmethod
-    def _public_address(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            msg = "CEPHSTORAGE_PUBLIC_ADDRESS must begin with http:// or https://"
-            raise ValueError(msg)
-        return value.rstrip("/")
+    ceph: CephSettings = CephSettings()
 
     @model_validator(mode="before")
     @classmethod
     def _empty_means_default(cls, values: Any) -> Any:
-        return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+        return _without_empty(values)
+
+    def given_options(self) -> dict[str, str]:
+        """The options that the environment fixes."""
+        return dict(_given(self))
+
+    @property
+    def default_spool_dir(self) -> Path:
+        """Where part files lie unless ``download_path`` says otherwise."""
+        return self.data_dir / "spool"
 
     @property
     def spool_dir(self) -> Path:
-        """Where part files lie."""
-        return self.download_path or self.data_dir / "spool"
+        """Where part files lie as far as the environment tells."""
+        return self.download_path or self.default_spool_dir
 
     @property
     def database_file(self) -> Path:
@@ -129,6 +183,23 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
         host = f"[{host}]" if _is_ipv6(host) else host
         return f"http://{host}:{port or self.port}"
+
+
+def _without_empty(values: Any) -> Any:
+    """Nested values without the empty ones."""
+    if not isinstance(values, dict):
+        return values
+    return {name: _without_empty(value) for name, value in values.items() if value != ""}
+
+
+def _given(model: BaseModel) -> Iterator[tuple[str, str]]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _given(value)
+        elif name in model.model_fields_set and isinstance(extra := field.json_schema_extra, dict) and value:
+            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            yield str(extra["option"]), text
 
 
 def _is_ipv6(host: str) -> bool:

@@ -72,6 +72,12 @@ class InvalidMirror(InvalidInput):
     code = "invalid_mirror"
 
 
+class InvalidSetting(InvalidInput):
+    """A setting has a name that is unknown, or a value that can't be used."""
+
+    code = "invalid_setting"
+
+
 class BodyTooLarge(InvalidInput):
     """A request body is larger than its endpoint accepts."""
 
@@ -160,6 +166,24 @@ class PreconditionFailed(Conflict):
     """``if_absent`` or ``if_match`` does not hold for the key as it is now."""
 
     code = "precondition_failed"
+
+
+class SettingFixed(Conflict):
+    """The setting is given by the environment, which wins over the database."""
+
+    code = "setting_fixed"
+
+
+class SettingUntenable(Conflict):
+    """The service tried to work with the new value and could not; nothing was changed."""
+
+    code = "setting_untenable"
+
+
+class SecretKeyWrong(CephStorageError):
+    """What is sealed in the database does not open with the secret key of this process."""
+
+    code = "secret_key_wrong"
 
 
 class Unavailable(CephStorageError):

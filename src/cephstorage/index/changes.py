@@ -13,6 +13,7 @@ class ChangeStatements:
         here = counters.c.name == "settings"
         self._version = select(counters.c.value).where(here)
         self._bump = update(counters).where(here).values(value=counters.c.value + 1)
+        self._take_back = update(counters).where(here).values(value=counters.c.value - 1)
 
     def version(self, conn: Connection) -> int:
         """See ``SettingsTable.version``."""
@@ -21,3 +22,7 @@ class ChangeStatements:
     def bump(self, conn: Connection) -> None:
         """Note a change."""
         conn.execute(self._bump)
+
+    def take_back(self, conn: Connection) -> None:
+        """Take a bump of this transaction back: nothing changed after all."""
+        conn.execute(self._take_back)

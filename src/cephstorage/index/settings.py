@@ -1,6 +1,8 @@
 """Small named values that all processes share."""
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cephstorage.index.changes import ChangeStatements
 from cephstorage.index.runner import Runner
@@ -17,6 +19,8 @@ class SettingStatements:
         self._get = select(settings.c.value).where(this)
         self._insert = insert(settings)
         self._replace = update(settings).where(this)
+        self._remove = delete(settings).where(this)
+        self._all = select(settings.c.name, settings.c.value)
 
     def get(self, conn: Connection, name: str) -> str | None:
         """See ``SettingsTable.get``."""
@@ -28,12 +32,32 @@ class SettingStatements:
         found = self.get(conn, name)
         if found == value or (found is not None and only_if_absent):
             return found
+        self._write(conn, name, value, found)
+        self._changes.bump(conn)
+        return value
+
+    def _write(self, conn: Connection, name: str, value: str, found: str | None) -> None:
         if found is None:
             conn.execute(self._insert, {"name": name, "value": value})
         else:
             conn.execute(self._replace, {"of_name": name, "value": value})
+
+    def all(self, conn: Connection) -> Mapping[str, str]:
+        """See ``SettingsTable.all``."""
+        return {row.name: row.value for row in conn.execute(self._all)}
+
+    def change(self, conn: Connection, values: Mapping[str, str | None], seen_version: int) -> bool:
+        """See ``SettingsTable.change``. The counter goes first: its row serialises those who change settings."""
         self._changes.bump(conn)
-        return value
+        if self._changes.version(conn) != seen_version + 1:
+            self._changes.take_back(conn)
+            return False
+        for name, value in values.items():
+            if value is None:
+                conn.execute(self._remove, {"of_name": name})
+            else:
+                self._write(conn, name, value, self.get(conn, name))
+        return True
 
 
 class SqlSettingsTable:
@@ -55,3 +79,11 @@ class SqlSettingsTable:
     async def put(self, name: str, value: str, *, only_if_absent: bool = False) -> str:
         """Set a value; return the one that stands afterwards."""
         return await self._db.write(self._sql.put, name, value, only_if_absent=only_if_absent)
+
+    async def all(self) -> Mapping[str, str]:
+        """Every value by name."""
+        return await self._db.read(self._sql.all)
+
+    async def change(self, values: Mapping[str, str | None], seen_version: int) -> bool:
+        """Set several values at once, or remove them (None). False, and nothing done, when ``version`` has moved on."""
+        return await self._db.write(self._sql.change, values, seen_version)

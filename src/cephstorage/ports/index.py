@@ -3,7 +3,7 @@
 What a method returns has been committed. All raise DatabaseUnavailable when the database fails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -265,6 +265,14 @@ class SettingsTable(Protocol):
 
     async def put(self, name: str, value: str, *, only_if_absent: bool = False) -> str:
         """Set a value; return the one that stands afterwards."""
+        ...
+
+    async def all(self) -> Mapping[str, str]:
+        """Every value by name."""
+        ...
+
+    async def change(self, values: Mapping[str, str | None], seen_version: int) -> bool:
+        """Set several values at once, or remove them (None). False, and nothing done, when ``version`` has moved on."""
         ...
 
 

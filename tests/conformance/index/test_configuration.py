@@ -1,5 +1,6 @@
 """Buckets, mirrors, access tokens, settings, and the counter that tells of their changes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -96,12 +97,46 @@ async def test_settings_are_set_once_or_replaced(index: SqliteIndex) -> None:
     assert await index.settings.get("secret") == "c"
 
 
+async def test_settings_are_changed_together(index: SqliteIndex) -> None:
+    await index.settings.put("old", "x")
+    version = await index.settings.version()
+    assert await index.settings.change({"old": None, "a": "1", "b": "2", "never": None}, version)
+    assert await index.settings.all() == {"a": "1", "b": "2"}
+    assert await index.settings.version() == version + 1
+    assert await index.settings.change({"a": "3"}, version + 1)
+    assert await index.settings.get("a") == "3"
+
+
+async def test_settings_are_left_alone_when_something_changed_since(index: SqliteIndex) -> None:
+    version = await index.settings.version()
+    await index.settings.put("a", "1")
+    assert not await index.settings.change({"a": "2", "b": "2"}, version)
+    assert await index.settings.all() == {"a": "1"}
+    assert await index.settings.version() == version + 1
+
+
+async def test_of_changes_at_the_same_time_one_wins(index: SqliteIndex, factory: Callable[[], SqliteIndex]) -> None:
+    elsewhere = factory()
+    await elsewhere.open()
+    version = await index.settings.version()
+    sides = [index, elsewhere] * 4
+    won = await asyncio.gather(*(side.settings.change({"a": str(n)}, version) for n, side in enumerate(sides)))
+    await elsewhere.close()
+    assert won.count(True) == 1
+    assert await index.settings.get("a") == str(won.index(True))
+
+
+async def change_settings(index: SqliteIndex) -> None:
+    assert await index.settings.change({"a": "b"}, await index.settings.version())
+
+
 CHANGES: dict[str, Callable[[SqliteIndex], Awaitable[object]]] = {
     "mirror put": lambda index: index.mirrors.put(MIRROR),
     "mirror deleted": lambda index: index.mirrors.delete("old.example"),
     "token put": lambda index: index.tokens.put(TOKEN, "hash"),
     "token deleted": lambda index: index.tokens.delete("old"),
     "setting put": lambda index: index.settings.put("a", "b"),
+    "settings changed": change_settings,
 }
 
 

@@ -1,0 +1,45 @@
+"""Settings from the environment: sections, options that are fixed by it, secrets that do not show."""
+
+import pytest
+from pydantic import ValidationError
+
+from cephstorage.bootstrap.settings import CephSettings, Settings
+from cephstorage.domain.configuration import OPTIONS
+
+SECRET = "rgw-secret-0123456789"
+
+
+def test_options_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {name: option.example for name, option in OPTIONS.items()}
+    for name, text in given.items():
+        monkeypatch.setenv(OPTIONS[name].variable, text)
+    assert Settings().given_options() == given
+
+
+def test_nothing_is_fixed_by_an_empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEPHSTORAGE_CEPH_GATEWAY", "")
+    monkeypatch.setenv("CEPHSTORAGE_DOWNLOAD_PATH", "")
+    monkeypatch.setenv("CEPHSTORAGE_PUBLISH_BY", "")
+    settings = Settings()
+    assert settings.given_options() == {}
+    assert (settings.ceph, settings.publish.by, settings.spool_dir) == (
+        CephSettings(),
+        "edge",
+        settings.data_dir / "spool",
+    )
+
+
+def test_values_are_checked_as_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEPHSTORAGE_CEPH_GATEWAY", "rgw:7480")
+    with pytest.raises(ValidationError, match="write http://HOST"):
+        Settings()
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEPHSTORAGE_CEPH_SECRET_KEY", SECRET)
+    monkeypatch.setenv("CEPHSTORAGE_SECRET_KEY", SECRET * 2)
+    monkeypatch.setenv("CEPHSTORAGE_DATABASE_URL", f"postgresql://u:{SECRET}@h/n")
+    settings = Settings()
+    assert settings.ceph.secret_key.get_secret_value() == SECRET
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert SECRET not in shown

@@ -1,12 +1,15 @@
 """Fixtures for every test: real servers only."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.harness import programs
 from tests.harness.ceph import Ceph, missing_programs
 from tests.harness.origin import FaultOrigin
+from tests.harness.postgres import PROGRAMS, Postgres
 from tests.harness.tls import make_certificate
 
 
@@ -40,3 +43,19 @@ def own_ceph(ceph_programs: None, tmp_path_factory: pytest.TempPathFactory) -> I
     """A Ceph for one test alone, whose data survives kill -9 (bluestore)."""
     with Ceph(tmp_path_factory.mktemp("own-ceph") / "node", "bluestore").start() as node:
         yield node
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of this worker process; each takes a database of its own. Tests leave it running."""
+    programs.require(*PROGRAMS)
+    with contextlib.closing(Postgres()) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for one test alone, to be stopped and killed."""
+    programs.require(*PROGRAMS)
+    with contextlib.closing(Postgres()) as server:
+        yield server

@@ -109,6 +109,14 @@ class Store(Protocol):
         """Where a web server beside this process reads the version by itself; None when it can't."""
         ...
 
+    def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> str | None:
+        """The address at which anybody may GET the version for ``expires_in`` seconds, without this service.
+
+        None when the store has no address for clients. ``expires_in`` is at most
+        ``domain.configuration.LONGEST_PRESIGNED``. The address is final: signed for the host that it names.
+        """
+        ...
+
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
         """Remove one version and no other, and what an unfinished commit of it left; a missing one is fine."""
         ...
@@ -126,4 +134,8 @@ class Store(Protocol):
 
     async def check(self) -> str:
         """One line about the store's health for ``doctor``. Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
         ...

@@ -124,6 +124,9 @@ class DiskStore:
         """The version's file."""
         return StoredFile(self._path(bucket, key, store_version))
 
+    def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> None:
+        """Nowhere: nobody but this service reads the disk."""
+
     async def open(self, bucket: BucketName, key: str, store_version: str) -> DiskReader:
         """Open a version. Opening is short enough for the event loop."""
         try:
@@ -151,6 +154,9 @@ class DiskStore:
         """Prove that the folder can be written."""
         await asyncio.to_thread(_translated(_prove_writable), self._root)
         return f"disk store below {self._root}"
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
     def _path(self, bucket: BucketName, key: str, store_version: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()

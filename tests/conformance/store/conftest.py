@@ -8,10 +8,19 @@ import pytest
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.store import Store
 from cephstorage.store.disk import DiskStore
+from cephstorage.store.live import LiveStore
 
 BUCKET = BucketName("alice", "photos")
 
-FACTORIES: dict[str, Callable[[Path], Store]] = {"disk": lambda folder: DiskStore(folder / "objects")}
+
+def live(folder: Path) -> LiveStore:
+    """A store that could be exchanged."""
+    made = LiveStore()
+    made.use(DiskStore(folder / "objects"))
+    return made
+
+
+FACTORIES: dict[str, Callable[[Path], Store]] = {"disk": lambda folder: DiskStore(folder / "objects"), "live": live}
 
 
 @pytest.fixture(params=sorted(FACTORIES))

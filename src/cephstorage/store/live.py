@@ -1,0 +1,176 @@
+"""A store that can be exchanged while the service runs: another gateway, other credentials.
+
+What is under way ends on the store it began with, opened versions included; the store that was replaced
+is closed when the last of it has ended. Until there is one, every use says what is missing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.names import BucketName
+from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject
+
+
+class _Held:
+    """A store and how many use it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.closing: asyncio.Task[None] | None = None
+        self._users = 0
+        self._retired = False
+
+    def take(self) -> None:
+        self._users += 1
+
+    def give_back(self) -> None:
+        self._users -= 1
+        self._close_if_left()
+
+    def retire(self) -> None:
+        self._retired = True
+        self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._retired and self._users == 0:
+            self.close()
+
+    def close(self) -> asyncio.Task[None]:
+        if self.closing is None:
+            self.closing = asyncio.ensure_future(self.store.close())
+        return self.closing
+
+
+class _LentReader:
+    """A version opened on a store that stays open as long as this."""
+
+    def __init__(self, reader: ObjectReader, give_back: Callable[[], None]) -> None:
+        self._reader = reader
+        self._give_back: Callable[[], None] | None = give_back
+        self.size = reader.size
+        self.read_now = reader.read_now
+        self.read = reader.read
+        self.file = reader.file
+
+    async def close(self) -> None:
+        """Release the version, then the store."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            try:
+                await self._reader.close()
+            finally:
+                give_back()
+
+
+class LiveStore:
+    """Implements ``cephstorage.ports.store.Store`` by whichever store it was given last."""
+
+    def __init__(self) -> None:
+        self._held: _Held | None = None
+        self._retired: list[_Held] = []
+        self._lack = "The object store is not configured."
+
+    def use(self, store: Store) -> None:
+        """Use this store from now on."""
+        self._retire()
+        self._held = _Held(store)
+
+    def lack(self, why: str) -> None:
+        """Have no store for now, and say why to whoever asks."""
+        self._retire()
+        self._lack = why
+
+    def _retire(self) -> None:
+        held, self._held = self._held, None
+        self._retired = [old for old in self._retired if old.closing is None or not old.closing.done()]
+        if held is not None:
+            self._retired.append(held)
+            held.retire()
+
+    async def close(self) -> None:
+        """Close every store that is not closed yet; nobody uses them any more."""
+        self._retire()
+        closing = [held.close() for held in self._retired]
+        self._retired = []
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    def _current(self) -> _Held:
+        if self._held is None:
+            raise StoreUnavailable(self._lack, retry_after=30)
+        return self._held
+
+    @contextmanager
+    def _in_use(self) -> Iterator[Store]:
+        held = self._current()
+        held.take()
+        try:
+            yield held.store
+        finally:
+            held.give_back()
+
+    async def create_bucket(self, bucket: BucketName) -> None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            await store.create_bucket(bucket)
+
+    async def delete_bucket(self, bucket: BucketName) -> None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            await store.delete_bucket(bucket)
+
+    def plan_version(self, transfer_id: str, fence: int) -> str:
+        """See ``Store``."""
+        return self._current().store.plan_version(transfer_id, fence)
+
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.commit(part, planned, note)
+
+    async def holds(self, planned: StoredObject) -> str | None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.holds(planned)
+
+    async def open(self, bucket: BucketName, key: str, store_version: str) -> ObjectReader:
+        """See ``Store``."""
+        held = self._current()
+        held.take()
+        try:
+            reader = await held.store.open(bucket, key, store_version)
+        except BaseException:
+            held.give_back()
+            raise
+        return _LentReader(reader, held.give_back)
+
+    def place(self, bucket: BucketName, key: str, store_version: str) -> Place | None:
+        """See ``Store``."""
+        return self._current().store.place(bucket, key, store_version)
+
+    def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> str | None:
+        """See ``Store``."""
+        return self._current().store.published(bucket, key, store_version, expires_in)
+
+    async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            await store.delete(bucket, key, store_version)
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.abandon(bucket, keep, before)
+
+    async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
+        """See ``Store``."""
+        with self._in_use() as store:
+            async for found in store.objects(bucket):
+                yield found
+
+    async def check(self) -> str:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.check()

@@ -7,6 +7,7 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import ListQuery, Page, Record, attempt_of
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
+from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
@@ -14,11 +15,14 @@ from cephstorage.index.schema import Schema
 
 
 class KeyStatements:
-    """Statements over records. Usage and the queue of removals change with them."""
+    """Statements over records. Usage, the queue of removals and the outbox of purges change with them."""
 
-    def __init__(self, schema: Schema, buckets: BucketStatements, removals: RemovalStatements) -> None:
+    def __init__(
+        self, schema: Schema, buckets: BucketStatements, removals: RemovalStatements, purges: PurgeStatements
+    ) -> None:
         self._buckets = buckets
         self._removals = removals
+        self._purges = purges
         keys = schema.keys
         one = (keys.c.bucket == bindparam("in_bucket")) & (keys.c.key == bindparam("of_key"))
         self._get = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(one)
@@ -48,8 +52,9 @@ class KeyStatements:
         self._buckets.add_usage(conn, record.bucket, record.size - previous.size, 0)
         if attempt_of(previous.store_version) != attempt_of(record.store_version):
             self._removals.queue(conn, record.bucket, record.key, previous.store_version)
+        self._purges.queue(conn, record.bucket, record.key, previous.size, record.validated_at)
 
-    def delete(self, conn: Connection, bucket: BucketName, key: str) -> None:
+    def delete(self, conn: Connection, bucket: BucketName, key: str, now: float) -> None:
         """See ``KeyIndex.delete``. A later version of the key gets a higher generation than this one."""
         self._buckets.require(conn, bucket)
         record = self.get(conn, bucket, key)
@@ -59,6 +64,7 @@ class KeyStatements:
         self._buckets.add_usage(conn, bucket, -record.size, -1)
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
         self._removals.queue(conn, bucket, key, record.store_version)
+        self._purges.queue(conn, bucket, key, record.size, now)
 
     def touch(self, conn: Connection, bucket: BucketName, key: str, generation: int, now: float) -> None:
         """See ``KeyIndex.touch``."""
@@ -81,9 +87,9 @@ class SqlKeyIndex:
         """One page in byte order. Raises BucketNotFound and InvalidCursor."""
         return await self._db.read(self._listing.listing, bucket, query)
 
-    async def delete(self, bucket: BucketName, key: str, now: float) -> None:  # noqa: ARG002 - the queue is ordered by id
+    async def delete(self, bucket: BucketName, key: str, now: float) -> None:
         """Make a key invisible and queue its bytes for removal. Raises KeyNotFound, BucketNotFound."""
-        await self._db.write(self._sql.delete, bucket, key)
+        await self._db.write(self._sql.delete, bucket, key, now)
 
     async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
         """Note that the origin confirmed this version now."""

@@ -42,6 +42,7 @@ class Schema:
     idempotency: Table
     landing_leases: Table
     removals: Table
+    purges: Table
     tokens: Table
     settings: Table
     counters: Table
@@ -62,7 +63,7 @@ class _Area:
     def table(self, table: str, *items: Column[object] | Index | CheckConstraint) -> Table:
         if self._separate:
             return Table(table, self._metadata, *items, schema=self._name)
-        return Table(self.full(table), self._metadata, *items, sqlite_autoincrement=table == "removals")
+        return Table(self.full(table), self._metadata, *items, sqlite_autoincrement=table in {"removals", "purges"})
 
 
 def word(value: str) -> ColumnElement[str]:
@@ -95,6 +96,7 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         removals=general.table(
             "removals", _column("id", Integer, key=True), _column("bucket"), _column("key"), _column("store_version")
         ),
+        purges=_purges(general),
         tokens=_tokens(general),
         settings=configuration.table("settings", _column("name", key=True), _column("value")),
         counters=configuration.table("counters", _column("name", key=True), _column("value", Integer)),
@@ -214,6 +216,24 @@ def _idempotency(general: _Area) -> Table:
         _column("fingerprint", null=True),
     )
     Index("idempotency_by_transfer", table.c.transfer_id)
+    return table
+
+
+def _purges(general: _Area) -> Table:
+    """``size`` is that of the version that is gone; ``remaining`` the edges still to be told, as JSON (null: all)."""
+    table = general.table(
+        "purges",
+        _column("id", Integer, key=True),
+        _column("bucket"),
+        _column("key"),
+        _column("size", Integer),
+        _column("created_at", Double),
+        _column("not_before", Double),
+        _column("attempts", Integer),
+        _column("remaining", null=True),
+    )
+    Index("purges_due", table.c.not_before)
+    Index("purges_by_key", table.c.bucket, table.c.key)
     return table
 
 

@@ -13,6 +13,7 @@ from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.ledger import SqlTransferLedger
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
+from cephstorage.index.purges import PurgeStatements, SqlPurgeOutbox
 from cephstorage.index.remembered import RememberedKeys
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.runner import Runner
@@ -29,7 +30,8 @@ class SqlIndex:
 
     def __init__(self, db: Runner, schema: Schema) -> None:
         buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
-        keys = KeyStatements(schema, buckets, removals)
+        purges = PurgeStatements(schema)
+        keys = KeyStatements(schema, buckets, removals, purges)
         leases = LeaseStatements(schema, removals)
         self._db = db
         self._bucket_statements = buckets
@@ -38,6 +40,7 @@ class SqlIndex:
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
+        self.purges = SqlPurgeOutbox(db, purges)
         self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))
         self.settings = SqlSettingsTable(db, SettingStatements(schema, changes), changes)
 

@@ -216,6 +216,46 @@ class LandingIndex(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A key whose bytes edges may still have. ``size`` is that of the version that was replaced or deleted.
+
+    ``remaining`` are the edges still to be told; None stands for all of them.
+    """
+
+    id: int
+    bucket: BucketName
+    key: str
+    size: int
+    created_at: float
+    attempts: int = 0
+    remaining: tuple[str, ...] | None = None
+
+
+class PurgeOutbox(Protocol):
+    """What the edges have to forget. Publishing over a version and deleting one write rows, for mirrors' buckets."""
+
+    async def add(self, bucket: BucketName, key: str, size: int, now: float) -> None:
+        """Have the edges forget a key although nothing changed."""
+        ...
+
+    async def due(self, now: float, limit: int) -> Sequence[Purge]:
+        """Rows whose time has come, longest due first. A new row is first left to the process that wrote it."""
+        ...
+
+    async def of_key(self, bucket: BucketName, key: str) -> Sequence[Purge]:
+        """The rows of one key, due or not, oldest first."""
+        ...
+
+    async def again(self, purge: Purge, not_before: float, remaining: Sequence[str]) -> None:
+        """Come back to a row from ``not_before`` on; attempts + 1."""
+        ...
+
+    async def done(self, ids: Sequence[int]) -> None:
+        """Drop rows; missing ones are fine."""
+        ...
+
+
 class MirrorTable(Protocol):
     """Mirrors by host."""
 

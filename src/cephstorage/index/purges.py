@@ -1,0 +1,111 @@
+"""The outbox of purges: keys whose bytes an edge may still have, written with the change that made them old.
+
+A row exists from the transaction that replaced or deleted the version, so that no crash forgets it. Only
+a bucket that some mirror uses gets rows: nothing else is in the edges' caches under its own address.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Double, Integer, Row, Text, bindparam, delete, exists, insert, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from cephstorage.domain.names import BucketName
+from cephstorage.index.runner import Runner
+from cephstorage.index.schema import Schema
+from cephstorage.ports.index import Purge
+
+_GRACE = 1.0
+"""Seconds that a new row is left to the process that wrote it, which tells the edges at once."""
+
+
+class PurgeStatements:
+    """Statements over the outbox."""
+
+    def __init__(self, schema: Schema) -> None:
+        purges, mirrors = schema.purges, schema.mirrors
+        self._add = insert(purges)
+        mirrored = exists(select(mirrors.c.host).where(mirrors.c.bucket == bindparam("bucket", type_=Text)))
+        names = {"bucket": Text, "key": Text, "size": Integer, "created_at": Double, "not_before": Double}
+        values: list[ColumnElement[Any]] = [bindparam(name, type_=kind).label(name) for name, kind in names.items()]
+        row = select(*values, bindparam("attempts", 0, type_=Integer).label("attempts")).where(mirrored)
+        self._queue = insert(purges).from_select([*names, "attempts"], row)
+        columns = [purges.c[name] for name in ("id", "bucket", "key", "size", "created_at", "attempts", "remaining")]
+        this = purges.c.id == bindparam("of_id")
+        self._due = (
+            select(*columns)
+            .where(purges.c.not_before <= bindparam("now"))
+            .order_by(purges.c.not_before, purges.c.id)
+            .limit(bindparam("limit"))
+        )
+        of_key = (purges.c.bucket == bindparam("in_bucket")) & (purges.c.key == bindparam("of_key"))
+        self._of_key = select(*columns).where(of_key).order_by(purges.c.id)
+        self._again = (
+            update(purges)
+            .where(this)
+            .values(not_before=bindparam("at"), remaining=bindparam("left", type_=Text), attempts=purges.c.attempts + 1)
+        )
+        self._done = delete(purges).where(this)
+
+    def queue(self, conn: Connection, bucket: BucketName, key: str, size: int, now: float) -> None:
+        """Have a version of ``size`` bytes forgotten by the edges, if a mirror uses the bucket."""
+        conn.execute(self._queue, _new(bucket, key, size, now))
+
+    def add(self, conn: Connection, bucket: BucketName, key: str, size: int, now: float) -> None:
+        """See ``PurgeOutbox.add``."""
+        conn.execute(self._add, {**_new(bucket, key, size, now), "attempts": 0})
+
+    def due(self, conn: Connection, now: float, limit: int) -> list[Purge]:
+        """See ``PurgeOutbox.due``."""
+        return [_purge(row) for row in conn.execute(self._due, {"now": now, "limit": limit})]
+
+    def of_key(self, conn: Connection, bucket: BucketName, key: str) -> list[Purge]:
+        """See ``PurgeOutbox.of_key``."""
+        return [_purge(row) for row in conn.execute(self._of_key, {"in_bucket": str(bucket), "of_key": key})]
+
+    def again(self, conn: Connection, purge: Purge, not_before: float, remaining: Sequence[str]) -> None:
+        """See ``PurgeOutbox.again``."""
+        conn.execute(self._again, {"of_id": purge.id, "at": not_before, "left": json.dumps(list(remaining))})
+
+    def done(self, conn: Connection, ids: Sequence[int]) -> None:
+        """See ``PurgeOutbox.done``."""
+        if ids:
+            conn.execute(self._done, [{"of_id": number} for number in ids])
+
+
+def _new(bucket: BucketName, key: str, size: int, now: float) -> dict[str, Any]:
+    return {"bucket": str(bucket), "key": key, "size": size, "created_at": now, "not_before": now + _GRACE}
+
+
+def _purge(row: Row[Any]) -> Purge:
+    remaining = None if row.remaining is None else tuple(json.loads(row.remaining))
+    return Purge(row.id, BucketName.parse(row.bucket), row.key, row.size, row.created_at, row.attempts, remaining)
+
+
+class SqlPurgeOutbox:
+    """``PurgeOutbox`` in SQL."""
+
+    def __init__(self, db: Runner, statements: PurgeStatements) -> None:
+        self._db = db
+        self._sql = statements
+
+    async def add(self, bucket: BucketName, key: str, size: int, now: float) -> None:
+        """Have the edges forget a key although nothing changed."""
+        await self._db.write(self._sql.add, bucket, key, size, now)
+
+    async def due(self, now: float, limit: int) -> Sequence[Purge]:
+        """Rows whose time has come, longest due first."""
+        return await self._db.read(self._sql.due, now, limit)
+
+    async def of_key(self, bucket: BucketName, key: str) -> Sequence[Purge]:
+        """The rows of one key, oldest first."""
+        return await self._db.read(self._sql.of_key, bucket, key)
+
+    async def again(self, purge: Purge, not_before: float, remaining: Sequence[str]) -> None:
+        """Come back to a row. Relaxed: telling an edge once more is harmless."""
+        await self._db.write_relaxed(self._sql.again, purge, not_before, remaining)
+
+    async def done(self, ids: Sequence[int]) -> None:
+        """Drop rows. Relaxed, like ``again``."""
+        await self._db.write_relaxed(self._sql.done, ids)

@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+_WORKS = "works in the background"
 _LISTENS = re.compile(r"listens on (http://\S+)")
 
 
@@ -22,6 +23,7 @@ class Service:
     """
 
     module = "cephstorage"
+    verb = "serve"
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -60,14 +62,16 @@ class Service:
     def start(self) -> "Service":
         """Start and return when the service answers."""
         self._listening.clear()
-        command = [sys.executable, "-m", self.module, "serve"]
+        command = [sys.executable, "-m", self.module, self.verb]
         self._process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        if not self._listening.wait(60) or not self.url:
+        if not self._listening.wait(60) or self._process.poll() is not None or not self._is_up():
             raise AssertionError("the service did not start:\n" + "".join(self.lines[-50:]))
-        assert self.call("GET", "/healthz", token=None).status == 200
         return self
+
+    def _is_up(self) -> bool:
+        return bool(self.url) and self.call("GET", "/healthz", token=None).status == 200
 
     def _read_log(self) -> None:
         assert self._process is not None
@@ -77,6 +81,8 @@ class Service:
                 self.lines.append(line)
                 if (match := _LISTENS.search(line)) is not None:
                     self.url = match.group(1)
+                    self._listening.set()
+                elif _WORKS in line:
                     self._listening.set()
         self._listening.set()
 
@@ -136,6 +142,15 @@ class Service:
         reply = self.call(method, target, data, headers, **more)
         assert reply.status < 300, (reply.status, reply.body)
         return json.loads(reply.body)
+
+
+class Worker(Service):
+    """``cephstorage worker`` on the same data folder: no requests, so that there is nothing to call."""
+
+    verb = "worker"
+
+    def _is_up(self) -> bool:
+        return True
 
 
 class Reply:

@@ -1,4 +1,4 @@
-"""``serve``: one process, or a supervisor with several that share the listening socket."""
+"""``serve``: one process, or a supervisor with several that share the listening socket. ``worker``: no requests."""
 
 import asyncio
 import os
@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvloop
 
 from cephstorage.bootstrap import logs
 from cephstorage.bootstrap.runtime import Runtime
-from cephstorage.bootstrap.server import make_server
+from cephstorage.bootstrap.server import Server, make_server
 from cephstorage.bootstrap.settings import Settings
 
 log = structlog.get_logger()
@@ -33,7 +35,7 @@ def serve(settings: Settings) -> int:
     if inherited is not None:
         return _serve_one(settings, socket.socket(fileno=int(inherited)), greets=_GREETS in os.environ)
     try:
-        listener = _listen(settings)
+        listener = _listen(settings.host, settings.port)
     except OSError as error:
         log.error("cannot_listen", host=settings.host, port=settings.port, error=error.strerror)
         return 1
@@ -42,11 +44,11 @@ def serve(settings: Settings) -> int:
     return _serve_one(settings, listener, greets=True)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, settings.port))
+    listener.bind((host, port))
     listener.listen(BACKLOG)
     return listener
 
@@ -67,29 +69,64 @@ def _greet(settings: Settings, port: int) -> None:
 
 
 def _serve_one(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
+    return _on_loop(_run(settings, listener, greets=greets))
+
+
+def _on_loop(work: Coroutine[Any, Any, int]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, listener, greets=greets))
+        return runner.run(work)
 
 
 async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
-    runtime = Runtime(settings, listener.getsockname()[1])
+    port = listener.getsockname()[1]
+    runtime = Runtime(settings, port)
     await runtime.start()
+    peers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peers.bind(runtime.peer_address)
+    peers.listen(BACKLOG)
     if greets:
-        _greet(settings, listener.getsockname()[1])
-    sockets = [listener]
-    if settings.workers > 1:
-        peers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        peers.bind(runtime.peer_address)
-        peers.listen(BACKLOG)
-        sockets.append(peers)
-    server = make_server(runtime.front)
-    loop = asyncio.get_running_loop()
+        _greet(settings, port)
+    await _until_stopped(runtime, make_server(runtime.front, settings.grace), [listener, peers])
+    return 0
+
+
+async def _until_stopped(runtime: Runtime, server: Server, sockets: list[socket.socket]) -> None:
+    """Serve until a signal; then hand over and finish in order, within the grace."""
+    loop, handing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def stop(number: int) -> None:
+        server.handle_exit(number, None)
+        handing.add(asyncio.ensure_future(runtime.hand_over()))
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+        loop.add_signal_handler(number, stop, number)
     try:
         await server.serve(sockets=sockets)
+        await asyncio.gather(*handing)
     finally:
         await runtime.stop()
+
+
+def work(settings: Settings) -> int:
+    """Run a worker in the foreground until SIGTERM or SIGINT: background transfers, and no requests; the exit status."""
+    logs.configure(settings.log_format, settings.log_level)
+    if not settings.worker_listen:
+        return _on_loop(_work(settings, []))
+    host, _, port = settings.worker_listen.rpartition(":")
+    try:
+        return _on_loop(_work(settings, [_listen(host.strip("[]"), int(port))]))
+    except OSError as error:
+        log.error("cannot_listen", place=settings.worker_listen, error=error.strerror)
+        return 1
+
+
+async def _work(settings: Settings, sockets: list[socket.socket]) -> int:
+    runtime = Runtime(settings, None)
+    await runtime.start()
+    where = f"; its health: http://{settings.worker_listen}/healthz" if sockets else ""
+    sys.stderr.write(f"CephStorage works in the background on {settings.data_dir}{where}\n")
+    sys.stderr.flush()
+    await _until_stopped(runtime, make_server(runtime.status, settings.grace), sockets)
     return 0
 
 
@@ -120,7 +157,7 @@ class _Supervisor:
         """Start a process, unless a signal came; one that comes meanwhile is passed on."""
         if self._stopping.is_set():
             return
-        child = _spawn(self._listener, greets=greets)
+        child = _spawn(self._listener, self._settings.workers, greets=greets)
         self._children[child.pid] = child
         if self._stopping.is_set():
             child.terminate()
@@ -131,8 +168,8 @@ class _Supervisor:
             child.terminate()
 
 
-def _spawn(listener: socket.socket, *, greets: bool) -> subprocess.Popen[bytes]:
+def _spawn(listener: socket.socket, workers: int, *, greets: bool) -> subprocess.Popen[bytes]:
     fd = listener.fileno()
     command = [sys.executable, "-m", "cephstorage", "serve"]
-    env = {**os.environ, _SOCKET_FD: str(fd), **({_GREETS: "1"} if greets else {})}
+    env = {**os.environ, _SOCKET_FD: str(fd), "CEPHSTORAGE_WORKERS": str(workers), **({_GREETS: "1"} if greets else {})}
     return subprocess.Popen(command, pass_fds=[fd], env=env)  # noqa: S603 - ourselves

@@ -10,7 +10,7 @@ Everything mutable lives in one ``Runtime``; nothing is wired at import time. To
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,12 +19,12 @@ from typing import Any
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.settings import Settings, TransferSettings
-from cephstorage.domain.transfers import RetryPolicy
+from cephstorage.domain.transfers import Claims, RetryPolicy
 from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqliteIndex
 from cephstorage.origin.guard import ConnectGuard
 from cephstorage.origin.http import HttpOrigin
-from cephstorage.origin.peer import SocketPeers
+from cephstorage.origin.peer import ProcessPeers
 from cephstorage.proxy.data_plane import DataPlane
 from cephstorage.proxy.explain import Explain
 from cephstorage.proxy.mirror import MirrorParts, MirrorProxy
@@ -44,6 +44,9 @@ from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.spool import SpoolDirectory
 
 THREADS = 16
+_TAKEOVER = 3.0
+"""Seconds beyond a lease in which somebody surely has taken over what a dead owner held."""
+_STATUS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 Clock = Callable[[], float]
 
 
@@ -54,7 +57,7 @@ class Adapters:
     index: SqliteIndex
     store: DiskStore
     origin: HttpOrigin
-    peers: SocketPeers
+    peers: ProcessPeers
     presence: Presence
 
 
@@ -66,9 +69,11 @@ def via_name(settings: Settings) -> str:
     return f"cephstorage-{content.decode('ascii').strip()}"
 
 
-def _adapters(settings: Settings, port: int, via: str) -> Adapters:
-    presence = Presence(settings.data_dir / "run")
-    guard = ConnectGuard(settings.origin.allowed_networks, settings.origin.allowed_ports, {(settings.host, port)})
+def _adapters(settings: Settings, port: int | None, via: str) -> Adapters:
+    presence = Presence(settings.data_dir / "run", settings.advertised(port) if port else "")
+    guard = ConnectGuard(
+        settings.origin.allowed_networks, settings.origin.allowed_ports, {(settings.host, port or settings.port)}
+    )
     origin = HttpOrigin(
         guard,
         connect_timeout=settings.origin.connect_timeout,
@@ -82,7 +87,7 @@ def _adapters(settings: Settings, port: int, via: str) -> Adapters:
         index=SqliteIndex(settings.database_file),
         store=DiskStore(settings.objects_dir),
         origin=origin,
-        peers=SocketPeers(presence.socket_address),
+        peers=ProcessPeers(presence.near),
         presence=presence,
     )
 
@@ -100,27 +105,40 @@ def _transfer_parts(settings: Settings, adapters: Adapters, monitoring: Monitori
     )
 
 
-def _engine_options(options: TransferSettings) -> EngineOptions:
+def _engine_options(options: TransferSettings, claims: Claims) -> EngineOptions:
     return EngineOptions(
         lease=options.lease,
+        claims=claims,
         concurrency=options.concurrency,
         retry=RetryPolicy(options.attempts, options.retry_base, options.retry_cap),
         max_object_size=options.max_object_size,
     )
 
 
-class Runtime:
-    """One process of the service, from its parts to its ASGI application ``front``."""
+def _claims(settings: Settings, *, serves: bool) -> Claims:
+    if not serves:
+        return Claims.BACKGROUND
+    return Claims.ALL if settings.background else Claims.SERVED
 
-    def __init__(self, settings: Settings, port: int, clock: Clock = time.time) -> None:
+
+class Runtime:
+    """One process of the service, from its parts to its ASGI application ``front``.
+
+    ``port`` None: a worker, which serves nothing but ``status``.
+    """
+
+    def __init__(self, settings: Settings, port: int | None, clock: Clock = time.time) -> None:
         via, address = via_name(settings), settings.base_address(port)
-        self._settings = settings
+        self._settings, self._via = settings, via
         self._adapters = adapters = _adapters(settings, port, via)
         index, store = adapters.index, adapters.store
         monitoring = Monitoring({"database": index.check, "store": store.check})
         parts = _transfer_parts(settings, adapters, monitoring, clock)
-        self._engine = TransferEngine(parts, _engine_options(settings.transfer))
-        self._janitor = Janitor(parts, self._engine, settings.transfer.progress_retention)
+        for_all = settings.background or port is None
+        self._engine = TransferEngine(
+            parts, _engine_options(settings.transfer, _claims(settings, serves=port is not None))
+        )
+        self._janitor = Janitor(parts, self._engine, settings.transfer.progress_retention, for_all)
         self._access = Access(index.tokens, clock)
         publishing = Publishing(index.settings, address, settings.publish.expires_in, clock)
         buckets = Buckets(index.buckets, store, clock)
@@ -138,7 +156,7 @@ class Runtime:
                 engine=self._engine,
                 via_name=via,
                 clock=clock,
-                shared=settings.workers > 1,
+                patience=settings.transfer.lease + _TAKEOVER,
                 on_answer=monitoring.answered,
             )
         )
@@ -154,6 +172,7 @@ class Runtime:
                 configuration=lambda: settings.model_dump(mode="json"),
             )
         )
+        self.status = _only(_STATUS_PATHS, api)
         self.front = _front(DataPlane(proxy, Objects(index.keys, store, publishing)), api)
 
     @property
@@ -168,10 +187,14 @@ class Runtime:
         await self._adapters.index.open()
         self._adapters.presence.announce()
         await self._adapters.origin.start()
-        await self._access.ensure_admin(self._settings.token_file)
+        await self._access.ensure_admin(self._settings.token_file, self._via)
         await self._watch.start()
         await self._janitor.start()
         self._engine.start()
+
+    async def hand_over(self) -> None:
+        """The beginning of an orderly stop: what no request waits for is given back to other processes."""
+        await self._engine.hand_over()
 
     async def stop(self) -> None:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
@@ -194,3 +217,17 @@ def _front(data_plane: DataPlane, api: Application) -> Application:
             await api(scope, receive, send)
 
     return front
+
+
+def _only(paths: Collection[str], application: Application) -> Application:
+    """The application without any other path."""
+
+    async def some(scope: Any, receive: Any, send: Any) -> None:
+        shown = (
+            scope
+            if scope.get("path") in paths
+            else {**scope, "path": "/not-shown-here", "raw_path": b"/not-shown-here"}
+        )
+        await application(shown, receive, send)
+
+    return some

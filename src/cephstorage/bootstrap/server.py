@@ -9,10 +9,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from cephstorage.bootstrap.parting import parting
 from cephstorage.proxy.exchange import CONNECTION
 from cephstorage.wire.problems import problem
 
-GRACE = 10
 KEEP_ALIVE = 75
 _ABSOLUTE = re.compile(rb"https?://(?:[^/?#@]*@)?([^/?#@]*)", re.IGNORECASE)
 _SHORT_PAUSE = 0.0005
@@ -40,6 +40,12 @@ class LentConnection:
                 raise ConnectionResetError
             await asyncio.sleep(pause)
             pause = _FULL_BUFFER_PAUSE if pause else _SHORT_PAUSE
+
+    def cut(self) -> None:
+        """End the connection without an answer."""
+        if self._protocol.cycle is not None:
+            self._protocol.cycle.disconnected = True  # so that the server does not answer in our place
+        self._protocol.transport.close()
 
     def count_body(self, size: int) -> None:
         """Keep the server's count of the body right: it checks it against Content-Length."""
@@ -84,18 +90,18 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(application: Any) -> Server:
-    """A server for an ASGI application; sockets come with ``serve``."""
+def make_server(application: Any, grace: float) -> Server:
+    """A server for an ASGI application; sockets come with ``serve``. ``grace`` is in seconds, for requests under way at a stop."""
     return Server(
         uvicorn.Config(
-            application,
+            parting(application),
             http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=grace,  # type: ignore[arg-type] # asyncio.wait_for takes fractions
             timeout_keep_alive=KEEP_ALIVE,
         )
     )

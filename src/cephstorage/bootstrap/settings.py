@@ -50,6 +50,15 @@ def _checked(name: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _place(value: str) -> str:
+    """Check ``HOST:PORT``; an IPv6 address stands in brackets."""
+    host, _, port = value.rpartition(":")
+    if value and not (host and "@" not in host and port.isdecimal() and int(port) < 65536):
+        msg = "must be HOST:PORT"
+        raise ValueError(msg)
+    return value
+
+
 class OriginSettings(BaseModel):
     """How origins are reached."""
 
@@ -131,8 +140,18 @@ class Settings(BaseSettings):
         description="Seals secrets in the database: 32 characters or more; default: made in DATA_DIR/secret-key. "
         "NEW,OLD seals with the first and opens with both",
     )
-    advertise: str = Field(default="", description="HOST:PORT under which other machines reach this process")
+    advertise: Annotated[str, AfterValidator(_place)] = Field(
+        default="",
+        description="HOST:PORT under which other machines reach this process; default: HOST and PORT, if they can be",
+    )
     workers: int = Field(default=1, ge=1, le=64, description="Service processes")
+    background: bool = Field(
+        default=True, description="Whether serving processes also run background transfers; false where workers do"
+    )
+    worker_listen: Annotated[str, AfterValidator(_place)] = Field(
+        default="", description="HOST:PORT on which a worker shows its health and metrics; default: nowhere"
+    )
+    grace: float = Field(default=10.0, ge=0, description="Seconds that requests under way get to finish at a stop")
     log_format: str = Field(default="console", pattern="^(console|json)$", description="console or json")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level logged")
     origin: OriginSettings = OriginSettings()
@@ -173,6 +192,19 @@ class Settings(BaseSettings):
     def token_file(self) -> Path:
         """The admin token that the service makes at its first start, mode 0600."""
         return self.data_dir / "admin-token"
+
+    def advertised(self, port: int) -> str:
+        """Where other machines reach a process that listens on ``port``; empty when they can't."""
+        if self.advertise:
+            host, _, given = self.advertise.rpartition(":")
+            return f"{host}:{port if given == '0' else given}"
+        try:
+            address = ip_address(self.host)
+        except ValueError:
+            return "" if self.host == "localhost" else f"{self.host}:{port}"
+        if address.is_loopback or address.is_unspecified:
+            return ""
+        return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
     def base_address(self, port: int | None = None) -> str:
         """The public address, or what it defaults to when the service listens on ``port``."""

@@ -1,4 +1,4 @@
-"""``serve``, ``doctor`` and ``version``: the service itself, on this machine."""
+"""``serve``, ``worker``, ``doctor`` and ``version``: the service itself, on this machine."""
 
 import platform
 from typing import Annotated, Any
@@ -14,14 +14,32 @@ app = typer.Typer()
 
 
 @verb(app, "serve")
-def serve(session: Session) -> ExitCode | None:
+def serve(
+    session: Session,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes; default: CEPHSTORAGE_WORKERS.")] = None,
+) -> ExitCode | None:
     """Run the service in the foreground.
 
     It is configured by CEPHSTORAGE_* in the environment.
     """
     from cephstorage.bootstrap.main import serve as run_service
 
-    if status := run_service(session.settings):
+    given = {"workers": workers} if workers is not None else {}
+    if status := run_service(session.settings.model_copy(update=given)):
+        raise typer.Exit(status)
+    return None
+
+
+@verb(app, "worker")
+def worker(session: Session) -> ExitCode | None:
+    """Run background transfers and housekeeping in the foreground, without serving requests.
+
+    It works on the database that its CEPHSTORAGE_* name. CEPHSTORAGE_BACKGROUND=false keeps the
+    serving processes from doing the same work.
+    """
+    from cephstorage.bootstrap.main import work
+
+    if status := work(session.settings):
         raise typer.Exit(status)
     return None
 

@@ -43,6 +43,18 @@ class Kind(StrEnum):
     WARM = "warm"
 
 
+SERVED = (Kind.FILL, Kind.UPLOAD)
+"""What requests begin: it runs in a process that serves, where its readers are and its spool is."""
+
+
+class Claims(StrEnum):
+    """Which transfers that nobody holds a process takes: every kind, those that requests begin, or all others."""
+
+    ALL = "all"
+    SERVED = "served"
+    BACKGROUND = "background"
+
+
 LEGAL: dict[Phase, frozenset[Phase]] = {
     Phase.QUEUED: frozenset({Phase.FETCHING, Phase.ENDED}),
     Phase.FETCHING: frozenset({Phase.QUEUED, Phase.FETCHING, Phase.VERIFYING, Phase.ENDED}),

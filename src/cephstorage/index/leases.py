@@ -8,15 +8,17 @@ removal (``drop_plan``) unless it was published.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, case, delete, not_, select, true, update
+from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.errors import CephStorageError, LeaseLost
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import attempt_of
-from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, SourceFacts, State, Transfer
+from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, Plan, SourceFacts, State, Transfer
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema, served, word
 from cephstorage.index.serialise import from_json, to_json
 
 _FREE = {"owner": None, "lease_until": 0.0}
@@ -47,15 +49,28 @@ class LeaseStatements:
         self._by_id = update(transfers).where(c.id == bindparam("of_id"))
         self._drop = delete(transfers).where(c.id == bindparam("of_id"))
         self._free_key = delete(landing).where(landing.c.transfer_id == bindparam("of_id"), _key_is(landing.c))
+        of_requests = served(c.kind)
+        kinds = {Claims.ALL: true(), Claims.SERVED: of_requests, Claims.BACKGROUND: not_(of_requests)}
+        self._claims = {claims: self._claim_of(transfers, condition) for claims, condition in kinds.items()}
+        self._owners = select(c.owner).where(c.owner.is_not(None)).distinct()
+        self._expire = (
+            update(transfers)
+            .where(c.owner == bindparam("by_owner"), c.owner.is_not(None))
+            .values(**_FREE, due_at=c.not_before)
+        )
+
+    def _claim_of(self, transfers: Table, kinds: ColumnElement[bool]) -> ReturningUpdate[Any]:
+        """The claim of what has been due for longest among some kinds."""
+        c = transfers.c
         # SKIP LOCKED lets claims of a database server pass each other; SQLite has one writer and leaves it out.
         next_due = (
             select(c.id)
-            .where(self._running, c.due_at <= bindparam("now"))
+            .where(self._running, c.due_at <= bindparam("now"), kinds)
             .order_by(c.due_at)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
-        self._claim = (
+        return (
             update(transfers)
             .where(c.id == next_due.scalar_subquery())
             .values(
@@ -67,12 +82,6 @@ class LeaseStatements:
                 phase=case((c.phase == word(Phase.QUEUED), word(Phase.FETCHING)), else_=c.phase),
             )
             .returning(*c)
-        )
-        self._owners = select(c.owner).where(c.owner.is_not(None)).distinct()
-        self._expire = (
-            update(transfers)
-            .where(c.owner == bindparam("by_owner"), c.owner.is_not(None))
-            .values(**_FREE, due_at=c.not_before)
         )
 
     def held(self, conn: Connection, lease: Lease) -> Row[Any]:
@@ -95,9 +104,11 @@ class LeaseStatements:
         """Change a row whose right to be changed was checked before."""
         conn.execute(self._by_id, {"of_id": transfer_id, **values})
 
-    def claim(self, conn: Connection, owner: str, now: float, lease_until: float) -> Transfer | None:
+    def claim(
+        self, conn: Connection, owner: str, now: float, lease_until: float, claims: Claims = Claims.ALL
+    ) -> Transfer | None:
         """See ``TransferLedger.claim``."""
-        row = conn.execute(self._claim, {"new_owner": owner, "now": now, "until": lease_until}).first()
+        row = conn.execute(self._claims[claims], {"new_owner": owner, "now": now, "until": lease_until}).first()
         return None if row is None else transfer_of(row)
 
     def renew(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.transfers import Lease, Phase, Plan, SourceFacts, Transfer
+from cephstorage.domain.transfers import Claims, Lease, Phase, Plan, SourceFacts, Transfer
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.transfers import TransferStatements
@@ -37,9 +37,9 @@ class SqlTransferLedger:
         """Insert an upload in phase storing. Raises BucketNotFound, PreconditionFailed."""
         return await self._db.write(self._sql.begin_upload, new, plan, owner, now, lease_until)
 
-    async def claim(self, owner: str, now: float, lease_until: float) -> Transfer | None:
+    async def claim(self, owner: str, now: float, lease_until: float, claims: Claims = Claims.ALL) -> Transfer | None:
         """Take the transfer that has been due for longest."""
-        return await self._db.write_relaxed(self._leases.claim, owner, now, lease_until)
+        return await self._db.write_relaxed(self._leases.claim, owner, now, lease_until, claims)
 
     async def renew(
         self, leases: Sequence[tuple[Lease, int, int | None]], now: float, lease_until: float

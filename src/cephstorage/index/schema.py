@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from cephstorage.domain.transfers import Kind, State
+from cephstorage.domain.transfers import SERVED, Kind, State
 
 SCHEMA_VERSION = 1
 
@@ -69,6 +69,11 @@ class _Area:
 def word(value: str) -> ColumnElement[str]:
     """A constant written into the statement: partial indexes are only used for conditions known at compile time."""
     return literal_column(f"'{value}'", Text)
+
+
+def served(kind: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a transfer's kind is one that requests begin; a constant condition, like ``word``."""
+    return kind.in_([word(each) for each in SERVED])
 
 
 def _column(name: str, kind: type = Text, *extra: ForeignKey, null: bool = False, key: bool = False) -> Column[object]:
@@ -192,10 +197,13 @@ def _transfers(general: _Area) -> Table:
     c = table.c
     running = c.state == word(State.INPROGRESS)
     filling = running & (c.kind == word(Kind.FILL))
+    begun = running & served(c.kind)
     held = c.owner.is_not(None)
     ended = c.ended_at.is_not(None)
     Index("transfers_by_token", c.token, unique=True)
     Index("transfers_due", c.due_at, sqlite_where=running, postgresql_where=running)
+
+    Index("transfers_due_served", c.due_at, sqlite_where=begun, postgresql_where=begun)
     Index("transfers_single_fill", c.bucket, c.key, unique=True, sqlite_where=filling, postgresql_where=filling)
     Index("transfers_single_request", c.fingerprint, unique=True, sqlite_where=running, postgresql_where=running)
     Index("transfers_held", c.owner, sqlite_where=held, postgresql_where=held)

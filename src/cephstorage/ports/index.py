@@ -12,7 +12,7 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Bucket, ListQuery, Page, Record
-from cephstorage.domain.transfers import Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
+from cephstorage.domain.transfers import Claims, Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
 
 
 class KeyIndex(Protocol):
@@ -116,8 +116,11 @@ class TransferLedger(Protocol):
         """Insert an upload whose bytes are spooled and verified, already in phase storing. Raises BucketNotFound."""
         ...
 
-    async def claim(self, owner: str, now: float, lease_until: float) -> Transfer | None:
-        """Take the next transfer that is due and that nobody holds, with a higher fence; a queued one is fetching now."""
+    async def claim(self, owner: str, now: float, lease_until: float, claims: Claims = Claims.ALL) -> Transfer | None:
+        """Take the next transfer that is due, that nobody holds and whose kind is among ``claims``.
+
+        Its fence rises; a queued one is fetching now.
+        """
         ...
 
     async def renew(

@@ -12,3 +12,7 @@ class Peers(Protocol):
     async def forward(self, owner: str, method: str, target: str, headers: Sequence[tuple[str, str]]) -> OriginResponse:
         """Ask the owner's process. Raises OriginUnreachable when it can't be reached (it may have died)."""
         ...
+
+    def near(self, owner: str) -> bool:
+        """Whether the owner's process is one of this machine."""
+        ...

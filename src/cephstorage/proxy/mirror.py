@@ -1,6 +1,7 @@
 """The mirror: gather facts once, ask the pure decision, perform what it says."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -48,9 +49,11 @@ log = structlog.get_logger()
 
 PREFIX = "/mirrors/proxy/"
 CACHE = "CephStorage"
-_ROUNDS = 40
 _ROUND_WAIT = 0.1
+_LONGEST_WAIT = 0.5
 FORWARDED = "cephstorage-forwarded"
+"""The owners that a forwarded request has passed, separated by commas."""
+_MOST_HOPS = 3
 
 
 @dataclass(slots=True)
@@ -67,8 +70,8 @@ class MirrorParts:
     engine: TransferEngine
     via_name: str
     clock: Callable[[], float]
-    shared: bool
-    """Whether other processes work on the same ledger."""
+    patience: float
+    """Seconds in which a fill whose owner can't be reached has another one: a lease, and a little."""
     on_answer: Callable[[str], None] = lambda _: None
     """Told what was decided, for every answer."""
 
@@ -103,13 +106,15 @@ class MirrorProxy:
         path = request.raw_path
         path = path[len(PREFIX) - 1 :] if path.startswith(PREFIX) else path
         asked = Asked(mirror, *read_target(path, request.raw_query, mirror))
-        for _ in range(_ROUNDS):
+        deadline, wait = time.monotonic() + self._parts.patience, _ROUND_WAIT
+        while time.monotonic() < deadline:
             facts = await self.gather(request, asked)
             decision = decide(facts)
             if await self._perform(exchange, asked, decision):
                 self._parts.on_answer(type(decision).__name__)
                 return
-            await asyncio.sleep(_ROUND_WAIT)
+            await asyncio.sleep(wait)
+            wait = min(_LONGEST_WAIT, 1.2 * wait)
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
 
     async def gather(self, request: Request, asked: Asked) -> Facts:
@@ -123,7 +128,7 @@ class MirrorProxy:
         record = await parts.keys.get(bucket, key) if key is not None and asked.policy.mode is not Mode.BYPASS else None
         live = parts.engine.live(bucket, key) if key is not None else None
         filling = live is not None
-        if live is None and record is None and key is not None and parts.shared:
+        if live is None and record is None and key is not None:
             filling = await parts.ledger.fill_owner(bucket, key, parts.clock()) is not None
         return Facts(
             method=request.method,
@@ -278,11 +283,16 @@ class MirrorProxy:
         await hand_on(exchange, response, self._marks(f"fwd=bypass; detail={reason}"))
 
     async def _forward(self, exchange: Exchange, owner: str) -> bool:
-        """Let the owner of the fill answer; False when it can't be reached."""
+        """Let the owner of the fill answer; False when it can't be reached.
+
+        A request that came from another machine goes on to the owner's process on this one, and no further.
+        """
         request = exchange.request
-        if FORWARDED in request.headers:
+        passed = [name.strip() for name in request.headers.get(FORWARDED, "").split(",") if name.strip()]
+        if passed and (len(passed) >= _MOST_HOPS or not self._parts.peers.near(owner)):
             return False
-        headers = [*request.headers.items(), (FORWARDED, self._parts.engine.owner)]
+        trail = ", ".join([*passed, self._parts.engine.owner])
+        headers = [*((name, value) for name, value in request.headers.items() if name != FORWARDED), (FORWARDED, trail)]
         try:
             response = await self._parts.peers.forward(owner, request.method, request.target, headers)
         except OriginUnreachable:

@@ -78,13 +78,16 @@ class Access:
         """Every token, without secrets."""
         return await self._tokens.all()
 
-    async def ensure_admin(self, file: Path) -> None:
-        """See to it that the token in ``file`` (mode 0600) is an admin's; make both at the first start."""
+    async def ensure_admin(self, file: Path, instance: str) -> None:
+        """See to it that the token in ``file`` (mode 0600) is an admin's; make both at the first start.
+
+        ``instance`` names the data folder: each machine of an installation has a file of its own.
+        """
         fresh = f"cs_{secrets.token_urlsafe(32)}\n".encode()
         content = file.read_bytes() if file.exists() else create_once(file, fresh)
         secret_hash = _hash(content.decode("utf-8", "replace").strip())
         if await self._tokens.by_hash(secret_hash) is None:
-            token = AccessToken("admin-file", Role.ADMIN, None, "admin-token file", self._clock(), None)
+            token = AccessToken(f"admin-file-{instance}", Role.ADMIN, None, "admin-token file", self._clock(), None)
             await self._tokens.put(token, secret_hash)
 
 

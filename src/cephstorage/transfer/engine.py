@@ -12,7 +12,7 @@ only seemed dead from doing harm.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -101,14 +101,29 @@ class TransferEngine:
         """Begin to claim and to renew."""
         self._chores = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._renew_for_ever())]
 
+    async def hand_over(self) -> None:
+        """Claim nothing more and give back what no request waits for, so that others go on with it at once.
+
+        Fills and uploads go on: their clients get until ``stop`` to finish.
+        """
+        self._stopping = True
+        self._due.set()
+        await asyncio.gather(*self._chores[:1], return_exceptions=True)
+        await asyncio.sleep(0)  # what was claimed last has to begin before it can be given back
+        served = {id(live) for live in self._fills.values()}
+        await self._end(task for live, task in self._running.values() if id(live) not in served)
+
     async def stop(self) -> None:
         """Stop in order: nothing new, uploads land, the rest is given back with its spool for the next start."""
-        self._stopping = True
+        await self.hand_over()
+        await self._uploads.settle()
+        await self._end(task for _, task in self._running.values())
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
-        await self._uploads.settle()
-        running = [task for _, task in self._running.values()]
+
+    async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        running = list(tasks)
         for task in running:
             if not task.cancelling():  # one that was cancelled before is cleaning up after itself
                 task.cancel()
@@ -336,7 +351,7 @@ class TransferEngine:
     async def _claim_for_ever(self) -> None:
         """Keep the free places busy. Claims made at the same moment share one commit, so that many are made when many wait."""
         eager = 1
-        while True:
+        while not self._stopping:
             claims = (self._claim_one() for _ in range(min(eager, self._free)))
             claimed = [transfer for transfer in await asyncio.gather(*claims) if transfer is not None]
             for transfer in claimed:
@@ -350,12 +365,14 @@ class TransferEngine:
 
     async def _claim_one(self) -> Transfer | None:
         try:
-            return await self._ledger.claim(self.owner, *self._lease_times())
+            return await self._ledger.claim(self.owner, *self._lease_times(), self._options.claims)
         except CephStorageError as error:
             log.warning("claim_failed", code=error.code, msg=error.msg)
             return None
 
     async def _wait_due(self) -> None:
+        if self._stopping:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._due.wait(), _POLL)
         self._due.clear()

@@ -31,6 +31,8 @@ class Janitor:
     parts: Parts
     engine: TransferEngine
     retention: float
+    for_all: bool = True
+    """Whether it also does what one process does for all: removals and old records. False where workers do."""
     _task: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
@@ -54,12 +56,13 @@ class Janitor:
                 await asyncio.wait_for(self.engine.landed.wait(), _ROUND - _PAUSE)
             self.engine.landed.clear()
             await self._guarded(self.bury_dead_owners)
-            await self._guarded(self.remove_unnamed_bytes)
+            if self.for_all:
+                await self._guarded(self.remove_unnamed_bytes)
             now = time.monotonic()
             if now >= next_sweep:
                 next_sweep = now + _SWEEP_EVERY
                 await self._guarded(self.sweep_spools)
-            if now >= next_forget:
+            if self.for_all and now >= next_forget:
                 next_forget = now + _FORGET_EVERY
                 await self._guarded(self.forget_ended)
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cephstorage.domain.transfers import RetryPolicy, TransferRequest
+from cephstorage.domain.transfers import Claims, RetryPolicy, TransferRequest
 from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
 from cephstorage.ports.origin import Origin
 from cephstorage.ports.store import Store
@@ -22,6 +22,7 @@ class EngineOptions:
 
     lease: float = 15.0
     concurrency: int = 16
+    claims: Claims = Claims.ALL
     retry: RetryPolicy = _PATIENT
     max_object_size: int = 1 << 43
 

@@ -1,7 +1,9 @@
-"""Who is alive on this machine: each process holds a lock on a file with its owner name.
+"""Who is alive on this machine: each process holds a lock on a file with its name.
 
 The kernel frees the lock when the process dies, however it dies, so its leases can be ended at once
 instead of waiting for them to expire. Owners of other machines have no file here and are left alone.
+
+An owner is ``<name>``, or ``<name>@<host>:<port>`` when other machines reach its process there.
 """
 
 import contextlib
@@ -16,11 +18,11 @@ from cephstorage.files import make_private_directory, remove_quietly, try_lock
 class Presence:
     """The owner name of this process, and the means to tell dead owners."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, advertised: str = "") -> None:
         self._folder = folder
         self._fd: int | None = None
         self._folder_fd: int | None = None
-        self.owner = secrets.token_hex(6)
+        self.owner = secrets.token_hex(6) + (f"@{advertised}" if advertised else "")
 
     def announce(self) -> None:
         """Create and lock this process's file."""
@@ -63,7 +65,7 @@ class Presence:
     def tidy(self, leased: Iterable[str]) -> None:
         """Remove the files of dead processes that hold no lease."""
         present = {path.stem for path in self._folder.glob("*.lock")} | {p.stem for p in self._folder.glob("*.sock")}
-        for owner in self.dead(present - set(leased)):
+        for owner in self.dead(present - {_name(owner) for owner in leased} - {_name(self.owner)}):
             self.forget(owner)
 
     def _is_dead(self, owner: str) -> bool:
@@ -78,12 +80,20 @@ class Presence:
 
     def socket(self, owner: str) -> Path:
         """Where an owner's process takes forwarded requests."""
-        return self._folder / f"{owner}.sock"
+        return self._folder / f"{_name(owner)}.sock"
+
+    def near(self, owner: str) -> str | None:
+        """The socket's address when the owner's process was started on this machine; None for other machines."""
+        return self.socket_address(owner) if self.socket(owner).exists() else None
 
     def socket_address(self, owner: str) -> str:
         """The same as an address to bind or connect to: 107 bytes at most (unix(7)), however long the folder's path is."""
         assert self._folder_fd is not None, "announce() comes first"
-        return f"/proc/self/fd/{self._folder_fd}/{owner}.sock"
+        return f"/proc/self/fd/{self._folder_fd}/{_name(owner)}.sock"
 
     def _path(self, owner: str) -> Path:
-        return self._folder / f"{owner}.lock"
+        return self._folder / f"{_name(owner)}.lock"
+
+
+def _name(owner: str) -> str:
+    return owner.partition("@")[0]

@@ -13,7 +13,7 @@ from cephstorage.domain.errors import (
     TransferNotFound,
 )
 from cephstorage.domain.records import Precondition
-from cephstorage.domain.transfers import Kind, Lease, Phase, SourceFacts, State
+from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, SourceFacts, State
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqliteIndex
 from cephstorage.ports.index import FillSlot
@@ -124,6 +124,22 @@ async def test_claims_take_the_oldest_due_and_no_one_twice(index: SqliteIndex) -
 async def test_a_claim_before_its_time_gets_nothing(index: SqliteIndex) -> None:
     await index.transfers.create([new("1", request_for("k"))], NOW)
     assert await index.transfers.claim(OWNER, NOW - 1, UNTIL) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"), [(Claims.ALL, "1234"), (Claims.SERVED, "34"), (Claims.BACKGROUND, "12")]
+)
+async def test_a_claim_is_for_the_kinds_that_its_process_works_on(
+    index: SqliteIndex, claims: Claims, expected: str
+) -> None:
+    await index.transfers.create([new("1", request_for("a"))], NOW)
+    await index.transfers.create([new("2", request_for("b", Kind.WARM))], NOW)
+    await index.transfers.release(await begin_fill(index, "3", "c"), NOW)
+    plan = plan_for(Lease("id-4", OWNER, 1))
+    upload = new("4", request_for("d", Kind.UPLOAD))
+    await index.transfers.release(await index.transfers.begin_upload(upload, plan, OWNER, NOW, UNTIL), NOW)
+    claimed = [await index.transfers.claim(RIVAL, NOW, UNTIL, claims) for _ in range(5)]
+    assert sorted(transfer.id for transfer in claimed if transfer) == [f"id-{number}" for number in expected]
 
 
 @pytest.mark.parametrize("kind", [Kind.FETCH, Kind.WARM, Kind.FILL, Kind.UPLOAD])

@@ -43,3 +43,29 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.ceph.secret_key.get_secret_value() == SECRET
     for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("host", "advertise", "expected"),
+    [
+        ("127.0.0.1", "", ""),
+        ("0.0.0.0", "", ""),
+        ("::", "", ""),
+        ("::1", "", ""),
+        ("localhost", "", ""),
+        ("10.0.0.7", "", "10.0.0.7:81"),
+        ("fd00::7", "", "[fd00::7]:81"),
+        ("node-7", "", "node-7:81"),
+        ("127.0.0.1", "127.0.0.1:0", "127.0.0.1:81"),
+        ("0.0.0.0", "node-7.example:8080", "node-7.example:8080"),
+        ("10.0.0.7", "[fd00::7]:8080", "[fd00::7]:8080"),
+    ],
+)
+def test_what_is_advertised_is_what_other_machines_reach(host: str, advertise: str, expected: str) -> None:
+    assert Settings(host=host, advertise=advertise).advertised(81) == expected
+
+
+@pytest.mark.parametrize("wrong", ["node-7", ":8080", "node-7:http", "node-7:65536", "name@node-7:80"])
+def test_an_address_to_advertise_is_host_and_port(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="HOST:PORT"):
+        Settings(advertise=wrong)

@@ -286,6 +286,8 @@ async def test_hot_statements_are_index_searches(tmp_path: Path) -> None:
     transfers, keys = '"CephStorageGeneral_transfers"', '"CephStorageIndex_keys"'
     plans = {
         f"SELECT id FROM {transfers} WHERE state = 'inprogress' AND due_at <= 1 ORDER BY due_at LIMIT 1": "transfers_due",
+        f"SELECT id FROM {transfers} WHERE state = 'inprogress' AND due_at <= 1 AND kind IN ('fill', 'upload')"
+        " ORDER BY due_at LIMIT 1": "transfers_due_served",
         f"SELECT id FROM {transfers} WHERE state = 'inprogress' AND fingerprint = 'f'": "transfers_single_request",
         f"SELECT * FROM {keys} WHERE bucket = 'b' AND vfolder = x'' AND key > 'k' ORDER BY key LIMIT 9": "keys_by_folder",
         f"SELECT vfolder FROM {keys} WHERE bucket='b' AND vfolder>=x'' AND vfolder<x'ff' ORDER BY vfolder LIMIT 1": "keys_by_folder",

@@ -159,3 +159,33 @@ def test_a_socket_address_fits_however_long_the_folders_path_is(tmp_path: Path) 
     finally:
         presence.withdraw()
     assert not presence.socket(presence.owner).exists()
+
+
+def test_an_owner_with_an_address_has_the_files_of_its_name(folder: Path) -> None:
+    mine, other = Presence(folder, "10.0.0.7:8080"), Presence(folder)
+    mine.announce()
+    other.announce()
+    name, _, address = mine.owner.partition("@")
+    assert address == "10.0.0.7:8080"
+    assert f"{name}.lock" in names(folder)
+    assert other.dead([mine.owner]) == []
+    mine.tidy([])
+    other.tidy([mine.owner])
+    assert f"{name}.lock" in names(folder)
+    mine.withdraw()
+    assert names(folder) == {f"{other.owner}.lock"}
+
+
+def test_an_owner_is_near_while_it_takes_requests_on_this_machine(folder: Path) -> None:
+    mine, other = Presence(folder, "10.0.0.7:8080"), Presence(folder)
+    mine.announce()
+    other.announce()
+    assert other.near(mine.owner) is None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(mine.socket_address(mine.owner))
+        listener.listen()
+        path = other.near(mine.owner)
+        assert path is not None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(path)
+    assert other.near("0123456789ab@10.0.0.8:8080") is None

@@ -125,11 +125,11 @@ class SqlBucketIndex:
 
     async def get(self, bucket: BucketName) -> Bucket:
         """Raises BucketNotFound."""
-        return await self._db.read(self._sql.get, bucket)
+        return await self._db.read_one(self._sql.get, bucket)
 
     async def of_tenant(self, username: str) -> Sequence[Bucket]:
         """The tenant's buckets by name."""
-        return await self._db.read(self._sql.of_tenant, username)
+        return await self._db.read_one(self._sql.of_tenant, username)
 
     async def delete(self, bucket: BucketName) -> None:
         """Delete an empty bucket. Raises BucketNotFound, BucketNotEmpty."""

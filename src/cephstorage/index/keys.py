@@ -81,7 +81,7 @@ class SqlKeyIndex:
 
     async def get(self, bucket: BucketName, key: str) -> Record | None:
         """The visible version of a key."""
-        return await self._db.read(self._sql.get, bucket, key)
+        return await self._db.read_one(self._sql.get, bucket, key)
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order. Raises BucketNotFound and InvalidCursor."""

@@ -188,7 +188,7 @@ class SqlLandingIndex:
 
     async def removals(self, limit: int) -> Sequence[Removal]:
         """Bytes to remove, oldest first."""
-        return await self._db.read(self._removals.oldest, limit)
+        return await self._db.read_one(self._removals.oldest, limit)
 
     async def removed(self, ids: Sequence[int]) -> None:
         """Note that these bytes are gone. Relaxed: removing them again is harmless."""

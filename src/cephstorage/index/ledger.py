@@ -73,15 +73,15 @@ class SqlTransferLedger:
 
     async def get(self, token: str) -> Transfer:
         """Raises TransferNotFound."""
-        return await self._db.read(self._sql.get, token)
+        return await self._db.read_one(self._sql.get, token)
 
     async def fill_owner(self, bucket: BucketName, key: str, now: float) -> str | None:
         """Who fills this key now, by a live lease."""
-        return await self._db.read(self._sql.fill_owner, bucket, key, now)
+        return await self._db.read_one(self._sql.fill_owner, bucket, key, now)
 
     async def owners(self) -> Sequence[str]:
         """Everybody who holds a lease."""
-        return await self._db.read(self._leases.owners)
+        return await self._db.read_one(self._leases.owners)
 
     async def expire_owner(self, owner: str, now: float) -> int:
         """End the leases of a dead owner; return how many."""
@@ -89,7 +89,7 @@ class SqlTransferLedger:
 
     async def spooled_ids(self) -> Sequence[str]:
         """Ids of the transfers in progress."""
-        return await self._db.read(self._sql.spooled_ids)
+        return await self._db.read_one(self._sql.spooled_ids)
 
     async def forget_ended(self, before: float) -> int:
         """Delete old progress records, some at a time so that no other write waits long; return how many."""

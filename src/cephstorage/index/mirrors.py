@@ -62,4 +62,4 @@ class SqlMirrorTable:
 
     async def all(self) -> Sequence[Mirror]:
         """Every mirror by host."""
-        return await self._db.read(self._sql.all)
+        return await self._db.read_one(self._sql.all)

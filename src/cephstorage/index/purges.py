@@ -8,12 +8,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, Integer, Row, Text, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.names import BucketName
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema
+from cephstorage.index.schema import TEXT, WHOLE, Schema
 from cephstorage.ports.index import Purge
 
 _GRACE = 1.0
@@ -26,10 +26,10 @@ class PurgeStatements:
     def __init__(self, schema: Schema) -> None:
         purges, mirrors = schema.purges, schema.mirrors
         self._add = insert(purges)
-        mirrored = exists(select(mirrors.c.host).where(mirrors.c.bucket == bindparam("bucket", type_=Text)))
-        names = {"bucket": Text, "key": Text, "size": Integer, "created_at": Double, "not_before": Double}
+        mirrored = exists(select(mirrors.c.host).where(mirrors.c.bucket == bindparam("bucket", type_=TEXT)))
+        names: dict[str, Any] = {"bucket": TEXT, "key": TEXT, "size": WHOLE, "created_at": Double, "not_before": Double}
         values: list[ColumnElement[Any]] = [bindparam(name, type_=kind).label(name) for name, kind in names.items()]
-        row = select(*values, bindparam("attempts", 0, type_=Integer).label("attempts")).where(mirrored)
+        row = select(*values, bindparam("attempts", 0, type_=WHOLE).label("attempts")).where(mirrored)
         self._queue = insert(purges).from_select([*names, "attempts"], row)
         columns = [purges.c[name] for name in ("id", "bucket", "key", "size", "created_at", "attempts", "remaining")]
         this = purges.c.id == bindparam("of_id")
@@ -44,7 +44,7 @@ class PurgeStatements:
         self._again = (
             update(purges)
             .where(this)
-            .values(not_before=bindparam("at"), remaining=bindparam("left", type_=Text), attempts=purges.c.attempts + 1)
+            .values(not_before=bindparam("at"), remaining=bindparam("left", type_=TEXT), attempts=purges.c.attempts + 1)
         )
         self._done = delete(purges).where(this)
 
@@ -96,11 +96,11 @@ class SqlPurgeOutbox:
 
     async def due(self, now: float, limit: int) -> Sequence[Purge]:
         """Rows whose time has come, longest due first."""
-        return await self._db.read(self._sql.due, now, limit)
+        return await self._db.read_one(self._sql.due, now, limit)
 
     async def of_key(self, bucket: BucketName, key: str) -> Sequence[Purge]:
         """The rows of one key, oldest first."""
-        return await self._db.read(self._sql.of_key, bucket, key)
+        return await self._db.read_one(self._sql.of_key, bucket, key)
 
     async def again(self, purge: Purge, not_before: float, remaining: Sequence[str]) -> None:
         """Come back to a row. Relaxed: telling an edge once more is harmless."""

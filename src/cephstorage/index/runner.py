@@ -21,6 +21,10 @@ class Runner(Protocol):
         """Run ``fn`` in one consistent snapshot. Raises DatabaseUnavailable and what ``fn`` raises."""
         ...
 
+    async def read_one(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like ``read``, for a function that executes a single statement: that alone is a snapshot, and one round trip."""
+        ...
+
     async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in a transaction; return when it is committed and on the disk.
 

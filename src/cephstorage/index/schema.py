@@ -4,14 +4,21 @@ A database server has a schema for each area. SQLite has none: there the area is
 table's name, all in one file, because a WAL transaction over attached files is not atomic (sqlite.org,
 "ATTACH DATABASE") and publishing touches records, usage and transfers together.
 
-Times are epoch seconds. Strings compare by bytes: BINARY is SQLite's collation, ``C`` the one for others.
+Times are epoch seconds. Strings compare by bytes: BINARY is SQLite's collation, ``C`` the one for
+PostgreSQL. Keys are partitioned there by a hash of their bucket, so that no index grows over all of them.
+
+Whoever changes something here writes a revision for the databases that are there (``migrations``).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
+    DDL,
+    BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -20,13 +27,22 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    event,
     literal_column,
 )
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
+KEY_PARTITIONS = 16
+
+TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+WHOLE = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits in both; SQLite counts a row's id up only in a column that is called INTEGER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,10 @@ class Schema:
     series: Table
 
 
+_QUEUES = {"removals", "purges"}
+"""Worked off by number: no number is given twice, even when the table has been empty."""
+
+
 class _Area:
     """Makes the tables of one area under the names that the database can hold."""
 
@@ -60,10 +80,10 @@ class _Area:
     def full(self, table: str) -> str:
         return f"{self._name}.{table}" if self._separate else f"{self._name}_{table}"
 
-    def table(self, table: str, *items: Column[object] | Index | CheckConstraint) -> Table:
+    def table(self, table: str, *items: Column[Any] | Index | CheckConstraint, **options: Any) -> Table:
         if self._separate:
-            return Table(table, self._metadata, *items, schema=self._name)
-        return Table(self.full(table), self._metadata, *items, sqlite_autoincrement=table in {"removals", "purges"})
+            return Table(table, self._metadata, *items, schema=self._name, **options)
+        return Table(self.full(table), self._metadata, *items, sqlite_autoincrement=table in _QUEUES)
 
 
 def word(value: str) -> ColumnElement[str]:
@@ -76,8 +96,8 @@ def served(kind: ColumnElement[str]) -> ColumnElement[bool]:
     return kind.in_([word(each) for each in SERVED])
 
 
-def _column(name: str, kind: type = Text, *extra: ForeignKey, null: bool = False, key: bool = False) -> Column[object]:
-    return Column(name, kind, *extra, nullable=null, primary_key=key, autoincrement=name == "id" and kind is Integer)
+def _column(name: str, kind: Any = TEXT, *extra: ForeignKey, null: bool = False, key: bool = False) -> Column[Any]:
+    return Column(name, kind, *extra, nullable=null, primary_key=key, autoincrement=name == "id" and kind is WHOLE)
 
 
 def build_schema(*, separate_schemas: bool) -> Schema:
@@ -99,16 +119,24 @@ def build_schema(*, separate_schemas: bool) -> Schema:
             "landing_leases", _column("bucket", key=True), _column("key", key=True), _column("transfer_id")
         ),
         removals=general.table(
-            "removals", _column("id", Integer, key=True), _column("bucket"), _column("key"), _column("store_version")
+            "removals", _column("id", WHOLE, key=True), _column("bucket"), _column("key"), _column("store_version")
         ),
         purges=_purges(general),
         tokens=_tokens(general),
         settings=configuration.table("settings", _column("name", key=True), _column("value")),
-        counters=configuration.table("counters", _column("name", key=True), _column("value", Integer)),
+        counters=configuration.table("counters", _column("name", key=True), _column("value", WHOLE)),
         series=monitor.table(
-            "series", _column("name", key=True), _column("minute", Integer, key=True), _column("value", Double)
+            "series", _column("name", key=True), _column("minute", WHOLE, key=True), _column("value", Double)
         ),
     )
+
+
+def create_tables(connection: Connection, schema: Schema) -> None:
+    """Make every table, in the schemas that the database has for them."""
+    if connection.dialect.name == "postgresql":
+        for area in AREAS:
+            connection.execute(CreateSchema(area, if_not_exists=True))
+    schema.metadata.create_all(connection)
 
 
 def _buckets(general: _Area) -> Table:
@@ -116,10 +144,10 @@ def _buckets(general: _Area) -> Table:
     table = general.table(
         "buckets",
         _column("name", key=True),
-        _column("username", Text, ForeignKey(general.full("tenants") + ".username")),
-        _column("size", Integer),
-        _column("keyamount", Integer),
-        _column("next_generation", Integer),
+        _column("username", TEXT, ForeignKey(general.full("tenants") + ".username")),
+        _column("size", WHOLE),
+        _column("keyamount", WHOLE),
+        _column("next_generation", WHOLE),
         _column("created_at", Double),
         CheckConstraint("size >= 0 AND keyamount >= 0"),
     )
@@ -135,22 +163,29 @@ def _keys(index: _Area, general: _Area) -> Table:
     """
     table = index.table(
         "keys",
-        _column("bucket", Text, ForeignKey(general.full("buckets") + ".name"), key=True),
+        _column("bucket", TEXT, ForeignKey(general.full("buckets") + ".name"), key=True),
         _column("key", key=True),
         _column("vfolder", LargeBinary),
         _column("ts", Double),
         _column("md5"),
         _column("content_type"),
-        _column("size", Integer),
-        _column("generation", Integer),
+        _column("size", WHOLE),
+        _column("generation", WHOLE),
         _column("etag", null=True),
         _column("last_modified", null=True),
         _column("store_version"),
         _column("source"),
         _column("validated_at", Double),
         _column("origin", null=True),
+        postgresql_partition_by="HASH (bucket)",
     )
     Index("keys_by_folder", table.c.bucket, table.c.vfolder, table.c.key)
+    for number in range(KEY_PARTITIONS):
+        partition = DDL(  # type: ignore[no-untyped-call]
+            f'CREATE TABLE "{table.schema}".keys_{number:02} PARTITION OF %(fullname)s '
+            f"FOR VALUES WITH (MODULUS {KEY_PARTITIONS}, REMAINDER {number})"
+        )
+        event.listen(table, "after_create", partition.execute_if(dialect="postgresql"))
     return table
 
 
@@ -158,7 +193,7 @@ def _mirrors(general: _Area) -> Table:
     table = general.table(
         "mirrors",
         _column("host", key=True),
-        _column("bucket", Text, ForeignKey(general.full("buckets") + ".name")),
+        _column("bucket", TEXT, ForeignKey(general.full("buckets") + ".name")),
         _column("mirror"),
     )
     Index("mirrors_by_bucket", table.c.bucket)
@@ -181,14 +216,14 @@ def _transfers(general: _Area) -> Table:
         _column("created_at", Double),
         _column("updated_at", Double),
         _column("ended_at", Double, null=True),
-        _column("bytes_done", Integer),
-        _column("bytes_total", Integer, null=True),
-        _column("attempts", Integer),
+        _column("bytes_done", WHOLE),
+        _column("bytes_total", WHOLE, null=True),
+        _column("attempts", WHOLE),
         _column("not_before", Double),
         _column("error_code", null=True),
         _column("error_msg", null=True),
         _column("owner", null=True),
-        _column("fence", Integer),
+        _column("fence", WHOLE),
         _column("lease_until", Double),
         _column("due_at", Double),
         _column("source", null=True),
@@ -202,7 +237,6 @@ def _transfers(general: _Area) -> Table:
     ended = c.ended_at.is_not(None)
     Index("transfers_by_token", c.token, unique=True)
     Index("transfers_due", c.due_at, sqlite_where=running, postgresql_where=running)
-
     Index("transfers_due_served", c.due_at, sqlite_where=begun, postgresql_where=begun)
     Index("transfers_single_fill", c.bucket, c.key, unique=True, sqlite_where=filling, postgresql_where=filling)
     Index("transfers_single_request", c.fingerprint, unique=True, sqlite_where=running, postgresql_where=running)
@@ -218,7 +252,7 @@ def _idempotency(general: _Area) -> Table:
         _column("key", key=True),
         _column(
             "transfer_id",
-            Text,
+            TEXT,
             ForeignKey(general.full("transfers") + ".id", ondelete="CASCADE"),
         ),
         _column("fingerprint", null=True),
@@ -231,13 +265,13 @@ def _purges(general: _Area) -> Table:
     """``size`` is that of the version that is gone; ``remaining`` the edges still to be told, as JSON (null: all)."""
     table = general.table(
         "purges",
-        _column("id", Integer, key=True),
+        _column("id", WHOLE, key=True),
         _column("bucket"),
         _column("key"),
-        _column("size", Integer),
+        _column("size", WHOLE),
         _column("created_at", Double),
         _column("not_before", Double),
-        _column("attempts", Integer),
+        _column("attempts", WHOLE),
         _column("remaining", null=True),
     )
     Index("purges_due", table.c.not_before)

@@ -70,11 +70,11 @@ class SqlSettingsTable:
 
     async def version(self) -> int:
         """Grows with every change of mirrors, tokens or settings, in whatever process."""
-        return await self._db.read(self._changes.version)
+        return await self._db.read_one(self._changes.version)
 
     async def get(self, name: str) -> str | None:
         """A value, or None."""
-        return await self._db.read(self._sql.get, name)
+        return await self._db.read_one(self._sql.get, name)
 
     async def put(self, name: str, value: str, *, only_if_absent: bool = False) -> str:
         """Set a value; return the one that stands afterwards."""
@@ -82,7 +82,7 @@ class SqlSettingsTable:
 
     async def all(self) -> Mapping[str, str]:
         """Every value by name."""
-        return await self._db.read(self._sql.all)
+        return await self._db.read_one(self._sql.all)
 
     async def change(self, values: Mapping[str, str | None], seen_version: int) -> bool:
         """Set several values at once, or remove them (None). False, and nothing done, when ``version`` has moved on."""

@@ -1,52 +1,13 @@
-"""The whole index in one SQLite file: every port of ``cephstorage.ports.index`` over one runner."""
+"""The whole index in one SQLite file."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
-from cephstorage.index.changes import ChangeStatements
-from cephstorage.index.keys import KeyStatements, SqlKeyIndex
-from cephstorage.index.landing import LandingStatements, SqlLandingIndex
-from cephstorage.index.leases import LeaseStatements
-from cephstorage.index.ledger import SqlTransferLedger
-from cephstorage.index.listing import ListingStatements
-from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
-from cephstorage.index.purges import PurgeStatements, SqlPurgeOutbox
 from cephstorage.index.remembered import RememberedKeys
-from cephstorage.index.removals import RemovalStatements
-from cephstorage.index.runner import Runner
-from cephstorage.index.schema import SCHEMA_VERSION, Schema, build_schema
-from cephstorage.index.settings import SettingStatements, SqlSettingsTable
+from cephstorage.index.schema import SCHEMA_VERSION, build_schema
+from cephstorage.index.sql_index import SqlIndex
 from cephstorage.index.sqlite import SqliteDatabase
-from cephstorage.index.tokens import SqlTokenTable, TokenStatements
-from cephstorage.index.transfers import TransferStatements
-from cephstorage.ports.index import KeyIndex
-
-
-class SqlIndex:
-    """The ports over any runner and the schema of its database."""
-
-    def __init__(self, db: Runner, schema: Schema) -> None:
-        buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
-        purges = PurgeStatements(schema)
-        keys = KeyStatements(schema, buckets, removals, purges)
-        leases = LeaseStatements(schema, removals)
-        self._db = db
-        self._bucket_statements = buckets
-        self.keys: KeyIndex = SqlKeyIndex(db, keys, ListingStatements(schema))
-        self.buckets = SqlBucketIndex(db, buckets)
-        self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
-        self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
-        self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
-        self.purges = SqlPurgeOutbox(db, purges)
-        self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))
-        self.settings = SqlSettingsTable(db, SettingStatements(schema, changes), changes)
-
-    async def usage_drift(self) -> Sequence[str]:
-        """Buckets whose usage differs from the sum over their records. Reads every record."""
-        return await self._db.read(self._bucket_statements.drift)
 
 
 class SqliteIndex(SqlIndex):

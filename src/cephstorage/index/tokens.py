@@ -72,7 +72,7 @@ class SqlTokenTable:
 
     async def by_hash(self, secret_hash: str) -> AccessToken | None:
         """The token with this secret, expired ones included."""
-        return await self._db.read(self._sql.by_hash, secret_hash)
+        return await self._db.read_one(self._sql.by_hash, secret_hash)
 
     async def delete(self, token_id: str) -> None:
         """Raises AccessTokenNotFound."""
@@ -80,4 +80,4 @@ class SqlTokenTable:
 
     async def all(self) -> Sequence[AccessToken]:
         """Every token, oldest first."""
-        return await self._db.read(self._sql.all)
+        return await self._db.read_one(self._sql.all)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -9,8 +10,9 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
 from cephstorage.domain.validators import Validators
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex, index_at
 from cephstorage.ports.index import NewTransfer
+from tests.harness.postgres import Postgres
 
 BUCKET = BucketName("alice", "photos")
 OTHER = BucketName("bob", "photos")
@@ -18,17 +20,42 @@ OWNER, RIVAL = "owner-1", "owner-2"
 NOW = 1000.0
 UNTIL = NOW + 30
 
-FACTORIES: dict[str, Callable[[Path], SqliteIndex]] = {"sqlite": lambda folder: SqliteIndex(folder / "cephstorage.db")}
+FACTORIES: dict[str, Callable[[str], SqlIndex]] = {
+    "sqlite": lambda place: index_at("", Path(place) / "cephstorage.db"),
+    "postgresql": lambda place: index_at(place, Path()),
+}
 
 
 @pytest.fixture(params=sorted(FACTORIES))
-def factory(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], SqliteIndex]:
-    """Makes indexes over one database, as several processes would."""
-    return lambda: FACTORIES[request.param](tmp_path)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of the database engine under test."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-async def index(factory: Callable[[], SqliteIndex]) -> AsyncIterator[SqliteIndex]:
+def places(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Callable[[], str]:
+    """Makes empty databases of the engine: folders, or addresses."""
+    if engine == "sqlite":
+        return lambda: mkdtemp(dir=tmp_path)
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.fresh
+
+
+@pytest.fixture
+def place(places: Callable[[], str]) -> str:
+    """Where the engine has an empty database for this test."""
+    return places()
+
+
+@pytest.fixture
+def factory(engine: str, place: str) -> Callable[[], SqlIndex]:
+    """Makes indexes over one database, as several processes would."""
+    return lambda: FACTORIES[engine](place)
+
+
+@pytest.fixture
+async def index(factory: Callable[[], SqlIndex]) -> AsyncIterator[SqlIndex]:
     """An open index with one bucket. Whatever the test did, usage is exact at its end."""
     opened = factory()
     await opened.open()
@@ -65,7 +92,7 @@ def plan_for(lease: Lease, size: int = 10, **fields: object) -> Plan:
     return Plan(**{**values, **fields})  # type: ignore[arg-type]
 
 
-async def begin(index: SqliteIndex, name: str, key: str = "k", now: float = NOW, **fields: object) -> Lease:
+async def begin(index: SqlIndex, name: str, key: str = "k", now: float = NOW, **fields: object) -> Lease:
     """Create a transfer and claim it."""
     await index.transfers.create([new(name, request_for(key, **fields))], now)  # type: ignore[arg-type]
     transfer = await index.transfers.claim(OWNER, now, now + 30)
@@ -74,21 +101,21 @@ async def begin(index: SqliteIndex, name: str, key: str = "k", now: float = NOW,
     return Lease(transfer.id, OWNER, transfer.fence)
 
 
-async def begin_fill(index: SqliteIndex, name: str, key: str = "k", **fields: object) -> Lease:
+async def begin_fill(index: SqlIndex, name: str, key: str = "k", **fields: object) -> Lease:
     """Take the fill slot of a key."""
     slot = await index.transfers.begin_fill(new(name, request_for(key, Kind.FILL, **fields)), OWNER, NOW, UNTIL)  # type: ignore[arg-type]
     assert slot.lease is not None
     return slot.lease
 
 
-async def land(index: SqliteIndex, name: str, key: str = "k", size: int = 10, **fields: object) -> Record:
+async def land(index: SqlIndex, name: str, key: str = "k", size: int = 10, **fields: object) -> Record:
     """Carry a key through to its record."""
     lease = await begin(index, name, key)
     assert await index.landing.plan(lease, plan_for(lease, size, **fields), NOW)
     return await index.landing.publish(lease, NOW)
 
 
-async def removal_versions(index: SqliteIndex) -> list[str]:
+async def removal_versions(index: SqlIndex) -> list[str]:
     """The store versions that are queued for removal."""
     return [removal.store_version for removal in await index.landing.removals(1000)]
 

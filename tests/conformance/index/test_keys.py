@@ -3,12 +3,12 @@
 import pytest
 
 from cephstorage.domain.errors import BucketNotFound, KeyNotFound
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import BUCKET, FACTS, NOW, OTHER, land, removal_versions
 from tests.harness.names import NASTY_KEYS
 
 
-async def test_a_landed_record_reads_back_whole(index: SqliteIndex) -> None:
+async def test_a_landed_record_reads_back_whole(index: SqlIndex) -> None:
     record = await land(index, "1", "a/k", size=7, origin=FACTS)
     assert await index.keys.get(BUCKET, "a/k") == record
     assert (record.generation, record.size, record.origin, record.validated_at) == (1, 7, FACTS, NOW)
@@ -16,20 +16,20 @@ async def test_a_landed_record_reads_back_whole(index: SqliteIndex) -> None:
     assert (record.ts, record.source, record.content_type) == (5.0, "http://origin.example", "text/plain")
 
 
-async def test_an_unknown_key_is_none(index: SqliteIndex) -> None:
+async def test_an_unknown_key_is_none(index: SqlIndex) -> None:
     await land(index, "1", "k")
     assert await index.keys.get(BUCKET, "K") is None
     assert await index.keys.get(OTHER, "k") is None
 
 
-async def test_nasty_keys_are_all_distinct(index: SqliteIndex) -> None:
+async def test_nasty_keys_are_all_distinct(index: SqlIndex) -> None:
     landed = {key: await land(index, str(number), key) for number, key in enumerate(NASTY_KEYS.values())}
     for key, record in landed.items():
         assert await index.keys.get(BUCKET, key) == record
     assert (await index.buckets.get(BUCKET)).keyamount == len(NASTY_KEYS)
 
 
-async def test_overwriting_counts_up_replaces_usage_and_queues_the_old_bytes(index: SqliteIndex) -> None:
+async def test_overwriting_counts_up_replaces_usage_and_queues_the_old_bytes(index: SqlIndex) -> None:
     await land(index, "1", size=10)
     second = await land(index, "2", size=3)
     assert second.generation == 2
@@ -38,7 +38,7 @@ async def test_overwriting_counts_up_replaces_usage_and_queues_the_old_bytes(ind
     assert await removal_versions(index) == ["id-1.1"]
 
 
-async def test_delete_takes_the_key_its_usage_and_its_bytes(index: SqliteIndex) -> None:
+async def test_delete_takes_the_key_its_usage_and_its_bytes(index: SqlIndex) -> None:
     await land(index, "1", "k", size=10)
     await land(index, "2", "other", size=5)
     await index.keys.delete(BUCKET, "k", NOW)
@@ -52,7 +52,7 @@ async def test_delete_takes_the_key_its_usage_and_its_bytes(index: SqliteIndex) 
         await index.keys.delete(OTHER, "k", NOW)
 
 
-async def test_generations_never_come_back_after_a_delete(index: SqliteIndex) -> None:
+async def test_generations_never_come_back_after_a_delete(index: SqlIndex) -> None:
     for name in ("1", "2", "3"):
         await land(index, name)
     await index.keys.delete(BUCKET, "k", NOW)
@@ -60,7 +60,7 @@ async def test_generations_never_come_back_after_a_delete(index: SqliteIndex) ->
     assert (await land(index, "5")).generation == 5
 
 
-async def test_touch_confirms_one_generation_only(index: SqliteIndex) -> None:
+async def test_touch_confirms_one_generation_only(index: SqlIndex) -> None:
     await land(index, "1")
     await index.keys.touch(BUCKET, "k", 1, NOW + 5)
     await index.keys.touch(BUCKET, "k", 2, NOW + 9)
@@ -69,7 +69,7 @@ async def test_touch_confirms_one_generation_only(index: SqliteIndex) -> None:
     assert record.validated_at == NOW + 5
 
 
-async def test_removals_leave_the_queue_oldest_first(index: SqliteIndex) -> None:
+async def test_removals_leave_the_queue_oldest_first(index: SqlIndex) -> None:
     for name in ("1", "2", "3"):
         await land(index, name)
     first, second = await index.landing.removals(10)

@@ -7,7 +7,7 @@ import pytest
 from cephstorage.domain.errors import BucketNotEmpty, LeaseLost, PreconditionFailed, TransferNotFound
 from cephstorage.domain.records import Precondition
 from cephstorage.domain.transfers import Kind, Lease, Phase, State
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import (
     BUCKET,
     NOW,
@@ -25,7 +25,7 @@ from tests.conformance.index.conftest import (
 
 
 @pytest.mark.parametrize("kind", [Kind.FETCH, Kind.WARM, Kind.UPLOAD])
-async def test_publishing_ends_the_transfer_in_success(index: SqliteIndex, kind: Kind) -> None:
+async def test_publishing_ends_the_transfer_in_success(index: SqlIndex, kind: Kind) -> None:
     if kind is Kind.UPLOAD:
         plan = plan_for(Lease("id-1", OWNER, 1))
         lease = await index.transfers.begin_upload(new("1", request_for("k", kind)), plan, OWNER, NOW, UNTIL)
@@ -41,7 +41,7 @@ async def test_publishing_ends_the_transfer_in_success(index: SqliteIndex, kind:
         await index.landing.publish(lease, NOW)
 
 
-async def test_a_published_fill_leaves_no_row(index: SqliteIndex) -> None:
+async def test_a_published_fill_leaves_no_row(index: SqlIndex) -> None:
     lease = await begin_fill(index, "1")
     assert await index.landing.plan(lease, plan_for(lease), NOW)
     record = await index.landing.publish(lease, NOW)
@@ -50,14 +50,14 @@ async def test_a_published_fill_leaves_no_row(index: SqliteIndex) -> None:
         await index.transfers.get("token-1")
 
 
-async def test_without_a_plan_nothing_is_published(index: SqliteIndex) -> None:
+async def test_without_a_plan_nothing_is_published(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     with pytest.raises(LeaseLost):
         await index.landing.publish(lease, NOW)
     assert await index.keys.get(BUCKET, "k") is None
 
 
-async def test_landings_on_one_key_take_turns(index: SqliteIndex) -> None:
+async def test_landings_on_one_key_take_turns(index: SqlIndex) -> None:
     first = await begin(index, "1")
     second = await begin(index, "2")
     other = await begin(index, "3", "other")
@@ -71,7 +71,7 @@ async def test_landings_on_one_key_take_turns(index: SqliteIndex) -> None:
     assert await removal_versions(index) == ["id-1.1"]
 
 
-async def test_the_landing_lease_lives_as_long_as_the_transfers(index: SqliteIndex) -> None:
+async def test_the_landing_lease_lives_as_long_as_the_transfers(index: SqlIndex) -> None:
     first = await begin(index, "1")
     assert await index.landing.plan(first, plan_for(first), NOW)
     second = await begin(index, "2")
@@ -84,7 +84,7 @@ async def test_the_landing_lease_lives_as_long_as_the_transfers(index: SqliteInd
     assert (await index.landing.publish(second, UNTIL + 60)).store_version == "id-2.1"
 
 
-async def test_a_crash_after_the_store_commit_is_finished_by_the_next_owner(index: SqliteIndex) -> None:
+async def test_a_crash_after_the_store_commit_is_finished_by_the_next_owner(index: SqlIndex) -> None:
     first = await begin(index, "1")
     plan = plan_for(first)
     assert await index.landing.plan(first, plan, NOW)
@@ -99,7 +99,7 @@ async def test_a_crash_after_the_store_commit_is_finished_by_the_next_owner(inde
     assert await removal_versions(index) == []
 
 
-async def test_a_plan_that_replaces_another_removes_the_older_version(index: SqliteIndex) -> None:
+async def test_a_plan_that_replaces_another_removes_the_older_version(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     assert await index.landing.plan(lease, plan_for(lease, store_version="old"), NOW)
     assert await index.landing.plan(lease, plan_for(lease, store_version="new"), NOW)
@@ -107,7 +107,7 @@ async def test_a_plan_that_replaces_another_removes_the_older_version(index: Sql
     assert await removal_versions(index) == ["old"]
 
 
-async def test_preconditions_are_checked_at_the_plan_and_at_the_end(index: SqliteIndex) -> None:
+async def test_preconditions_are_checked_at_the_plan_and_at_the_end(index: SqlIndex) -> None:
     absent = {"precondition": Precondition(if_absent=True)}
     early, late = await begin(index, "1", **absent), await begin(index, "2", **absent)
     assert await index.landing.plan(early, plan_for(early), NOW)
@@ -123,7 +123,7 @@ async def test_preconditions_are_checked_at_the_plan_and_at_the_end(index: Sqlit
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])
-async def test_a_fill_never_overwrites_what_changed_while_it_ran(index: SqliteIndex, change: str) -> None:
+async def test_a_fill_never_overwrites_what_changed_while_it_ran(index: SqlIndex, change: str) -> None:
     await land(index, "1")
     fill = await begin_fill(index, "2", seen_generation=1)
     if change == "replaced":
@@ -136,14 +136,14 @@ async def test_a_fill_never_overwrites_what_changed_while_it_ran(index: SqliteIn
     assert await index.keys.get(BUCKET, "k") == before
 
 
-async def test_a_bucket_does_not_vanish_under_a_landing(index: SqliteIndex) -> None:
+async def test_a_bucket_does_not_vanish_under_a_landing(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     assert await index.landing.plan(lease, plan_for(lease), NOW)
     with pytest.raises(BucketNotEmpty):
         await index.buckets.delete(BUCKET)
 
 
-async def test_a_thousand_landings_at_once_keep_usage_exact(index: SqliteIndex) -> None:
+async def test_a_thousand_landings_at_once_keep_usage_exact(index: SqlIndex) -> None:
     async def one(number: int) -> int:
         upload = new(str(number), request_for(f"k{number % 400}", Kind.UPLOAD))
         size = number % 97
@@ -166,7 +166,7 @@ async def test_a_thousand_landings_at_once_keep_usage_exact(index: SqliteIndex) 
     assert await index.usage_drift() == []
 
 
-async def test_what_was_stored_and_not_published_is_removed_unless_somebody_names_it(index: SqliteIndex) -> None:
+async def test_what_was_stored_and_not_published_is_removed_unless_somebody_names_it(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     assert await index.landing.plan(lease, plan_for(lease), NOW)
     await index.landing.disown(BUCKET, "k", "id-1.1")
@@ -178,7 +178,7 @@ async def test_what_was_stored_and_not_published_is_removed_unless_somebody_name
     assert await removal_versions(index) == ["id-1.0"]
 
 
-async def test_the_plan_tells_the_generation_to_come(index: SqliteIndex) -> None:
+async def test_the_plan_tells_the_generation_to_come(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     assert await index.landing.plan(lease, plan_for(lease), NOW) == 1
     assert (await index.landing.publish(lease, NOW)).generation == 1
@@ -188,7 +188,7 @@ async def test_the_plan_tells_the_generation_to_come(index: SqliteIndex) -> None
     assert (await index.landing.publish(again, NOW)).generation == 2
 
 
-async def test_a_noted_version_is_kept_for_the_successor_and_published_under_its_last_name(index: SqliteIndex) -> None:
+async def test_a_noted_version_is_kept_for_the_successor_and_published_under_its_last_name(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     await index.landing.plan(lease, plan_for(lease), NOW)
     await index.landing.note_version(lease, "id-1.1#upload")
@@ -200,7 +200,7 @@ async def test_a_noted_version_is_kept_for_the_successor_and_published_under_its
     assert await removal_versions(index) == []
 
 
-async def test_a_name_of_another_attempt_is_neither_noted_nor_published(index: SqliteIndex) -> None:
+async def test_a_name_of_another_attempt_is_neither_noted_nor_published(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     with pytest.raises(LeaseLost):
         await index.landing.note_version(lease, "id-1.1#early")
@@ -212,7 +212,7 @@ async def test_a_name_of_another_attempt_is_neither_noted_nor_published(index: S
     assert (await index.landing.publish(lease, NOW)).store_version == "id-1.1"
 
 
-async def test_an_attempt_that_a_record_names_is_not_disowned_under_any_of_its_names(index: SqliteIndex) -> None:
+async def test_an_attempt_that_a_record_names_is_not_disowned_under_any_of_its_names(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     await index.landing.plan(lease, plan_for(lease), NOW)
     await index.landing.note_version(lease, "id-1.1#upload")
@@ -225,7 +225,7 @@ async def test_an_attempt_that_a_record_names_is_not_disowned_under_any_of_its_n
     assert await removal_versions(index) == ["id-1.10"]
 
 
-async def test_a_given_up_plan_is_removed_under_the_name_that_was_noted_last(index: SqliteIndex) -> None:
+async def test_a_given_up_plan_is_removed_under_the_name_that_was_noted_last(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     await index.landing.plan(lease, plan_for(lease), NOW)
     await index.landing.note_version(lease, "id-1.1#upload")

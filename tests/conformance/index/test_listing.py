@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import json
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +13,7 @@ from cephstorage.domain.errors import BucketNotFound, InvalidCursor
 from cephstorage.domain.names import child_folder, vfolder_of
 from cephstorage.domain.records import ListQuery
 from cephstorage.domain.transfers import Kind, Lease
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import (
     BUCKET,
     FACTORIES,
@@ -32,7 +31,7 @@ from tests.harness.names import NASTY_KEYS
 Entries = list[tuple[str, str]]
 
 
-async def pages(index: SqliteIndex, **fields: object) -> tuple[Entries, int]:
+async def pages(index: SqlIndex, **fields: object) -> tuple[Entries, int]:
     """Every entry of a listing in order, and the number of pages."""
     found: Entries = []
     cursor, count = None, 0
@@ -72,7 +71,7 @@ def model(
     ]
 
 
-async def fill(index: SqliteIndex, keys: set[str]) -> None:
+async def fill(index: SqlIndex, keys: set[str]) -> None:
     """Land many keys."""
     for number, key in enumerate(sorted(keys)):
         await land(index, str(number), key)
@@ -83,20 +82,23 @@ SEGMENT = st.one_of(
     st.sampled_from(["\U0010ffff", "\ud7ff", "\ue000", "\x7f", "_", "A"]),
 )
 KEY = st.lists(SEGMENT, min_size=1, max_size=5).map("/".join).filter(bool)
+# Every example takes a database of its own from the fixture.
+TOLERATED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 KEYS = st.sets(st.one_of(KEY, st.sampled_from(sorted(NASTY_KEYS.values()))), min_size=1, max_size=25)
 
 
-@pytest.mark.parametrize("factory_name", sorted(FACTORIES))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=TOLERATED)
 @given(keys=KEYS, limit=st.integers(1, 7), data=st.data())
-def test_pages_equal_the_model(factory_name: str, keys: set[str], limit: int, data: st.DataObject) -> None:
+def test_pages_equal_the_model(
+    engine: str, places: Callable[[], str], keys: set[str], limit: int, data: st.DataObject
+) -> None:
     folders = sorted({vfolder_of(key) for key in keys} | {vfolder_of(vfolder_of(key)) for key in keys})
     beginnings = sorted({key[:length] for key in keys for length in (0, 1, 2, 3, 5)})
     prefix = data.draw(st.sampled_from(beginnings))
     contains = data.draw(st.sampled_from(["", "", "a", "/", "%", "A", "_"]))
 
-    async def compare(folder: Path) -> None:
-        index = FACTORIES[factory_name](folder)
+    async def compare() -> None:
+        index = FACTORIES[engine](places())
         await index.open()
         await index.buckets.create(BUCKET, NOW)
         await asyncio.gather(*(_landed(index, number, key) for number, key in enumerate(sorted(keys))))
@@ -109,18 +111,17 @@ def test_pages_equal_the_model(factory_name: str, keys: set[str], limit: int, da
                     assert count == max(1, -(-len(found) // limit))
         await index.close()
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(compare(Path(folder)))
+    asyncio.run(compare())
 
 
-async def _landed(index: SqliteIndex, number: int, key: str) -> None:
+async def _landed(index: SqlIndex, number: int, key: str) -> None:
     upload = new(str(number), request_for(key, Kind.UPLOAD))
     plan = plan_for(Lease(upload.id, OWNER, 1))
     lease = await index.transfers.begin_upload(upload, plan, OWNER, NOW, NOW + 30)
     await index.landing.publish(lease, NOW)
 
 
-async def test_walking_the_folders_reaches_every_nasty_key(index: SqliteIndex) -> None:
+async def test_walking_the_folders_reaches_every_nasty_key(index: SqlIndex) -> None:
     keys = set(NASTY_KEYS.values())
     await fill(index, keys)
     reached: set[str] = set()
@@ -139,13 +140,13 @@ async def test_walking_the_folders_reaches_every_nasty_key(index: SqliteIndex) -
     assert reached == keys
 
 
-async def test_siblings_that_sort_around_the_slash_keep_their_order(index: SqliteIndex) -> None:
+async def test_siblings_that_sort_around_the_slash_keep_their_order(index: SqlIndex) -> None:
     await fill(index, {"a/b/1", "a-c/1", "a/1", "a.d/1", "a0/1", "b"})
     found, _ = await pages(index, limit=1)
     assert found == [("f", "a"), ("f", "a-c"), ("f", "a.d"), ("f", "a0"), ("k", "b")]
 
 
-async def test_empty_segments_are_folders_of_their_own(index: SqliteIndex) -> None:
+async def test_empty_segments_are_folders_of_their_own(index: SqlIndex) -> None:
     await fill(index, {"/x", "/x/y", "//z", "c", "a//b", "a/b"})
     assert (await pages(index))[0] == [("f", "/"), ("f", "/x"), ("f", "a"), ("k", "/x"), ("k", "c")]
     assert (await pages(index, vfolder="a"))[0] == [("f", "a/"), ("k", "a/b")]
@@ -153,7 +154,7 @@ async def test_empty_segments_are_folders_of_their_own(index: SqliteIndex) -> No
     assert (await pages(index, vfolder="/"))[0] == [("k", "//z")]
 
 
-async def test_prefix_narrows_folders_and_keys(index: SqliteIndex) -> None:
+async def test_prefix_narrows_folders_and_keys(index: SqlIndex) -> None:
     await fill(index, {"a/pa/1", "a/pb/1", "a/q/1", "a/p", "a/q1", "ap"})
     assert (await pages(index, vfolder="a", prefix="a/p"))[0] == [("f", "a/pa"), ("f", "a/pb"), ("k", "a/p")]
     assert (await pages(index, vfolder="a", prefix="a/pa/"))[0] == [("f", "a/pa")]
@@ -163,20 +164,20 @@ async def test_prefix_narrows_folders_and_keys(index: SqliteIndex) -> None:
     assert (await pages(index, vfolder="a", recursive=True, prefix="a/pa"))[0] == [("k", "a/pa/1")]
 
 
-async def test_contains_means_bytes_and_no_wildcards(index: SqliteIndex) -> None:
+async def test_contains_means_bytes_and_no_wildcards(index: SqlIndex) -> None:
     await fill(index, {"README", "readme", "100%", "100x", "a_b", "axb"})
     assert (await pages(index, contains="EAD"))[0] == [("k", "README")]
     assert (await pages(index, contains="0%"))[0] == [("k", "100%")]
     assert (await pages(index, contains="a_b"))[0] == [("k", "a_b")]
 
 
-async def test_content_type_is_compared_whole(index: SqliteIndex) -> None:
+async def test_content_type_is_compared_whole(index: SqlIndex) -> None:
     await land(index, "1", "a", content_type="text/plain")
     await land(index, "2", "b", content_type="text/plain; charset=utf-8")
     assert (await pages(index, content_type="text/plain"))[0] == [("k", "a")]
 
 
-async def test_the_limit_is_kept_within_bounds(index: SqliteIndex) -> None:
+async def test_the_limit_is_kept_within_bounds(index: SqlIndex) -> None:
     await fill(index, {"a/1", "b", "c"})
     page = await index.keys.listing(BUCKET, ListQuery(limit=0))
     assert (page.vfolders, page.keys) == (("a",), ())
@@ -185,7 +186,7 @@ async def test_the_limit_is_kept_within_bounds(index: SqliteIndex) -> None:
     assert page.cursor is None
 
 
-async def test_there_is_no_cursor_when_a_page_ends_exactly_at_the_end(index: SqliteIndex) -> None:
+async def test_there_is_no_cursor_when_a_page_ends_exactly_at_the_end(index: SqlIndex) -> None:
     await fill(index, {"a/1", "b"})
     assert (await index.keys.listing(BUCKET, ListQuery(limit=2))).cursor is None
     page = await index.keys.listing(BUCKET, ListQuery(limit=1))
@@ -195,7 +196,7 @@ async def test_there_is_no_cursor_when_a_page_ends_exactly_at_the_end(index: Sql
     assert (await index.keys.listing(BUCKET, ListQuery(limit=1))).cursor is None
 
 
-async def test_a_key_that_comes_or_goes_disturbs_no_later_page(index: SqliteIndex) -> None:
+async def test_a_key_that_comes_or_goes_disturbs_no_later_page(index: SqlIndex) -> None:
     await fill(index, {"a", "c", "e"})
     page = await index.keys.listing(BUCKET, ListQuery(limit=2))
     await index.keys.delete(BUCKET, "c", NOW)
@@ -229,22 +230,22 @@ def encoded(value: object) -> str:
         base64.urlsafe_b64encode(b"\xff\xfe").decode(),
     ],
 )
-async def test_a_foreign_cursor_is_refused(index: SqliteIndex, cursor: str) -> None:
+async def test_a_foreign_cursor_is_refused(index: SqlIndex, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         await index.keys.listing(BUCKET, ListQuery(cursor=cursor))
 
 
-async def test_a_folder_cursor_belongs_to_folder_listings(index: SqliteIndex) -> None:
+async def test_a_folder_cursor_belongs_to_folder_listings(index: SqlIndex) -> None:
     with pytest.raises(InvalidCursor):
         await index.keys.listing(BUCKET, ListQuery(vfolder=None, cursor=encoded(["f", "a"])))
 
 
-async def test_an_unknown_bucket_is_not_found(index: SqliteIndex) -> None:
+async def test_an_unknown_bucket_is_not_found(index: SqlIndex) -> None:
     with pytest.raises(BucketNotFound):
         await index.keys.listing(OTHER, ListQuery())
 
 
-async def test_nothing_is_listed_before_it_is_published(index: SqliteIndex) -> None:
+async def test_nothing_is_listed_before_it_is_published(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     assert await index.landing.plan(lease, plan_for(lease), NOW)
     assert (await pages(index))[0] == []

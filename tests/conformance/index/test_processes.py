@@ -3,32 +3,30 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cephstorage.index import SqliteIndex
-from tests.conformance.index.conftest import BUCKET, FACTORIES, NOW, new, request_for
+from cephstorage.index import SqlIndex
+from tests.conformance.index.conftest import BUCKET, NOW, new, request_for
 
 ROOT = Path(__file__).parents[3]
 
 
-async def start(verb: str, factory: str, folder: Path, owner: str) -> Process:
+async def start(verb: str, engine: str, place: str, owner: str) -> Process:
     """A worker that has opened the database and waits for the word to go."""
-    command = [sys.executable, "-m", "tests.conformance.index.worker", verb, factory, str(folder), owner]
+    command = [sys.executable, "-m", "tests.conformance.index.worker", verb, engine, place, owner]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=PIPE, stdout=PIPE)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     return process
 
 
-@pytest.mark.parametrize("name", sorted(FACTORIES))
 async def test_two_processes_share_two_hundred_transfers_without_claiming_one_twice(
-    name: str, index: SqliteIndex, factory: Callable[[], SqliteIndex], tmp_path: Path
+    engine: str, place: str, index: SqlIndex
 ) -> None:
     await index.transfers.create([new(str(number), request_for(f"k{number}")) for number in range(200)], NOW)
-    workers = [await start("claim", name, tmp_path, owner) for owner in ("a", "b")]
+    workers = [await start("claim", engine, place, owner) for owner in ("a", "b")]
     outputs = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
     claimed = [line for stdout, _ in outputs for line in stdout.decode().split()]
     assert [worker.returncode for worker in workers] == [0, 0]
@@ -38,12 +36,11 @@ async def test_two_processes_share_two_hundred_transfers_without_claiming_one_tw
     )
 
 
-@pytest.mark.parametrize("name", sorted(FACTORIES))
 @pytest.mark.parametrize("acknowledged", [1, 40, 90])
 async def test_a_killed_writer_loses_nothing_that_it_acknowledged(
-    name: str, acknowledged: int, index: SqliteIndex, tmp_path: Path
+    engine: str, place: str, acknowledged: int, index: SqlIndex
 ) -> None:
-    writers = [await start("write", name, tmp_path, owner) for owner in ("a", "b")]
+    writers = [await start("write", engine, place, owner) for owner in ("a", "b")]
     heard: dict[str, int] = {}
     for writer in writers:
         assert writer.stdin is not None

@@ -1,22 +1,22 @@
 """The outbox of purges: written with the change, for buckets of mirrors only, and kept until it is done with."""
 
 from cephstorage.domain.mirrors import Mirror
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from cephstorage.ports.index import Purge
 from tests.conformance.index.conftest import BUCKET, NOW, OTHER, land
 
 LATER = NOW + 60
 
 
-async def _mirrored(index: SqliteIndex) -> None:
+async def _mirrored(index: SqlIndex) -> None:
     await index.mirrors.put(Mirror("files.example", BUCKET, "http://origin.example"))
 
 
-async def _told(index: SqliteIndex) -> list[tuple[str, int]]:
+async def _told(index: SqlIndex) -> list[tuple[str, int]]:
     return [(purge.key, purge.size) for purge in await index.purges.due(LATER, 100)]
 
 
-async def test_replacing_and_deleting_write_a_row_with_the_old_size(index: SqliteIndex) -> None:
+async def test_replacing_and_deleting_write_a_row_with_the_old_size(index: SqlIndex) -> None:
     await _mirrored(index)
     await land(index, "1", size=10)
     assert await _told(index) == []
@@ -26,7 +26,7 @@ async def test_replacing_and_deleting_write_a_row_with_the_old_size(index: Sqlit
     assert await _told(index) == [("k", 10), ("k", 20)]
 
 
-async def test_a_bucket_without_a_mirror_has_nothing_to_purge(index: SqliteIndex) -> None:
+async def test_a_bucket_without_a_mirror_has_nothing_to_purge(index: SqlIndex) -> None:
     await index.buckets.create(OTHER, NOW)
     await index.mirrors.put(Mirror("files.example", OTHER, "http://origin.example"))
     await land(index, "1")
@@ -35,7 +35,7 @@ async def test_a_bucket_without_a_mirror_has_nothing_to_purge(index: SqliteIndex
     assert await _told(index) == []
 
 
-async def test_a_new_row_is_left_to_its_writer_for_a_moment(index: SqliteIndex) -> None:
+async def test_a_new_row_is_left_to_its_writer_for_a_moment(index: SqlIndex) -> None:
     await index.purges.add(BUCKET, "k", 5, NOW)
     assert await index.purges.due(NOW, 100) == []
     (own,) = await index.purges.of_key(BUCKET, "k")
@@ -43,7 +43,7 @@ async def test_a_new_row_is_left_to_its_writer_for_a_moment(index: SqliteIndex) 
     assert await index.purges.of_key(BUCKET, "other") == []
 
 
-async def test_a_row_comes_back_until_it_is_done(index: SqliteIndex) -> None:
+async def test_a_row_comes_back_until_it_is_done(index: SqlIndex) -> None:
     for key in ("a", "b"):
         await index.purges.add(BUCKET, key, 5, NOW)
     first, second = await index.purges.due(LATER, 100)
@@ -61,7 +61,7 @@ async def test_a_row_comes_back_until_it_is_done(index: SqliteIndex) -> None:
     assert await index.purges.due(LATER, 100) == []
 
 
-async def test_a_row_outlives_its_process(index: SqliteIndex, factory: object) -> None:
+async def test_a_row_outlives_its_process(index: SqlIndex, factory: object) -> None:
     await index.purges.add(BUCKET, "k", 5, NOW)
     another = factory()  # type: ignore[operator]
     await another.open()

@@ -15,7 +15,7 @@ from cephstorage.domain.errors import (
 from cephstorage.domain.records import Precondition
 from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, SourceFacts, State
 from cephstorage.domain.validators import Validators
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from cephstorage.ports.index import FillSlot
 from tests.conformance.index.conftest import (
     BUCKET,
@@ -38,7 +38,7 @@ LATE = UNTIL + 1
 SOURCE = SourceFacts("http://o.example/", 10, '"v"', Validators('"v"'), "text/plain", FACTS, (("md5", "00"),))
 
 
-async def test_a_new_transfer_is_queued_with_all_that_was_asked(index: SqliteIndex) -> None:
+async def test_a_new_transfer_is_queued_with_all_that_was_asked(index: SqlIndex) -> None:
     request = request_for("a\nb", md5="0" * 32, timetag=5.5, precondition=Precondition(if_absent=True))
     assert await index.transfers.create([new("1", request)], NOW) == ["token-1"]
     transfer = await index.transfers.get("token-1")
@@ -47,14 +47,14 @@ async def test_a_new_transfer_is_queued_with_all_that_was_asked(index: SqliteInd
     assert (transfer.owner, transfer.fence, transfer.attempts, transfer.created_at) == (None, 0, 0, NOW)
 
 
-async def test_an_unknown_token_is_not_found(index: SqliteIndex) -> None:
+async def test_an_unknown_token_is_not_found(index: SqlIndex) -> None:
     with pytest.raises(TransferNotFound):
         await index.transfers.get("nobody")
     with pytest.raises(TransferNotFound):
         await index.transfers.cancel("nobody", NOW)
 
 
-async def test_a_batch_is_made_whole_or_not_at_all(index: SqliteIndex) -> None:
+async def test_a_batch_is_made_whole_or_not_at_all(index: SqlIndex) -> None:
     good, homeless = new("1", request_for("a")), new("2", request_for("b", bucket=OTHER))
     with pytest.raises(BucketNotFound):
         await index.transfers.create([good, homeless], NOW)
@@ -66,7 +66,7 @@ async def test_a_batch_is_made_whole_or_not_at_all(index: SqliteIndex) -> None:
         await index.transfers.get("token-1")
 
 
-async def test_equal_requests_share_a_token_while_one_is_in_progress(index: SqliteIndex) -> None:
+async def test_equal_requests_share_a_token_while_one_is_in_progress(index: SqlIndex) -> None:
     first = await index.transfers.create([new("1", request_for("k"), fingerprint="f")], NOW)
     batch = [new("2", request_for("k"), fingerprint="f"), new("3", request_for("l"), fingerprint="g")]
     assert await index.transfers.create([*batch, new("4", request_for("l"), fingerprint="g")], NOW) == [
@@ -80,7 +80,7 @@ async def test_equal_requests_share_a_token_while_one_is_in_progress(index: Sqli
     assert await index.transfers.create(both, NOW) == ["token-6", "token-7"]
 
 
-async def test_an_idempotency_key_answers_alike_for_ever(index: SqliteIndex) -> None:
+async def test_an_idempotency_key_answers_alike_for_ever(index: SqlIndex) -> None:
     asked = {"fingerprint": "f", "idempotency_key": "alice:1"}
     await index.transfers.create([new("1", request_for("k"), **asked)], NOW)
     await index.transfers.cancel("token-1", NOW)
@@ -90,7 +90,7 @@ async def test_an_idempotency_key_answers_alike_for_ever(index: SqliteIndex) -> 
         await index.transfers.create([new("4", request_for("l"), fingerprint="g", idempotency_key="alice:1")], NOW)
 
 
-async def test_an_idempotency_key_of_a_request_that_joined_another_is_remembered(index: SqliteIndex) -> None:
+async def test_an_idempotency_key_of_a_request_that_joined_another_is_remembered(index: SqlIndex) -> None:
     await index.transfers.create([new("1", request_for("k"), fingerprint="f", idempotency_key="a")], NOW)
     joined = new("2", request_for("k"), fingerprint="f", idempotency_key="b")
     assert await index.transfers.create([joined], NOW) == ["token-1"]
@@ -98,7 +98,7 @@ async def test_an_idempotency_key_of_a_request_that_joined_another_is_remembered
     assert await index.transfers.create([joined], NOW) == ["token-1"]
 
 
-async def test_a_replay_is_answered_before_its_precondition_is_looked_at(index: SqliteIndex) -> None:
+async def test_a_replay_is_answered_before_its_precondition_is_looked_at(index: SqlIndex) -> None:
     request = request_for("k", precondition=Precondition(if_absent=True))
     first = new("1", request, fingerprint="f", idempotency_key="a")
     await index.transfers.create([first], NOW)
@@ -112,7 +112,7 @@ async def test_a_replay_is_answered_before_its_precondition_is_looked_at(index: 
         await index.transfers.create([new("3", request, fingerprint="f")], NOW)
 
 
-async def test_claims_take_the_oldest_due_and_no_one_twice(index: SqliteIndex) -> None:
+async def test_claims_take_the_oldest_due_and_no_one_twice(index: SqlIndex) -> None:
     for number, made in (("1", NOW + 2), ("2", NOW), ("3", NOW + 1)):
         await index.transfers.create([new(number, request_for(number))], made)
     claimed = [await index.transfers.claim(OWNER, NOW + 5, UNTIL) for _ in range(4)]
@@ -121,7 +121,7 @@ async def test_claims_take_the_oldest_due_and_no_one_twice(index: SqliteIndex) -
     assert (claimed[0].owner, claimed[0].fence, claimed[0].lease_until) == (OWNER, 1, UNTIL)
 
 
-async def test_a_claim_before_its_time_gets_nothing(index: SqliteIndex) -> None:
+async def test_a_claim_before_its_time_gets_nothing(index: SqlIndex) -> None:
     await index.transfers.create([new("1", request_for("k"))], NOW)
     assert await index.transfers.claim(OWNER, NOW - 1, UNTIL) is None
 
@@ -130,7 +130,7 @@ async def test_a_claim_before_its_time_gets_nothing(index: SqliteIndex) -> None:
     ("claims", "expected"), [(Claims.ALL, "1234"), (Claims.SERVED, "34"), (Claims.BACKGROUND, "12")]
 )
 async def test_a_claim_is_for_the_kinds_that_its_process_works_on(
-    index: SqliteIndex, claims: Claims, expected: str
+    index: SqlIndex, claims: Claims, expected: str
 ) -> None:
     await index.transfers.create([new("1", request_for("a"))], NOW)
     await index.transfers.create([new("2", request_for("b", Kind.WARM))], NOW)
@@ -143,7 +143,7 @@ async def test_a_claim_is_for_the_kinds_that_its_process_works_on(
 
 
 @pytest.mark.parametrize("kind", [Kind.FETCH, Kind.WARM, Kind.FILL, Kind.UPLOAD])
-async def test_what_a_dead_owner_left_is_claimed_when_its_lease_ends(index: SqliteIndex, kind: Kind) -> None:
+async def test_what_a_dead_owner_left_is_claimed_when_its_lease_ends(index: SqlIndex, kind: Kind) -> None:
     if kind is Kind.FILL:
         lease = await begin_fill(index, "1")
     elif kind is Kind.UPLOAD:
@@ -159,7 +159,7 @@ async def test_what_a_dead_owner_left_is_claimed_when_its_lease_ends(index: Sqli
         await index.transfers.set_phase(lease, Phase.FETCHING, NOW)
 
 
-async def test_every_leased_write_notices_a_lost_lease(index: SqliteIndex) -> None:
+async def test_every_leased_write_notices_a_lost_lease(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     stale = [
         Lease(lease.transfer_id, RIVAL, lease.fence),
@@ -183,7 +183,7 @@ async def test_every_leased_write_notices_a_lost_lease(index: SqliteIndex) -> No
     assert (transfer.owner, transfer.fence, transfer.phase, transfer.lease_until) == (OWNER, 1, Phase.FETCHING, UNTIL)
 
 
-async def test_renewing_extends_and_notes_progress(index: SqliteIndex) -> None:
+async def test_renewing_extends_and_notes_progress(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     gone = Lease("id-gone", OWNER, 1)
     assert await index.transfers.renew([(lease, 5, 10), (gone, 0, None)], NOW + 1, LATE + 10) == [gone]
@@ -192,7 +192,7 @@ async def test_renewing_extends_and_notes_progress(index: SqliteIndex) -> None:
     assert await index.transfers.claim(RIVAL, LATE, LATE + 30) is None
 
 
-async def test_phase_and_source_are_kept_for_whoever_resumes(index: SqliteIndex) -> None:
+async def test_phase_and_source_are_kept_for_whoever_resumes(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     await index.transfers.set_phase(lease, Phase.FETCHING, NOW, SOURCE)
     await index.transfers.set_phase(lease, Phase.VERIFYING, NOW)
@@ -201,7 +201,7 @@ async def test_phase_and_source_are_kept_for_whoever_resumes(index: SqliteIndex)
     assert (taken.phase, taken.source) == (Phase.VERIFYING, SOURCE)
 
 
-async def test_requeue_waits_counts_and_says_why(index: SqliteIndex) -> None:
+async def test_requeue_waits_counts_and_says_why(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     await index.transfers.requeue(lease, NOW, NOW + 5, OriginTimeout("silent \udcff"))
     transfer = await index.transfers.get("token-1")
@@ -213,7 +213,7 @@ async def test_requeue_waits_counts_and_says_why(index: SqliteIndex) -> None:
     assert (again.fence, again.attempts) == (2, 1)
 
 
-async def test_release_lets_anybody_claim_at_once_and_keeps_the_plan(index: SqliteIndex) -> None:
+async def test_release_lets_anybody_claim_at_once_and_keeps_the_plan(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     plan = plan_for(lease, origin=FACTS)
     await index.landing.plan(lease, plan, NOW)
@@ -224,7 +224,7 @@ async def test_release_lets_anybody_claim_at_once_and_keeps_the_plan(index: Sqli
     assert await removal_versions(index) == []
 
 
-async def test_failing_ends_for_ever(index: SqliteIndex) -> None:
+async def test_failing_ends_for_ever(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     await index.transfers.fail(lease, NOW + 1, Md5Mismatch("not the promised md5"))
     transfer = await index.transfers.get("token-1")
@@ -235,7 +235,7 @@ async def test_failing_ends_for_ever(index: SqliteIndex) -> None:
         await index.transfers.cancel("token-1", NOW)
 
 
-async def test_cancelling_ends_it_under_its_owner(index: SqliteIndex) -> None:
+async def test_cancelling_ends_it_under_its_owner(index: SqlIndex) -> None:
     lease = await begin(index, "1")
     cancelled = await index.transfers.cancel("token-1", NOW + 1)
     assert (cancelled.state, cancelled.error_code, cancelled.fence) == (State.FAIL, "cancelled", 2)
@@ -245,9 +245,7 @@ async def test_cancelling_ends_it_under_its_owner(index: SqliteIndex) -> None:
 
 
 @pytest.mark.parametrize("end", ["fail", "cancel", "requeue", "discard"])
-async def test_a_plan_that_is_not_published_is_queued_for_removal_and_frees_the_key(
-    index: SqliteIndex, end: str
-) -> None:
+async def test_a_plan_that_is_not_published_is_queued_for_removal_and_frees_the_key(index: SqlIndex, end: str) -> None:
     lease = await begin(index, "1")
     assert await index.landing.plan(lease, plan_for(lease), NOW)
     if end == "fail":
@@ -263,7 +261,7 @@ async def test_a_plan_that_is_not_published_is_queued_for_removal_and_frees_the_
     assert await index.landing.plan(rival, plan_for(rival), NOW)
 
 
-async def test_an_upload_that_is_tried_again_keeps_its_plan_and_its_bytes(index: SqliteIndex) -> None:
+async def test_an_upload_that_is_tried_again_keeps_its_plan_and_its_bytes(index: SqlIndex) -> None:
     plan = plan_for(Lease("id-1", OWNER, 1))
     lease = await index.transfers.begin_upload(new("1", request_for("k", Kind.UPLOAD)), plan, OWNER, NOW, UNTIL)
     assert await index.landing.plan(lease, plan, NOW)
@@ -278,7 +276,7 @@ async def test_an_upload_that_is_tried_again_keeps_its_plan_and_its_bytes(index:
     assert await removal_versions(index) == []
 
 
-async def test_an_upload_needs_its_bucket_and_its_precondition(index: SqliteIndex) -> None:
+async def test_an_upload_needs_its_bucket_and_its_precondition(index: SqlIndex) -> None:
     plan = plan_for(Lease("id-1", OWNER, 1))
     with pytest.raises(BucketNotFound):
         await index.transfers.begin_upload(new("1", request_for("k", Kind.UPLOAD, OTHER)), plan, OWNER, NOW, UNTIL)
@@ -288,7 +286,7 @@ async def test_an_upload_needs_its_bucket_and_its_precondition(index: SqliteInde
         await index.transfers.begin_upload(new("1", request), plan, OWNER, NOW, UNTIL)
 
 
-async def test_one_fill_per_key(index: SqliteIndex) -> None:
+async def test_one_fill_per_key(index: SqlIndex) -> None:
     await begin_fill(index, "1")
     second = await index.transfers.begin_fill(new("2", request_for("k", Kind.FILL)), RIVAL, NOW, UNTIL)
     assert second == FillSlot(None, OWNER)
@@ -298,7 +296,7 @@ async def test_one_fill_per_key(index: SqliteIndex) -> None:
     assert await index.transfers.fill_owner(BUCKET, "nothing", NOW) is None
 
 
-async def test_a_fill_of_a_key_that_has_moved_on_is_decided_again(index: SqliteIndex) -> None:
+async def test_a_fill_of_a_key_that_has_moved_on_is_decided_again(index: SqlIndex) -> None:
     await land(index, "1")
     asked = new("2", request_for("k", Kind.FILL))
     assert await index.transfers.begin_fill(asked, OWNER, NOW, UNTIL) == FillSlot(None, None)
@@ -308,7 +306,7 @@ async def test_a_fill_of_a_key_that_has_moved_on_is_decided_again(index: SqliteI
 
 
 @pytest.mark.parametrize("how", ["expired", "buried", "released"])
-async def test_a_dead_owners_fill_is_taken_over_with_what_it_had(index: SqliteIndex, how: str) -> None:
+async def test_a_dead_owners_fill_is_taken_over_with_what_it_had(index: SqlIndex, how: str) -> None:
     lease = await begin_fill(index, "1")
     await index.transfers.set_phase(lease, Phase.FETCHING, NOW, SOURCE)
     if how == "buried":
@@ -323,7 +321,7 @@ async def test_a_dead_owners_fill_is_taken_over_with_what_it_had(index: SqliteIn
     assert await index.transfers.fill_owner(BUCKET, "k", now) == RIVAL
 
 
-async def test_a_dead_owners_fill_of_something_else_is_ended_not_resumed(index: SqliteIndex) -> None:
+async def test_a_dead_owners_fill_of_something_else_is_ended_not_resumed(index: SqlIndex) -> None:
     lease = await begin_fill(index, "1", target="/a?b")
     assert await index.landing.plan(lease, plan_for(lease), NOW)
     slot = await index.transfers.begin_fill(
@@ -334,14 +332,14 @@ async def test_a_dead_owners_fill_of_something_else_is_ended_not_resumed(index: 
     assert await removal_versions(index) == ["id-1.1"]
 
 
-async def test_a_failed_fill_frees_its_slot_and_stays_for_diagnosis(index: SqliteIndex) -> None:
+async def test_a_failed_fill_frees_its_slot_and_stays_for_diagnosis(index: SqlIndex) -> None:
     lease = await begin_fill(index, "1")
     await index.transfers.fail(lease, NOW, OriginTimeout("x"))
     assert (await index.transfers.get("token-1")).error_code == "origin_timeout"
     assert (await begin_fill(index, "2")).transfer_id == "id-2"
 
 
-async def test_a_discarded_fill_leaves_nothing(index: SqliteIndex) -> None:
+async def test_a_discarded_fill_leaves_nothing(index: SqlIndex) -> None:
     lease = await begin_fill(index, "1")
     await index.transfers.discard(lease)
     with pytest.raises(TransferNotFound):
@@ -349,7 +347,7 @@ async def test_a_discarded_fill_leaves_nothing(index: SqliteIndex) -> None:
     assert await index.transfers.spooled_ids() == []
 
 
-async def test_owners_are_those_who_hold_leases(index: SqliteIndex) -> None:
+async def test_owners_are_those_who_hold_leases(index: SqlIndex) -> None:
     first = await begin(index, "1")
     await begin(index, "2", "other")
     await index.transfers.begin_fill(new("3", request_for("z", Kind.FILL)), RIVAL, NOW, UNTIL)
@@ -363,14 +361,14 @@ async def test_owners_are_those_who_hold_leases(index: SqliteIndex) -> None:
     assert taken.id == "id-2"
 
 
-async def test_spools_are_kept_while_their_transfer_is_in_progress(index: SqliteIndex) -> None:
+async def test_spools_are_kept_while_their_transfer_is_in_progress(index: SqlIndex) -> None:
     await land(index, "1", "a")
     await begin(index, "2", "b")
     await begin_fill(index, "3", "c")
     assert sorted(await index.transfers.spooled_ids()) == ["id-2", "id-3"]
 
 
-async def test_ended_transfers_are_forgotten_after_their_time(index: SqliteIndex) -> None:
+async def test_ended_transfers_are_forgotten_after_their_time(index: SqlIndex) -> None:
     asked = new("1", request_for("a"), fingerprint="f", idempotency_key="i")
     await index.transfers.create([asked], NOW)
     await index.transfers.cancel("token-1", NOW + 5)

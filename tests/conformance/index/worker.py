@@ -1,20 +1,19 @@
 """A process of its own over a database, for the tests of what processes share.
 
-python -m tests.conformance.index.worker claim <factory> <folder> <owner>   claims until nothing is due; prints ids
-python -m tests.conformance.index.worker write <factory> <folder> <owner>   lands keys for ever; prints each one
+python -m tests.conformance.index.worker claim <factory> <place> <owner>   claims until nothing is due; prints ids
+python -m tests.conformance.index.worker write <factory> <place> <owner>   lands keys for ever; prints each one
 """
 
 import asyncio
 import itertools
 import sys
-from pathlib import Path
 
 from cephstorage.domain.transfers import Kind, Lease
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import FACTORIES, NOW, UNTIL, new, plan_for, request_for
 
 
-async def claim(index: SqliteIndex, owner: str) -> None:
+async def claim(index: SqlIndex, owner: str) -> None:
     """Claim all that is due, eight at a time."""
 
     async def one() -> None:
@@ -24,7 +23,7 @@ async def claim(index: SqliteIndex, owner: str) -> None:
     await asyncio.gather(*(one() for _ in range(8)))
 
 
-async def write(index: SqliteIndex, owner: str) -> None:
+async def write(index: SqlIndex, owner: str) -> None:
     """Land keys, some of them again and again, and say so when each is acknowledged."""
 
     async def one(number: int) -> None:
@@ -40,9 +39,9 @@ async def write(index: SqliteIndex, owner: str) -> None:
     await asyncio.gather(*(one(number) for number in range(4)))
 
 
-async def main(verb: str, factory: str, folder: str, owner: str) -> None:
+async def main(verb: str, factory: str, place: str, owner: str) -> None:
     """Open the index, wait for the word to go, work."""
-    index = FACTORIES[factory](Path(folder))
+    index = FACTORIES[factory](place)
     await index.open()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)

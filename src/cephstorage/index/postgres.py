@@ -1,0 +1,173 @@
+"""The PostgreSQL runner: bounded threads with a connection each, one transaction per call.
+
+Reads see one snapshot (REPEATABLE READ, READ ONLY). Writes are READ COMMITTED: the statements lock what
+they decide on, and a transaction that lost a race (serialization, deadlock, a row that came in between)
+is run again as a whole. Readers and writers have threads of their own, so that writers that wait for
+locks keep nobody from reading.
+
+A connection that broke before COMMIT is replaced and its transaction run again. One that broke while
+COMMIT was under way is not: nobody knows what became of it, and the caller decides.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from cephstorage.domain.errors import DatabaseUnavailable
+from cephstorage.index.breaker import Breaker
+from cephstorage.index.postgres_faults import is_conflict, is_lost, translated
+from cephstorage.index.postgres_session import READ, WRITE, WRITE_RELAXED, Dialer, PostgresOptions, Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_TRIES = 8
+_PAUSE = 0.01
+_BEYOND = 5.0
+"""Seconds that a call may take beyond a statement's timeout: several statements, or a server that hangs."""
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A call on its way: the breaker's trips when it entered, and the session that it is on."""
+
+    entered: int
+    session: Session | None = None
+
+
+class PostgresDatabase:
+    """One database. Any number of processes may use it."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._options = options
+        self._dialer = Dialer(options)
+        self.name = self._dialer.name
+        self._breaker = Breaker(self.name, options.connect_timeout)
+        self._deadline = options.statement_timeout + _BEYOND
+        self._local = threading.local()
+        self._sessions: set[Session] = set()
+        self._readers: ThreadPoolExecutor | None = None
+        self._writers: ThreadPoolExecutor | None = None
+
+    async def open(self, prepare: Callable[[Connection], None]) -> None:
+        """Connect, run ``prepare`` in a transaction and start the threads. Raises DatabaseUnavailable."""
+        await asyncio.to_thread(self._prepare, prepare)
+        writers = max(1, self._options.connections // 2)
+        readers = max(1, self._options.connections - writers)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="index-read")
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="index-write")
+
+    def _prepare(self, prepare: Callable[[Connection], None]) -> None:
+        session = Session(self._dialer.dial(), 0)
+        try:
+            session.run(WRITE, prepare)
+        except (SQLAlchemyError, psycopg.Error) as error:
+            raise translated(error, self.name) from error
+        finally:
+            session.close()
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the connections. Idempotent."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for pool in (self._readers, self._writers):
+            if pool is not None:
+                pool.shutdown()
+        self._readers = self._writers = None
+        while self._sessions:
+            self._sessions.pop().close()
+
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn`` in one snapshot."""
+        return await self._call(self._readers, READ, lambda connection: fn(connection, *args, **kwargs))
+
+    async def read_one(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn``, which executes a single statement: that is one snapshot without BEGIN and COMMIT."""
+        return await self._call(self._readers, "", lambda connection: fn(connection, *args, **kwargs))
+
+    async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn`` in a transaction that is on the disk when this returns."""
+        return await self._call(self._writers, WRITE, lambda connection: fn(connection, *args, **kwargs))
+
+    async def write_relaxed(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn`` in a transaction that outlives the process, though not always a crash of the server."""
+        return await self._call(self._writers, WRITE_RELAXED, lambda connection: fn(connection, *args, **kwargs))
+
+    async def _call(self, threads: ThreadPoolExecutor | None, begin: str, call: Callable[[Connection], T]) -> T:
+        """Run a call in a thread. Who is cancelled leaves the thread to finish: no transaction stays open."""
+        if threads is None:
+            raise DatabaseUnavailable("The database is closed.")
+        job = _Job(self._breaker.enter())
+        running = asyncio.get_running_loop().run_in_executor(threads, self._run, job, begin, call)
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await running
+        except TimeoutError as error:
+            # The server hangs, or the network swallows its answers: nothing but this clock would end the wait.
+            said = f"{self.name} has not answered for {self._deadline:.0f} s."
+            self._breaker.trip(said)
+            if job.session is not None:
+                job.session.sever()
+            raise DatabaseUnavailable(said, retry_after=_BEYOND) from error
+
+    def _run(self, job: _Job, begin: str, call: Callable[[Connection], T]) -> T:
+        """One transaction, again while it loses races or finds its connection broken. In a thread of the pool."""
+        for tries_left in reversed(range(_TRIES)):
+            session = job.session = self._session(job)
+            try:
+                result = session.run(begin, call)
+            except (SQLAlchemyError, psycopg.Error) as error:
+                if tries_left and is_conflict(error):
+                    time.sleep(_PAUSE * random.random() * (_TRIES - tries_left))  # noqa: S311 - no secret
+                elif not self._may_go_on(session, error):
+                    raise translated(error, self.name) from error
+            else:
+                self._breaker.mend()
+                return result
+            finally:
+                if session.broken:
+                    self._drop(session)
+        raise DatabaseUnavailable(f"{self.name} breaks every connection.", retry_after=1)
+
+    def _may_go_on(self, session: Session, error: Exception) -> bool:
+        """After a broken connection: whether the transaction may be run again on a new one."""
+        if not is_lost(error):
+            return False
+        self._drop(session)
+        if session.used and not session.committing:
+            return True  # it broke while it was idle, as a rule: the server was restarted
+        self._breaker.trip(str(translated(error, self.name)))
+        return False
+
+    def _session(self, job: _Job) -> Session:
+        """The session of this thread, made anew when it may have died with the others."""
+        self._breaker.check(job.entered)
+        session: Session | None = getattr(self._local, "session", None)
+        if session is not None and session.born == self._breaker.trips:
+            return session
+        if session is not None:
+            self._drop(session)
+        born = self._breaker.trips
+        try:
+            session = Session(self._dialer.dial(), born)
+        except DatabaseUnavailable as error:
+            self._breaker.trip(error.msg)
+            raise
+        self._sessions.add(session)
+        self._local.session = session
+        return session
+
+    def _drop(self, session: Session) -> None:
+        self._sessions.discard(session)
+        self._local.session = None
+        session.close()

@@ -1,0 +1,50 @@
+"""The whole index in a PostgreSQL database, which any number of processes on any number of machines share."""
+
+from functools import partial
+
+from sqlalchemy import Connection
+
+from cephstorage.index.last_known import LastKnownKeys
+from cephstorage.index.postgres import PostgresDatabase
+from cephstorage.index.postgres_session import PostgresOptions
+from cephstorage.index.postgres_setup import prepare
+from cephstorage.index.schema import SCHEMA_VERSION, build_schema
+from cephstorage.index.sql_index import SqlIndex
+
+
+class PostgresIndex(SqlIndex):
+    """The index at ``options.url``. Raises DatabaseUnavailable when that is no address."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._schema = build_schema(separate_schemas=True)
+        self.database = PostgresDatabase(options)
+        super().__init__(self.database, self._schema)
+        self.keys = LastKnownKeys(self.keys)
+
+    async def open(self) -> None:
+        """Make the tables if the database is empty, and begin. Raises DatabaseUnavailable."""
+        await self.database.open(partial(prepare, schema=self._schema))
+
+    async def close(self) -> None:
+        """Finish what is queued and end. Idempotent."""
+        await self.database.close()
+
+    async def check(self) -> str:
+        """One line about its health and version for ``doctor``. Raises DatabaseUnavailable."""
+        version, size, used, most = await self._db.read_one(_health)
+        return (
+            f"{self.database.name}, version {version}, schema {SCHEMA_VERSION}, {size / 2**20:.1f} MiB, "
+            f"{used} of {most} connections used"
+        )
+
+
+_HEALTH = """
+SELECT current_setting('server_version'), pg_database_size(current_database()),
+       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+       current_setting('max_connections')
+"""
+
+
+def _health(conn: Connection) -> tuple[str, int, int, str]:
+    version, size, used, most = conn.exec_driver_sql(_HEALTH).one()
+    return version, size, used, most

@@ -1,0 +1,60 @@
+"""Every port of ``cephstorage.ports.index`` over any runner: what SQLite and PostgreSQL have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
+from cephstorage.index.changes import ChangeStatements
+from cephstorage.index.keys import KeyStatements, SqlKeyIndex
+from cephstorage.index.landing import LandingStatements, SqlLandingIndex
+from cephstorage.index.leases import LeaseStatements
+from cephstorage.index.ledger import SqlTransferLedger
+from cephstorage.index.listing import ListingStatements
+from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
+from cephstorage.index.purges import PurgeStatements, SqlPurgeOutbox
+from cephstorage.index.removals import RemovalStatements
+from cephstorage.index.runner import Runner
+from cephstorage.index.schema import Schema
+from cephstorage.index.settings import SettingStatements, SqlSettingsTable
+from cephstorage.index.tokens import SqlTokenTable, TokenStatements
+from cephstorage.index.transfers import TransferStatements
+from cephstorage.ports.index import KeyIndex
+
+
+class SqlIndex(ABC):
+    """The ports over any runner and the schema of its database."""
+
+    def __init__(self, db: Runner, schema: Schema) -> None:
+        buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
+        purges = PurgeStatements(schema)
+        keys = KeyStatements(schema, buckets, removals, purges)
+        leases = LeaseStatements(schema, removals)
+        self._db = db
+        self._bucket_statements = buckets
+        self.keys: KeyIndex = SqlKeyIndex(db, keys, ListingStatements(schema))
+        self.buckets = SqlBucketIndex(db, buckets)
+        self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
+        self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
+        self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
+        self.purges = SqlPurgeOutbox(db, purges)
+        self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))
+        self.settings = SqlSettingsTable(db, SettingStatements(schema, changes), changes)
+
+    async def usage_drift(self) -> Sequence[str]:
+        """Buckets whose usage differs from the sum over their records. Reads every record."""
+        return await self._db.read_one(self._bucket_statements.drift)
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make the database if there is none yet, and begin.
+
+        Raises DatabaseUnavailable; without ``retry_after`` when waiting will not help.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what is queued and end. Idempotent."""
+
+    @abstractmethod
+    async def check(self) -> str:
+        """One line about its health and version for ``doctor``. Raises DatabaseUnavailable."""

@@ -205,6 +205,12 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class StoreMisconfigured(StoreUnavailable):
+    """The object store refuses us until somebody changes a setting, here or there: keys, names, clock, certificate."""
+
+    code = "store_misconfigured"
+
+
 class StoreFull(Unavailable):
     """The object store or the spool has no room for the object now."""
 

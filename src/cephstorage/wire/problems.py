@@ -40,6 +40,7 @@ STATUS: dict[str, HTTPStatus] = {
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "database_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "store_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "store_misconfigured": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_full": HTTPStatus.INSUFFICIENT_STORAGE,
     "stored_bytes_missing": HTTPStatus.INTERNAL_SERVER_ERROR,
     "transfer_failed": HTTPStatus.BAD_GATEWAY,

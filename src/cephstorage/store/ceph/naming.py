@@ -1,0 +1,97 @@
+"""What a version is called, and what is written on it: names of attempts, and user metadata.
+
+    planned    <transfer>.<fence>
+    noted      <transfer>.<fence>#upload/<upload id>      parts are on their way
+    stored     <transfer>.<fence>#<version id>            an RGW version id never has a slash
+
+The attempt also stands in the object's user metadata, so that its version can be found after a crash.
+"""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, attempt_of
+from cephstorage.ports.store import StoredObject
+
+_UPLOAD = "upload/"
+_PREFIX = "x-amz-meta-"
+_ATTEMPT = "attempt"
+_ROOM = 2048
+"""Bytes of names and values that S3 lets user metadata have."""
+_FIRST = ("md5", "timetag", "generation")
+"""What a record can't be rebuilt without; it is short, and gets its room before anything else."""
+_PLAIN = string.punctuation.replace("%", "")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionName:
+    """A store version taken apart. At most one of ``upload`` and ``version_id`` is known."""
+
+    attempt: str
+    upload: str | None = None
+    version_id: str | None = None
+
+    @classmethod
+    def parse(cls, store_version: str) -> "VersionName":
+        """Read a name of any of the three forms."""
+        attempt = attempt_of(store_version)
+        rest = store_version[len(attempt) + 1 :]
+        if rest.startswith(_UPLOAD):
+            return cls(attempt, upload=rest.removeprefix(_UPLOAD))
+        return cls(attempt, version_id=rest or None)
+
+
+def planned_name(transfer_id: str, fence: int) -> str:
+    """The name of an attempt."""
+    return f"{transfer_id}.{fence}"
+
+
+def noted_name(attempt: str, upload: str) -> str:
+    """The name of a version whose upload of parts has begun."""
+    return f"{attempt}#{_UPLOAD}{upload}"
+
+
+def stored_name(attempt: str, version_id: str) -> str:
+    """The name of a version that is there."""
+    return f"{attempt}#{version_id}"
+
+
+def headers_of(planned: StoredObject) -> dict[str, str]:
+    """Content-Type and user metadata of an object.
+
+    Values are UTF-8, percent-encoded where they are no plain ASCII, so that any text survives. What does not
+    fit into S3's bound any more is left out whole: first come, first served, behind what a record needs.
+    """
+    values = {**planned.metadata, "md5": planned.md5}
+    first = {name: values.pop(name) for name in _FIRST if name in values}
+    headers, room = {}, _ROOM
+    for name, value in {_ATTEMPT: attempt_of(planned.store_version), **first, **values}.items():
+        spelt, coded = name.replace("_", "-"), quote(value, safe=_PLAIN)
+        if len(spelt) + len(coded) <= room:
+            room -= len(spelt) + len(coded)
+            headers[_PREFIX + spelt] = coded
+    headers["content-type"] = _sendable(planned.metadata.get("content_type", ""))
+    return headers
+
+
+def _sendable(content_type: str) -> str:
+    """The media type if a header may hold it as it is; S3 tools then see an unknown one, and a record the right one."""
+    plain = content_type.isascii() and content_type.isprintable() and content_type == content_type.strip()
+    return content_type if content_type and plain and len(content_type) <= _ROOM else DEFAULT_CONTENT_TYPE
+
+
+def object_of(bucket: BucketName, key: str, version_id: str, headers: Mapping[str, str]) -> StoredObject | None:
+    """The version that these headers of a HEAD describe (names in lower case); None when it is not one of ours."""
+    found = {
+        name.removeprefix(_PREFIX).replace("-", "_"): unquote(value)
+        for name, value in headers.items()
+        if name.startswith(_PREFIX)
+    }
+    attempt, md5 = found.pop(_ATTEMPT, None), found.pop("md5", None)
+    if attempt is None or md5 is None:
+        return None
+    size = int(headers.get("content-length", "0"))
+    return StoredObject(bucket, key, stored_name(attempt, version_id), size, md5, found)

@@ -1,0 +1,198 @@
+"""S3's operations as RGW 16 and later answer them: each is one request, or the pages of one listing.
+
+Source: the S3 API reference; where RGW differs it is said.
+"""
+
+import calendar
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import unquote
+
+from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.store.ceph.gateway import Answer, Body, Gateway
+from cephstorage.store.ceph.signing import path_of
+from cephstorage.store.ceph.xml import VERSIONING_ON, Element, completion, parse
+
+_PAGE = "1000"
+_URL_KEYS = ("encoding-type", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVersion:
+    """A version in a listing; a delete marker has no bytes."""
+
+    key: str
+    version_id: str
+    marker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUpload:
+    """An unfinished upload of parts; ``begun`` in epoch seconds."""
+
+    key: str
+    upload: str
+    begun: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPart:
+    """A part that the gateway has; ``etag`` is its md5 in hex."""
+
+    number: int
+    size: int
+    etag: str
+
+
+class S3:
+    """Operations on buckets, objects, versions and parts."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def create_bucket(self, bucket: str) -> None:
+        """Make a versioned bucket; one that is ours already is fine."""
+        await self._gateway.ask("PUT", path_of(bucket), fine={"BucketAlreadyOwnedByYou"})
+        await self.enable_versioning(bucket)
+
+    async def enable_versioning(self, bucket: str) -> None:
+        """Have every PUT make a version of its own."""
+        await self._gateway.ask("PUT", path_of(bucket), [("versioning", "")], body=VERSIONING_ON)
+
+    async def delete_bucket(self, bucket: str) -> bool:
+        """Remove an empty bucket; False when it is not empty. A missing one is fine."""
+        answer = await self._gateway.ask("DELETE", path_of(bucket), fine={404, "BucketNotEmpty"})
+        return answer.code != "BucketNotEmpty"
+
+    async def head(self, bucket: str, key: str, version_id: str | None = None) -> Mapping[str, str] | None:
+        """The headers of a version, by default the current one; None when it is not there."""
+        query = [("versionId", version_id)] if version_id is not None else []
+        answer = await self._gateway.ask("HEAD", path_of(bucket, key), query, fine={400, 404})
+        return answer.headers if answer.status == HTTPStatus.OK else None
+
+    async def put(self, bucket: str, key: str, body: Body, md5: str, headers: Mapping[str, str]) -> Answer:
+        """Store an object in one request. ``md5`` is Content-MD5's value: RGW refuses other bytes."""
+        return await self._gateway.ask("PUT", path_of(bucket, key), (), {**headers, "content-md5": md5}, body)
+
+    async def delete_version(self, bucket: str, key: str, version_id: str) -> None:
+        """Remove one version; a missing one is fine."""
+        await self._gateway.ask("DELETE", path_of(bucket, key), [("versionId", version_id)], fine={404})
+
+    async def begin_upload(self, bucket: str, key: str, headers: Mapping[str, str]) -> str:
+        """Begin an upload of parts; its id."""
+        answer = await self._gateway.ask("POST", path_of(bucket, key), [("uploads", "")], headers)
+        return _root(answer).text("UploadId")
+
+    async def put_part(self, bucket: str, key: str, upload: str, number: int, body: Body, md5: str) -> Answer:
+        """Store a part."""
+        query = [("uploadId", upload), ("partNumber", str(number))]
+        return await self._gateway.ask("PUT", path_of(bucket, key), query, {"content-md5": md5}, body)
+
+    async def parts(self, bucket: str, key: str, upload: str) -> list[ListedPart] | None:
+        """The parts that have come; None when there is no such upload."""
+        found: list[ListedPart] = []
+        while True:
+            query = [("uploadId", upload), ("max-parts", _PAGE)]
+            query += [("part-number-marker", str(found[-1].number))] if found else []
+            answer = await self._gateway.ask("GET", path_of(bucket, key), query, fine={"NoSuchUpload", "NoSuchKey"})
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            root = _root(answer)
+            page = [_part(part) for part in root.children("Part")]
+            found += page
+            if root.text("IsTruncated") != "true" or not page:
+                return found
+
+    async def complete(self, bucket: str, key: str, upload: str, etags: Iterable[str]) -> str | None:
+        """Make the parts an object; its version id. None when there is no such upload (any more)."""
+        answer = await self._gateway.ask(
+            "POST",
+            path_of(bucket, key),
+            [("uploadId", upload)],
+            body=completion(etags),
+            fine={"NoSuchUpload"},
+        )
+        if answer.code:
+            return None
+        return _root(answer).text("VersionId") or answer.headers.get("x-amz-version-id", "null")
+
+    async def abort(self, bucket: str, key: str, upload: str) -> None:
+        """Give up an upload of parts; a missing one is fine."""
+        await self._gateway.ask("DELETE", path_of(bucket, key), [("uploadId", upload)], fine={404})
+
+    async def versions(
+        self, bucket: str, prefix: str = "", *, ordered: bool = True, page_size: int = 1000
+    ) -> AsyncIterator[ListedVersion]:
+        """Versions and delete markers whose keys have a prefix. None of a missing bucket.
+
+        Unordered (``allow-unordered``, RGW only) a bucket of many shards is read shard by shard.
+        """
+        query = [("versions", ""), _URL_KEYS, ("max-keys", str(page_size))]
+        query += [("prefix", prefix)] if prefix else []
+        query += [] if ordered else [("allow-unordered", "true")]
+        after: list[tuple[str, str]] = []
+        while True:
+            answer = await self._gateway.ask("GET", path_of(bucket), [*query, *after], fine={"NoSuchBucket"})
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return
+            root = _root(answer)
+            page = [_version(node) for node in root.children("Version", "DeleteMarker")]
+            for version in page:
+                yield version
+            if root.text("IsTruncated") != "true" or not page:
+                return
+            after = [("key-marker", page[-1].key), ("version-id-marker", page[-1].version_id)]
+
+    async def uploads(self, bucket: str) -> AsyncIterator[ListedUpload]:
+        """Unfinished uploads of parts. None of a missing bucket."""
+        query = [("uploads", ""), _URL_KEYS, ("max-uploads", _PAGE)]
+        after: list[tuple[str, str]] = []
+        while True:
+            answer = await self._gateway.ask("GET", path_of(bucket), [*query, *after], fine={"NoSuchBucket"})
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return
+            root = _root(answer)
+            encoded = root.text("EncodingType") == "url"
+            page = [_upload(node, encoded=encoded) for node in root.children("Upload")]
+            for upload in page:
+                yield upload
+            if root.text("IsTruncated") != "true" or not page:
+                return
+            after = [("key-marker", page[-1].key), ("upload-id-marker", page[-1].upload)]
+
+    async def answers(self, timeout: float) -> float:
+        """Ask for the user's buckets, which takes gateway, credentials and OSDs; the clock's lead over the gateway's."""
+        answer = await self._gateway.ask("GET", "/", timeout=timeout)
+        return clock_difference(answer, time.time())
+
+
+def clock_difference(answer: Answer, now: float) -> float:
+    """Seconds by which this machine's clock is ahead of the gateway's, to a second or so."""
+    try:
+        there = calendar.timegm(time.strptime(answer.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError:
+        return 0.0
+    return now - there
+
+
+def _root(answer: Answer) -> Element:
+    root = parse(answer.body)
+    if root is None:
+        raise StoreUnavailable("The Ceph gateway's answer is no XML; see whether ceph_gateway is an RGW's address.")
+    return root
+
+
+def _part(node: Element) -> ListedPart:
+    return ListedPart(int(node.text("PartNumber")), int(node.text("Size")), node.text("ETag").strip('"'))
+
+
+def _version(node: Element) -> ListedVersion:
+    return ListedVersion(unquote(node.text("Key")), node.text("VersionId"), node.name == "DeleteMarker")
+
+
+def _upload(node: Element, *, encoded: bool) -> ListedUpload:
+    key = unquote(node.text("Key")) if encoded else node.text("Key")
+    begun = calendar.timegm(time.strptime(node.text("Initiated")[:19], "%Y-%m-%dT%H:%M:%S"))
+    return ListedUpload(key, node.text("UploadId"), float(begun))

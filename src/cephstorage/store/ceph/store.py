@@ -1,0 +1,310 @@
+"""The store on Ceph RGW: every key under its own name in the bucket ``username___bucketname``.
+
+Buckets are versioned. Each landing is an object version of its own, which is read and deleted by its
+version id: an overwrite, a failed attempt or another S3 client never touches the bytes that a record
+names, and any S3 tool still sees the keys.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from cephstorage.domain.errors import BucketNotEmpty, StoredBytesMissing, StoreUnavailable
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import attempt_of
+from cephstorage.ports.store import Note, StoredObject, StoredUrl
+from cephstorage.store.ceph.config import CephConfig, base_of, host_of
+from cephstorage.store.ceph.gateway import Gateway
+from cephstorage.store.ceph.naming import VersionName, headers_of, noted_name, object_of, planned_name, stored_name
+from cephstorage.store.ceph.parts import PartedUpload, SpoolFile, Stretch, content_md5
+from cephstorage.store.ceph.reader import CephReader
+from cephstorage.store.ceph.s3 import S3, ListedPart, ListedVersion
+from cephstorage.store.ceph.signing import Credentials, path_of, presigned
+
+WHOLE = 16 << 20
+"""Bytes up to which an object goes in one request: sent again, should that break."""
+CHECK_TIMEOUT = 5.0
+_URL_LIFE = 6 * 3600
+_URL_STEP = 3600
+_MOST_REMEMBERED = 100_000
+_LOOKED_AT = 16
+_FEW = 20
+
+
+class CephStore:
+    """Implements ``cephstorage.ports.store.Store`` over one gateway."""
+
+    def __init__(self, config: CephConfig) -> None:
+        self._gateway = Gateway(config)
+        self._s3 = S3(self._gateway)
+        self._commits: dict[str, _Turn] = {}
+        self._fresh: OrderedDict[str, None] = OrderedDict()
+        self._begun: OrderedDict[str, str] = OrderedDict()
+
+    async def create_bucket(self, bucket: BucketName) -> None:
+        """Make the bucket, versioned."""
+        await self._s3.create_bucket(str(bucket))
+
+    async def delete_bucket(self, bucket: BucketName) -> None:
+        """Remove an empty bucket, with delete markers and unfinished uploads that lie in it.
+
+        Raises BucketNotEmpty when there are objects.
+        """
+        name = str(bucket)
+        if await self._s3.delete_bucket(name):
+            return
+        async for upload in self._s3.uploads(name):
+            await self._s3.abort(name, upload.key, upload.upload)
+        async for version in self._s3.versions(name):
+            if version.marker:
+                await self._s3.delete_version(name, version.key, version.version_id)
+        if not await self._s3.delete_bucket(name):
+            raise BucketNotEmpty(f"The bucket {bucket} still has objects in Ceph; remove these first.")
+
+    def plan_version(self, transfer_id: str, fence: int) -> str:
+        """One name per attempt. Until its first commit nothing of it can be in the store."""
+        name = planned_name(transfer_id, fence)
+        _remember(self._fresh, name, None)
+        return name
+
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
+        """Send the spool file: small ones in one request, large ones in parts (port ``Store``).
+
+        A cancelled commit stops where it is; what it has sent is found by the attempt's name.
+        """
+        attempt = attempt_of(planned.store_version)
+        async with self._alone(attempt):
+            if not self._first_time(planned) and (found := await self.holds(planned)) is not None:
+                return found
+            file = SpoolFile(part, planned.size)
+            try:
+                if planned.size <= WHOLE:
+                    version_id = await self._send_whole(file, planned)
+                else:
+                    version_id = await self._send_parts(file, planned, note)
+            finally:
+                file.close()
+            return stored_name(attempt, version_id)
+
+    def _first_time(self, planned: StoredObject) -> bool:
+        return self._fresh.pop(planned.store_version, _UNKNOWN) is not _UNKNOWN
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, attempt: str) -> AsyncIterator[None]:
+        """One commit of an attempt at a time in this process."""
+        turn = self._commits.setdefault(attempt, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if turn.users == 0:
+                del self._commits[attempt]
+
+    async def _send_whole(self, file: SpoolFile, planned: StoredObject) -> str:
+        bucket, body = str(planned.bucket), Stretch(file, 0, planned.size)
+        answer = await self._s3.put(bucket, planned.key, body, content_md5(planned.md5), headers_of(planned))
+        if (etag := answer.headers.get("etag", "").strip('"')) != planned.md5:
+            raise StoreUnavailable(f"The Ceph gateway stored {planned.key!r} with the md5 {etag}, not {planned.md5}.")
+        return await self._versioned(planned, answer.headers.get("x-amz-version-id", "null"))
+
+    async def _send_parts(self, file: SpoolFile, planned: StoredObject, note: Note | None) -> str:
+        bucket, attempt = str(planned.bucket), attempt_of(planned.store_version)
+        upload, there = await self._upload_of(planned, note)
+        parts = PartedUpload(self._s3, bucket, planned.key, upload, file)
+        try:
+            etags = await parts.send_missing(there)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        version_id = await self._s3.complete(bucket, planned.key, upload, etags)
+        self._begun.pop(attempt, None)
+        if version_id is None:  # completed by a try whose answer was lost, or aborted by somebody
+            found = await self.holds(planned)
+            if found is None:
+                raise StoreUnavailable(f"The upload of {planned.key!r} was aborted at the gateway; it begins again.")
+            return str(VersionName.parse(found).version_id)
+        return await self._whole(planned, await self._versioned(planned, version_id))
+
+    async def _upload_of(self, planned: StoredObject, note: Note | None) -> tuple[str, list[ListedPart]]:
+        """The upload that this attempt has begun, with its parts, or a new one that is noted before anything is sent."""
+        bucket, attempt = str(planned.bucket), attempt_of(planned.store_version)
+        known = self._begun.get(attempt) or VersionName.parse(planned.store_version).upload
+        if known is not None and (there := await self._s3.parts(bucket, planned.key, known)) is not None:
+            return known, there
+        upload = await self._s3.begin_upload(bucket, planned.key, headers_of(planned))
+        _remember(self._begun, attempt, upload)
+        if note is not None:
+            try:
+                await note(noted_name(attempt, upload))
+            except BaseException:
+                self._begun.pop(attempt, None)
+                with contextlib.suppress(StoreUnavailable):
+                    await self._s3.abort(bucket, planned.key, upload)
+                raise
+        return upload, []
+
+    async def _versioned(self, planned: StoredObject, version_id: str) -> str:
+        """The version id, which a bucket without versioning does not give: that is mended, and this try fails."""
+        if version_id == "null":
+            bucket = str(planned.bucket)
+            await self._s3.delete_version(bucket, planned.key, version_id)
+            await self._s3.enable_versioning(bucket)
+            raise StoreUnavailable(f"The bucket {bucket} had no versioning in Ceph; it is switched on now.")
+        return version_id
+
+    async def _whole(self, planned: StoredObject, version_id: str) -> str:
+        """The version id of what was put together, when the gateway shows it as it was planned."""
+        found = await self._look(planned.bucket, planned.key, version_id)
+        if found is None or not _same(found, planned):
+            raise StoreUnavailable(f"The Ceph gateway does not show {planned.key!r} as it was sent.")
+        return version_id
+
+    async def holds(self, planned: StoredObject) -> str | None:
+        """Look at the version that is named, else at the key's current one, else at all of them."""
+        version_id = VersionName.parse(planned.store_version).version_id
+        found = await self._look(planned.bucket, planned.key, version_id)
+        if found is not None and _same(found, planned):
+            return found.store_version
+        if version_id is None:
+            async for found in self._of_attempt(planned.bucket, planned.key, attempt_of(planned.store_version)):
+                if _same(found, planned):
+                    return found.store_version
+        return None
+
+    async def _look(self, bucket: BucketName, key: str, version_id: str | None) -> StoredObject | None:
+        """A version of ours, by default the current one; None when there is none."""
+        headers = await self._s3.head(str(bucket), key, version_id)
+        if headers is None:
+            return None
+        return object_of(bucket, key, version_id or headers.get("x-amz-version-id", "null"), headers)
+
+    async def _of_attempt(self, bucket: BucketName, key: str, attempt: str) -> AsyncIterator[StoredObject]:
+        """The versions that an attempt has made of a key: one, unless answers were lost."""
+        async for version in self._s3.versions(str(bucket), key, page_size=_FEW):
+            if version.key != key:
+                return  # in byte order, the key itself comes before all others that begin with it
+            if version.marker:
+                continue
+            found = await self._look(bucket, key, version.version_id)
+            if found is not None and attempt_of(found.store_version) == attempt:
+                yield found
+
+    async def open(self, bucket: BucketName, key: str, store_version: str) -> CephReader:
+        """Look whether the version is there; its bytes are asked for when they are read."""
+        name = VersionName.parse(store_version)
+        if name.version_id is None:
+            found = await anext(self._of_attempt(bucket, key, name.attempt), None)
+        else:
+            found = await self._look(bucket, key, name.version_id)
+        if found is None:
+            raise _missing(bucket, key)
+        version_id = str(VersionName.parse(found.store_version).version_id)
+        path = path_of(str(bucket), key)
+        return CephReader(self._gateway, path, version_id, found.size, lambda: _missing(bucket, key))
+
+    def place(self, bucket: BucketName, key: str, store_version: str) -> StoredUrl | None:
+        """A signed GET of the version. Its address stays the same for an hour and is valid for five more at least."""
+        version_id = VersionName.parse(store_version).version_id
+        if version_id is None:
+            return None
+        config, step = self._gateway.config, int(time.time() // _URL_STEP)
+        target = _signed_get(config.credentials, config.host, path_of(str(bucket), key), version_id, step)
+        return StoredUrl(target, config.host)
+
+    def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> str | None:
+        """A presigned GET at the gateway's public address; None when none is configured."""
+        version_id, config = VersionName.parse(store_version).version_id, self._gateway.config
+        if version_id is None or not config.public_address:
+            return None
+        base, host = base_of(config.public_address), host_of(config.public_address)
+        query = [("versionId", version_id)]
+        return base + presigned(config.credentials, host, path_of(str(bucket), key), query, time.time(), expires_in)
+
+    async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """Remove a version by its id; of a planned one the unfinished upload, and whatever came of the attempt."""
+        name, place = VersionName.parse(store_version), str(bucket)
+        if name.version_id is not None:
+            await self._s3.delete_version(place, key, name.version_id)
+            return
+        for upload in {name.upload, self._begun.pop(name.attempt, None)} - {None}:
+            await self._s3.abort(place, key, str(upload))
+        async for version in self._of_attempt(bucket, key, name.attempt):
+            await self._s3.delete_version(place, key, str(VersionName.parse(version.store_version).version_id))
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+        """Abort uploads of parts that are older and that nobody names (port ``Store``)."""
+        named = {VersionName.parse(version).upload for version in keep} | set(self._begun.values())
+        count = 0
+        async for upload in self._s3.uploads(str(bucket)):
+            if upload.upload not in named and upload.begun < before:
+                await self._s3.abort(str(bucket), upload.key, upload.upload)
+                count += 1
+        return count
+
+    async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
+        """Every version of ours. RGW does not list user metadata, so that each is looked at, some at a time."""
+        batch: list[ListedVersion] = []
+        async for version in self._s3.versions(str(bucket), ordered=False):
+            if not version.marker:
+                batch.append(version)
+            if len(batch) == _LOOKED_AT:
+                for found in await self._look_at(bucket, batch):
+                    yield found
+                batch = []
+        for found in await self._look_at(bucket, batch):
+            yield found
+
+    async def _look_at(self, bucket: BucketName, versions: list[ListedVersion]) -> list[StoredObject]:
+        found = await asyncio.gather(*(self._look(bucket, v.key, v.version_id) for v in versions))
+        return [version for version in found if version is not None]
+
+    async def check(self) -> str:
+        """Have the gateway list buckets: that takes gateway, keys, monitor and OSD."""
+        await self._s3.answers(CHECK_TIMEOUT)
+        return f"Ceph gateway {self._gateway.config.gateway}"
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        await self._gateway.close()
+
+
+_UNKNOWN = object()
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A lock, and how many hold or want it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
+T = TypeVar("T")
+
+
+def _remember(names: "OrderedDict[str, T]", name: str, value: T) -> None:
+    names[name] = value
+    if len(names) > _MOST_REMEMBERED:
+        names.popitem(last=False)
+
+
+def _same(found: StoredObject, planned: StoredObject) -> bool:
+    """Whether a version is what the attempt planned, whole."""
+    return found.size == planned.size and attempt_of(found.store_version) == attempt_of(planned.store_version)
+
+
+def _missing(bucket: BucketName, key: str) -> StoredBytesMissing:
+    return StoredBytesMissing(f"Ceph lost the bytes of {key!r} in {bucket}; upload it again.")
+
+
+@lru_cache(maxsize=65536)
+def _signed_get(credentials: Credentials, host: str, path: str, version_id: str, step: int) -> str:
+    """The target of a GET, signed as of the beginning of an hour."""
+    return presigned(credentials, host, path, [("versionId", version_id)], step * _URL_STEP, _URL_LIFE)

@@ -29,8 +29,10 @@ from cephstorage.proxy.data_plane import DataPlane
 from cephstorage.proxy.explain import Explain
 from cephstorage.proxy.mirror import MirrorParts, MirrorProxy
 from cephstorage.proxy.objects import Objects
+from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
+from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
@@ -143,14 +145,18 @@ class Runtime:
         publishing = Publishing(index.settings, address, settings.publish.expires_in, clock)
         buckets = Buckets(index.buckets, store, clock)
         mirrors = Mirrors(index.mirrors, buckets, address, clock)
-        self._watch = ChangeWatch(index.settings, [mirrors.refresh, self._access.refresh, publishing.refresh])
+        trust = EdgeTrust(index.settings)
+        stored = StoredAnswers(index.keys, store, settings.objects_dir)
+        self._watch = ChangeWatch(
+            index.settings, [mirrors.refresh, self._access.refresh, publishing.refresh, trust.refresh]
+        )
         proxy = MirrorProxy(
             MirrorParts(
                 mirrors=mirrors,
                 access=self._access,
                 keys=index.keys,
                 ledger=index.transfers,
-                store=store,
+                stored=stored,
                 origin=adapters.origin,
                 peers=adapters.peers,
                 engine=self._engine,
@@ -173,7 +179,7 @@ class Runtime:
             )
         )
         self.status = _only(_STATUS_PATHS, api)
-        self.front = _front(DataPlane(proxy, Objects(index.keys, store, publishing)), api)
+        self.front = _front(DataPlane(proxy, Objects(stored, publishing), trust), api)
 
     @property
     def peer_address(self) -> str:

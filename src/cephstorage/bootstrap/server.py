@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cephstorage.bootstrap.parting import parting
-from cephstorage.proxy.exchange import CONNECTION
+from cephstorage.proxy.exchange import CONNECTION, WRITTEN
 from cephstorage.wire.problems import problem
 
 KEEP_ALIVE = 75
@@ -64,12 +64,16 @@ class Protocol(HttpToolsProtocol):
         scope["extensions"] = {CONNECTION: LentConnection(self)}
 
     def on_headers_complete(self) -> None:
-        """Read an absolute target like a plain one: its host stands for Host (RFC 9112 section 3.2.2)."""
+        """Keep the target as it was written. An absolute one is read like a plain one: its host stands for Host
+        (RFC 9112 section 3.2.2).
+        """
         absolute = _ABSOLUTE.match(self.url)
         if absolute is not None:
             rest = self.url[absolute.end() :]
             self.url = rest if rest.startswith(b"/") else b"/" + rest
             self.headers[:] = [pair for pair in self.headers if pair[0] != b"host"] + [(b"host", absolute[1])]
+        scope: Any = self.scope
+        scope["extensions"][WRITTEN] = self.url
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -228,6 +228,23 @@ def read_target(raw_path: str, raw_query: str, policy_of: Mirror) -> tuple[Targe
     return Target(raw_path + (f"?{query}" if query else ""), path, canonical, key), policy
 
 
+def edge_targets(key: str) -> tuple[str, ...]:
+    """The request targets under which an edge may keep a key, all canonical: what a purge of the key names.
+
+    A key has more spellings than these (an escaped slash in the middle, say); an edge never keeps those.
+    A ``?`` in a key stands for itself in the path, or begins the query.
+    """
+    path, _, query = key.partition("?")
+    targets = [_plain_path(key)]
+    if path and query and _RAW_QUERY.fullmatch(query):
+        targets.append(f"{_plain_path(path)}?{query}")
+    return tuple(targets)
+
+
+def _plain_path(name: str) -> str:
+    return "/" if name == "/" else "/" + quote(name, safe=_PCHAR + "/")
+
+
 def _canonical(raw_path: str) -> str:
     return "/".join(quote(unquote_to_bytes(segment), safe=_PCHAR) for segment in raw_path.split("/"))
 

@@ -7,6 +7,8 @@ mirror must respect: no-store, private, Set-Cookie, Vary: *, and bodies whose en
 import re
 from collections.abc import Iterable, Mapping
 
+from cephstorage.domain.edge import INTERNAL_PREFIX
+
 HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -84,7 +86,11 @@ def not_stored_reason(status: int, headers: Mapping[str, str], *, authorized: bo
 
 
 def connection_headers(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """The names (lower case) that must not travel further: hop-by-hop ones, those that Connection names, commands."""
+    """The names (lower case) that must not travel further: hop-by-hop ones, those that Connection names, commands,
+    and what only edge and proxy say to each other.
+    """
+    headers = tuple(headers)
+    internal = {name.lower() for name, _ in headers if name.lower().startswith(INTERNAL_PREFIX)}
     named = {
         token.strip().lower()
         for name, value in headers
@@ -92,7 +98,7 @@ def connection_headers(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
         for token in value.split(",")
         if token.strip()
     }
-    return HOP_BY_HOP | SERVER_COMMANDS | named
+    return HOP_BY_HOP | SERVER_COMMANDS | named | internal
 
 
 def kept_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.ranges import Span
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import SourceFacts
 from cephstorage.domain.validators import Answer, Outcome, Validators, evaluate
@@ -14,6 +15,7 @@ from cephstorage.transfer.live import LiveTransfer
 
 PIECE = 256 * 1024
 Headers = Sequence[tuple[str, str]]
+_CONTENT = frozenset({Outcome.FULL, Outcome.PARTIAL})
 
 
 class Bytes(Protocol):
@@ -82,6 +84,30 @@ class StoredBytes:
 
 
 @dataclass(slots=True)
+class ReadBytes:
+    """Bytes that were read already; ``start`` is where they lie in the object."""
+
+    data: bytes
+    start: int
+
+    def read_now(self, position: int, size: int) -> bytes | bytearray | None:
+        """A part of them."""
+        return self.data[position - self.start : position - self.start + size]
+
+    async def ready(self, position: int) -> int:
+        """Their end."""
+        return max(position, self.start + len(self.data))
+
+    async def read(self, position: int, size: int) -> bytes | bytearray:
+        """A part of them."""
+        return self.data[position - self.start : position - self.start + size]
+
+    def file(self) -> int | None:
+        """They are in no file."""
+        return None
+
+
+@dataclass(slots=True)
 class LiveBytes:
     """One reader of a running transfer, who says how far it means to read."""
 
@@ -100,41 +126,63 @@ class LiveBytes:
         """Bytes from the spool."""
         return await self.live.read(position, size, self.until)
 
+    async def whole(self, span: Span) -> None:
+        """Wait until all of a span may be read, or its object ends. Raises the transfer's error before that."""
+        position = span.start
+        while position < span.end and (ready := await self.ready(position)) > position:
+            position = ready
+
     def file(self) -> int | None:
         """The spool: what is ready in it lies at its place."""
         return self.live.spool.file()
 
 
 def judge(exchange: Exchange, shown: Representation) -> Answer:
-    """What the request's conditions and Range come to."""
+    """What the request's conditions and Range come to.
+
+    The edge asks for the first slice of an object whose length it can't know: of an empty one it gets all.
+    """
     request = exchange.request
+    if exchange.sliced and shown.length == 0:
+        return Answer(Outcome.FULL, Span(0, 0))
     return evaluate(request.headers, shown.validators, shown.length, method=request.method)
 
 
 async def send(exchange: Exchange, shown: Representation, source: Bytes, answer: Answer, extra: Headers) -> None:
     """Send the answer. The head waits for the first bytes, so that an early error still gets a clean answer."""
-    headers = [*_validator_headers(shown), *extra]
-    if answer.outcome in {Outcome.NOT_MODIFIED, Outcome.PRECONDITION_FAILED}:
-        await exchange.start(answer.outcome.value, headers)
-        await exchange.end()
+    if answer.outcome not in _CONTENT or exchange.request.method == "HEAD":
+        await send_head(exchange, shown, answer, extra)
         return
+    start, end = (answer.span.start, answer.span.end) if answer.span is not None else (0, shown.length)
+    await _send_body(exchange, source, answer.outcome.value, content_head(shown, answer, extra), start, end)
+
+
+async def send_head(exchange: Exchange, shown: Representation, answer: Answer, extra: Headers) -> None:
+    """Send an answer that has no body: a met or failed condition, no such range, HEAD, an empty object."""
     if answer.outcome is Outcome.UNSATISFIABLE:
-        await exchange.whole(416, [*headers, ("content-range", f"bytes */{shown.length}")], b"")
+        beyond = ("content-range", f"bytes */{shown.length}")
+        await exchange.whole(416, [*validator_headers(shown), *extra, beyond], b"")
         return
-    headers += [*shown.headers, ("content-type", shown.content_type), ("accept-ranges", "bytes")]
+    content = answer.outcome in _CONTENT
+    headers = content_head(shown, answer, extra) if content else [*validator_headers(shown), *extra]
+    await exchange.start(answer.outcome.value, headers)
+    await exchange.end()
+
+
+def content_head(shown: Representation, answer: Answer, extra: Headers) -> list[tuple[str, str]]:
+    """The headers of an answer with content."""
+    headers = [*validator_headers(shown), *extra, *shown.headers]
+    headers += [("content-type", shown.content_type), ("accept-ranges", "bytes")]
     start, end = (answer.span.start, answer.span.end) if answer.span is not None else (0, shown.length)
     if answer.outcome is Outcome.PARTIAL:
         headers.append(("content-range", f"bytes {start}-{(end or 0) - 1}/{shown.length}"))
     if end is not None:
         headers.append(("content-length", str(end - start)))
-    if exchange.request.method == "HEAD":
-        await exchange.start(answer.outcome.value, headers)
-        await exchange.end()
-        return
-    await _send_body(exchange, source, answer.outcome.value, headers, start, end)
+    return headers
 
 
-def _validator_headers(shown: Representation) -> list[tuple[str, str]]:
+def validator_headers(shown: Representation) -> list[tuple[str, str]]:
+    """ETag and Last-Modified, as far as there are any."""
     pairs = (("etag", shown.validators.etag), ("last-modified", shown.validators.last_modified))
     return [(name, value) for name, value in pairs if value is not None]
 
@@ -184,8 +232,22 @@ async def _send_ready(exchange: Exchange, source: Bytes, position: int, ready: i
 async def send_stored(
     exchange: Exchange, shown: Representation, reader: ObjectReader, answer: Answer, extra: Headers
 ) -> None:
-    """Send a stored version and close it."""
+    """Send a stored version and close it. Of a store that may break in mid-read, a slice is read whole before its head."""
+    source: Bytes = StoredBytes(reader)
     try:
-        await send(exchange, shown, StoredBytes(reader), answer, extra)
+        if exchange.sliced and reader.file() is None and answer.span is not None:
+            source = ReadBytes(await _read_whole(source, answer.span), answer.span.start)
+        await send(exchange, shown, source, answer, extra)
     finally:
         await reader.close()
+
+
+async def _read_whole(source: Bytes, span: Span) -> bytes:
+    pieces, position = [], span.start
+    while position < span.end:
+        piece = await source.read(position, span.end - position)
+        if not piece:
+            raise StoreUnavailable(f"The stored bytes end at {position}, before their length.")
+        pieces.append(piece)
+        position += len(piece)
+    return b"".join(pieces)

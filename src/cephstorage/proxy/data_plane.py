@@ -7,6 +7,7 @@ from cephstorage.proxy import mirror, objects
 from cephstorage.proxy.exchange import ClientGone, Exchange, Receive, Scope, Send
 from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.objects import Objects
+from cephstorage.services.edge import EdgeTrust
 from cephstorage.wire.problems import STATUS
 
 log = structlog.get_logger()
@@ -15,9 +16,10 @@ log = structlog.get_logger()
 class DataPlane:
     """An ASGI application; ``takes`` tells which requests are its own."""
 
-    def __init__(self, mirrors: MirrorProxy, published: Objects) -> None:
+    def __init__(self, mirrors: MirrorProxy, published: Objects, trust: EdgeTrust) -> None:
         self._mirrors = mirrors
         self._published = published
+        self._trust = trust
 
     def takes(self, scope: Scope) -> bool:
         """Whether a request is mirror traffic (by Host, whatever its path) or asks for a published URL."""
@@ -28,6 +30,7 @@ class DataPlane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Once its head is out, an error cuts the connection: never a clean end."""
         exchange = Exchange(scope, receive, send)
+        exchange.edge = self._trust.ask(exchange.request.internal)
         try:
             if not self._mirrors.answers(exchange.request.host) and exchange.request.raw_path.startswith(
                 objects.PREFIX

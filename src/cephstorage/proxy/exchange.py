@@ -6,10 +6,12 @@ one write per piece.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from cephstorage.domain.edge import ACCEL_EXPIRES, INTERNAL_PREFIX
 from cephstorage.domain.errors import CephStorageError, TransferError
+from cephstorage.domain.handover import EdgeAsk
 from cephstorage.proxy import sendfile
 from cephstorage.wire.problems import problem
 
@@ -19,6 +21,9 @@ Send = Callable[[Message], Coroutine[Any, Any, None]]
 Scope = MutableMapping[str, Any]
 CONNECTION = "cephstorage.connection"
 """The ASGI extension under which the server lends its connection."""
+WRITTEN = "cephstorage.target"
+"""The ASGI extension with the request target as it was written: ASGI's own form loses an empty query."""
+_KEPT = frozenset({200, 206})
 
 
 class ClientGone(Exception):
@@ -27,23 +32,30 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request head. ``headers`` has lower-case names; repeated ones are joined by ', ' (RFC 9110 section 5.3)."""
+    """The request head. ``headers`` has lower-case names; repeated ones are joined by ', ' (RFC 9110 section 5.3).
+
+    ``internal`` are the headers under the edge's own names, which mean nothing until its secret is checked.
+    """
 
     method: str
     raw_path: str
     raw_query: str
     headers: dict[str, str]
+    internal: dict[str, str] = field(default_factory=dict, repr=False)
+    written: str = ""
 
     @classmethod
     def of(cls, scope: Scope) -> "Request":
         """Read an ASGI scope."""
         headers: dict[str, str] = {}
+        internal: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        return cls(
-            scope["method"], scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"), headers
-        )
+            held = internal if name.startswith(INTERNAL_PREFIX) else headers
+            held[name] = f"{held[name]}, {value}" if name in held else value
+        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+        written = scope.get("extensions", {}).get(WRITTEN, b"").decode("latin-1")
+        return cls(scope["method"], path, query, headers, internal, written)
 
     @property
     def host(self) -> str:
@@ -62,15 +74,28 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request = Request.of(scope)
         self.started = False
+        self.edge: EdgeAsk | None = None
+        """What our edge says of the request; None when somebody else asks."""
+        self.lifetime = 0
+        """Seconds that the edge may keep a 200 or 206; it keeps nothing else."""
         self.explain: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
         """The headers by which an error answer says whose it is, from its code."""
         self._receive = receive
         self._send = send
         self._connection: sendfile.Connection | None = scope.get("extensions", {}).get(CONNECTION)
 
+    @property
+    def sliced(self) -> bool:
+        """Whether the edge asks for one slice, which must not break once its head is out."""
+        return self.edge is not None and self.edge.slice
+
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Send the head."""
         self.started = True
+        if (
+            self.edge is not None
+        ):  # first of all: nginx 1.22 goes by whichever of these and Cache-Control it reads first
+            headers = [(ACCEL_EXPIRES, str(self.lifetime if status in _KEPT else 0)), *headers]
         pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 

@@ -24,20 +24,23 @@ from cephstorage.domain.errors import (
     OriginChanged,
     OriginUnreachable,
     StoredBytesMissing,
+    StoreUnavailable,
     Unavailable,
 )
+from cephstorage.domain.handover import edge_lifetime
 from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Target, read_target, source_url
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, TransferRequest
+from cephstorage.domain.validators import Outcome
 from cephstorage.ports.index import KeyIndex, TransferLedger
 from cephstorage.ports.origin import Origin, OriginRequest
 from cephstorage.ports.peers import Peers
-from cephstorage.ports.store import Store
-from cephstorage.proxy.answer import LiveBytes, judge, of_record, of_source, send, send_stored
+from cephstorage.proxy.answer import LiveBytes, Representation, judge, of_record, of_source, send
+from cephstorage.proxy.detour import Detour
 from cephstorage.proxy.exchange import Exchange, Request
-from cephstorage.proxy.objects import open_visible
-from cephstorage.proxy.passthrough import end_to_end, hand_on, passed_headers
+from cephstorage.proxy.passthrough import end_to_end, for_edge, hand_on, passed_headers
+from cephstorage.proxy.stored import Dressed, StoredAnswers
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
@@ -64,7 +67,7 @@ class MirrorParts:
     access: Access
     keys: KeyIndex
     ledger: TransferLedger
-    store: Store
+    stored: StoredAnswers
     origin: Origin
     peers: Peers
     engine: TransferEngine
@@ -90,6 +93,7 @@ class MirrorProxy:
 
     def __init__(self, parts: MirrorParts) -> None:
         self._parts = parts
+        self._detour = Detour(parts.origin)
 
     def answers(self, host: str) -> bool:
         """Whether a request with this Host header is mirror traffic."""
@@ -166,23 +170,41 @@ class MirrorProxy:
         return True
 
     async def _store_hit(self, exchange: Exchange, asked: Asked, record: Record, status: str) -> bool:
-        parts = self._parts
+        if exchange.edge is not None and (exchange.edge.store_failed or 0) >= 500:
+            if await self._around_store(exchange, asked, record):
+                return True
         try:
-            opened = await open_visible(parts.keys, parts.store, record.bucket, record.key, record)
+            return await self._parts.stored.send(
+                exchange, record, lambda found: self._dressed(exchange, asked, found, status)
+            )
         except StoredBytesMissing as error:
             log.error("stored_bytes_missing", bucket=str(record.bucket), key=record.key, msg=error.msg)
             return await self._follow(exchange, asked, None, lost=record)
-        if opened is None:
-            return False
-        record, reader = opened
-        shown = of_record(record)
+        except StoreUnavailable:
+            if exchange.started or not await self._around_store(exchange, asked, record):
+                raise
+            return True
+
+    def _dressed(self, exchange: Exchange, asked: Asked, record: Record, status: str) -> Dressed:
+        """A stored copy as the client of this mirror sees it."""
+        now = self._parts.clock()
+        shown = _guarded(exchange, asked, of_record(record))
         if asked.policy.mode is Mode.IMMUTABLE and not any(
             name.lower() == "cache-control" for name, _ in shown.headers
         ):
             shown = replace(shown, headers=(*shown.headers, ("cache-control", "public, max-age=31536000, immutable")))
-        age = str(max(0, int(parts.clock() - record.validated_at)))
-        await send_stored(exchange, shown, reader, judge(exchange, shown), [("age", age), *self._marks(status)])
-        return True
+        extra = [("age", str(max(0, int(now - record.validated_at)))), *self._marks(status)]
+        written = exchange.request.written
+        lifetime = edge_lifetime(asked.mirror, asked.policy, asked.target, written, record, now)
+        return Dressed(shown, extra, lifetime)
+
+    async def _around_store(self, exchange: Exchange, asked: Asked, record: Record) -> bool:
+        """The store does not answer: the same version from the origin; False when it has another, or does not answer."""
+        if asked.policy.rewrite_links is not None:
+            return False
+        dressed = self._dressed(exchange, asked, record, "hit; fwd=bypass; detail=store_unavailable")
+        url = source_url(asked.mirror, asked.policy, asked.target)
+        return await self._detour.send(exchange, url, record, dressed.shown, dressed.extra)
 
     async def _follow(
         self, exchange: Exchange, asked: Asked, stored: Record | None, *, lost: Record | None = None
@@ -191,6 +213,7 @@ class MirrorProxy:
 
         ``stored`` is the copy to fall back on; ``lost`` one whose bytes the store has lost, to be replaced.
         """
+        exchange.lifetime = 0
         first_range = _first_range(exchange)
         try:
             live = await self._parts.engine.fill(_fill_request(asked, stored or lost), first_range, _conditions(stored))
@@ -220,9 +243,11 @@ class MirrorProxy:
                     if live.request.target != asked.target.canonical:
                         await self._pass_through(exchange, asked, "target")
                         return True
-                    shown = of_source(source, live.length)
+                    shown = _guarded(exchange, asked, of_source(source, live.length))
                     answer = judge(exchange, shown)
                     body = LiveBytes(live, answer.span.end if answer.span is not None else None)
+                    if exchange.sliced and answer.outcome is Outcome.PARTIAL and answer.span is not None:
+                        await exchange.unless_gone(body.whole(answer.span))
                     await send(exchange, shown, body, answer, self._marks("fwd=uri-miss; stored"))
                     return True
                 case Confirmed():
@@ -249,6 +274,9 @@ class MirrorProxy:
 
     async def _not_stored(self, exchange: Exchange, asked: Asked, head: NotStored, stored: Record | None) -> bool:
         response = head.take()
+        if response is not None and exchange.sliced and response.status == 206:
+            await response.close()
+            response = None
         if stored is not None and head.status >= 400:
             if response is not None:
                 await response.close()
@@ -268,13 +296,15 @@ class MirrorProxy:
         return True
 
     async def _pass_through(self, exchange: Exchange, asked: Asked, reason: str) -> None:
+        """Hand the origin's answer on. The edge gets all of it for a slice: a slice that breaks would harm its client."""
         request = exchange.request
+        whole = request.method != "GET" or exchange.sliced
         wanted = OriginRequest(
             source_url(asked.mirror, asked.policy, asked.target),
             method=request.method,
             headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
-            range=parse_range(request.headers.get("range")) if request.method == "GET" else None,
-            if_range=request.headers.get("if-range"),
+            range=None if whole else parse_range(request.headers.get("range")),
+            if_range=None if whole else request.headers.get("if-range"),
         )
         response = await self._parts.origin.open(wanted)
         if response.status == 206 and not answers_range(response, wanted):
@@ -292,12 +322,15 @@ class MirrorProxy:
         if passed and (len(passed) >= _MOST_HOPS or not self._parts.peers.near(owner)):
             return False
         trail = ", ".join([*passed, self._parts.engine.owner])
-        headers = [*((name, value) for name, value in request.headers.items() if name != FORWARDED), (FORWARDED, trail)]
+        internal = request.internal if exchange.edge is not None else {}
+        own = ((name, value) for name, value in request.headers.items() if name != FORWARDED)
+        headers = [*own, *internal.items(), (FORWARDED, trail)]
         try:
             response = await self._parts.peers.forward(owner, request.method, request.target, headers)
         except OriginUnreachable:
             return False
-        await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE))])
+        exchange.lifetime, said = for_edge(response) if exchange.edge is not None else (0, [])
+        await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE)), *said])
         return True
 
     def _marks(self, status: str) -> list[tuple[str, str]]:
@@ -316,6 +349,14 @@ def _first_range(exchange: Exchange) -> RangeRequest | None:
     if wanted is None or wanted.first is None or wanted.first >= SEGMENT:
         return wanted
     return wanted if wanted.last is not None and wanted.last >= SEGMENT else None
+
+
+def _guarded(exchange: Exchange, asked: Asked, shown: Representation) -> Representation:
+    """What a private mirror shows through the edge: no cache of anybody else's on the way may keep it."""
+    if not asked.mirror.private or exchange.edge is None:
+        return shown
+    kept = tuple(pair for pair in shown.headers if pair[0].lower() not in {"cache-control", "expires"})
+    return replace(shown, headers=(*kept, ("cache-control", "private")))
 
 
 def _fill_request(asked: Asked, stored: Record | None) -> TransferRequest:

@@ -2,42 +2,22 @@
 
 from urllib.parse import parse_qs, quote
 
-from cephstorage.domain.errors import InvalidName, KeyNotFound, SignatureInvalid, StoredBytesMissing
+from cephstorage.domain.errors import InvalidName, KeyNotFound, SignatureInvalid
 from cephstorage.domain.names import BucketName, decode_target, key_name
 from cephstorage.domain.records import Record
-from cephstorage.ports.index import KeyIndex
-from cephstorage.ports.store import ObjectReader, Store
-from cephstorage.proxy.answer import judge, of_record, send_stored
+from cephstorage.proxy.answer import of_record
 from cephstorage.proxy.exchange import Exchange
+from cephstorage.proxy.stored import Dressed, StoredAnswers
 from cephstorage.services.publishing import Publishing
 
 PREFIX = "/objects/"
-_TRIES = 3
-
-
-async def open_visible(
-    keys: KeyIndex, store: Store, bucket: BucketName, key: str, record: Record | None
-) -> tuple[Record, ObjectReader] | None:
-    """The visible version of a key, opened. A version that was replaced meanwhile is looked up again."""
-    for _ in range(_TRIES):
-        if record is None:
-            return None
-        try:
-            return record, await store.open(bucket, key, record.store_version)
-        except StoredBytesMissing:
-            seen = record.store_version
-            record = await keys.get(bucket, key)
-            if record is not None and record.store_version == seen:
-                raise
-    return None
 
 
 class Objects:
     """Serves published keys."""
 
-    def __init__(self, keys: KeyIndex, store: Store, publishing: Publishing) -> None:
-        self._keys = keys
-        self._store = store
+    def __init__(self, stored: StoredAnswers, publishing: Publishing) -> None:
+        self._stored = stored
         self._publishing = publishing
 
     async def serve(self, exchange: Exchange) -> None:
@@ -50,15 +30,16 @@ class Objects:
         query = parse_qs(request.raw_query, keep_blank_values=True)
         expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
         self._publishing.check(request.method, bucket, key, expires, signature)
-        opened = await open_visible(self._keys, self._store, bucket, key, await self._keys.get(bucket, key))
-        if opened is None:
-            raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
-        record, reader = opened
-        shown = of_record(record)
         extra = [("x-content-type-options", "nosniff"), ("cache-control", "private, no-cache")]
         if "download" in query:
             extra.append(("content-disposition", _attachment(key)))
-        await send_stored(exchange, shown, reader, judge(exchange, shown), extra)
+
+        def dress(record: Record) -> Dressed:
+            return Dressed(of_record(record), extra)
+
+        record = await self._stored.keys.get(bucket, key)
+        if record is None or not await self._stored.send(exchange, record, dress, internal_cache=True):
+            raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
 
 
 def _named(raw_path: str) -> tuple[BucketName, str]:

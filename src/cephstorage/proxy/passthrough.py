@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cephstorage.domain.edge import ACCEL_EXPIRES, ACCEL_REDIRECT, INTERNAL_PREFIX
 from cephstorage.domain.storability import connection_headers
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.proxy.exchange import Exchange
@@ -25,8 +26,16 @@ def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
+def for_edge(response: OriginResponse) -> tuple[int, list[tuple[str, str]]]:
+    """What a peer's answer says to the edge: how long it may keep it, and where it finds the bytes."""
+    lifetime = response.headers.get(ACCEL_EXPIRES, "")
+    pairs = [(name.lower(), value) for name, value in response.raw_headers]
+    kept = [pair for pair in pairs if pair[0] == ACCEL_REDIRECT or pair[0].startswith(INTERNAL_PREFIX)]
+    return (int(lifetime) if lifetime.isdecimal() else 0), kept
+
+
 async def hand_on(exchange: Exchange, response: OriginResponse, extra: Sequence[tuple[str, str]]) -> None:
-    """Send the answer as it comes; a broken body cuts the connection."""
+    """Send the answer as it comes; a broken body cuts the connection. A slice for the edge is read whole before."""
     headers = [*end_to_end(response.raw_headers), *extra]
     announced = response.headers.get("content-length")
     if announced is not None and (response.length is not None or exchange.request.method == "HEAD"):
@@ -42,6 +51,11 @@ async def hand_on(exchange: Exchange, response: OriginResponse, extra: Sequence[
 
 
 async def _stream(exchange: Exchange, response: OriginResponse, headers: list[tuple[str, str]]) -> None:
+    if exchange.sliced and response.status == 206:
+        whole = b"".join([chunk async for chunk in response.chunks()])
+        await exchange.start(response.status, headers)
+        await exchange.end(whole)
+        return
     await exchange.start(response.status, headers)
     async for chunk in response.chunks():
         await exchange.write(chunk)

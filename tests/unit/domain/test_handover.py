@@ -1,0 +1,173 @@
+"""What the edge may do in the proxy's place: one row per case."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cephstorage.domain.edge import EDGE, SLICE, STORE_FAILED
+from cephstorage.domain.handover import (
+    EDGE_LIFETIME,
+    EdgeAsk,
+    asked_range,
+    edge_ask,
+    edge_lifetime,
+    file_serves,
+    needs_bytes,
+)
+from cephstorage.domain.mirrors import Mirror, Mode, Policy, Query, Target, edge_targets, read_target
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import OriginFacts, Record
+from cephstorage.domain.validators import Answer, Validators, evaluate
+
+SECRET = "s3cret"
+BUCKET = BucketName("mirrors", "debian")
+MIRROR = Mirror("debs.example", BUCKET, "http://origin.example")
+RECORD = Record(
+    BUCKET, "pool/x.deb", 1000.0, "0" * 32, "text/plain", 100, 1, '"e"', None, "v", "fill", 1000.0,
+    OriginFacts("/pool/x.deb"),
+)  # fmt: skip
+TARGET = Target("/pool/x.deb", "/pool/x.deb", "/pool/x.deb", "pool/x.deb")
+REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({SLICE: "1"}, None),
+        ({EDGE: ""}, None),
+        ({EDGE: "other", SLICE: "1"}, None),
+        ({EDGE: "s3creT"}, None),
+        ({EDGE: "s3cret\xff"}, None),
+        ({EDGE: SECRET}, EdgeAsk()),
+        ({EDGE: SECRET, SLICE: "1"}, EdgeAsk(slice=True)),
+        ({EDGE: SECRET, SLICE: "0"}, EdgeAsk()),
+        ({EDGE: SECRET, STORE_FAILED: "404"}, EdgeAsk(store_failed=404)),
+        ({EDGE: SECRET, STORE_FAILED: ""}, EdgeAsk()),
+        ({EDGE: SECRET, STORE_FAILED: "gone"}, EdgeAsk(store_failed=502)),
+    ],
+)
+def test_only_who_knows_the_secret_is_the_edge(headers: dict[str, str], expected: EdgeAsk | None) -> None:
+    assert edge_ask(headers, SECRET) == expected
+    assert edge_ask(headers, "") is None
+
+
+@pytest.mark.parametrize(
+    ("what", "changed", "expected"),
+    [
+        ("a permanent copy is kept long", {}, EDGE_LIFETIME),
+        ("an immutable one too", {"policy": Policy(mode=Mode.IMMUTABLE)}, EDGE_LIFETIME),
+        ("a private mirror's is not kept", {"mirror": replace(MIRROR, private=True)}, 0),
+        ("nor where credentials travel", {"policy": Policy(pass_headers=("Authorization",))}, 0),
+        ("nor where cookies do", {"policy": Policy(pass_headers=("cookie",))}, 0),
+        ("other passed headers change nothing", {"policy": Policy(pass_headers=("x-team",))}, EDGE_LIFETIME),
+        ("nor what a rule passes through", {"policy": Policy(mode=Mode.BYPASS)}, 0),
+        ("what is left of the ttl", {"policy": REVALIDATE, "now": 1100.0}, 200),
+        ("rounded down", {"policy": REVALIDATE, "now": 1299.5}, 0),
+        ("nothing when it is over", {"policy": REVALIDATE, "now": 1300.0}, 0),
+        ("nothing for a stale copy", {"policy": REVALIDATE, "now": 9000.0}, 0),
+        ("a long ttl is bounded", {"policy": replace(REVALIDATE, ttl=1e9), "now": 1000.0}, EDGE_LIFETIME),
+        ("a copy from the future is bounded", {"policy": replace(REVALIDATE, ttl=1e9), "now": -1e9}, EDGE_LIFETIME),
+        ("not under another spelling", {"written": "/pool/%78.deb"}, 0),
+        ("nor with an ignored query", {"written": "/pool/x.deb?a"}, 0),
+        ("nor with an empty one", {"written": "/pool/x.deb?"}, 0),
+        ("nor under the proxy's own path", {"written": "/mirrors/proxy/pool/x.deb"}, 0),
+        (
+            "nor under a canonical target that a purge would not name",
+            {"written": "/pool%2Fx.deb", "target": replace(TARGET, canonical="/pool%2Fx.deb")},
+            0,
+        ),
+    ],
+)
+def test_how_long_the_edge_may_keep_it(what: str, changed: dict[str, object], expected: int) -> None:
+    facts = {
+        "mirror": MIRROR, "policy": Policy(), "target": TARGET, "written": TARGET.canonical, "record": RECORD,
+        "now": 1000.0, **changed,
+    }  # fmt: skip
+    assert edge_lifetime(**facts) == expected, what  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "targets"),
+    [
+        ("a", ("/a",)),
+        ("/", ("/",)),
+        ("//", ("///",)),
+        ("a/b c/ü", ("/a/b%20c/%C3%BC",)),
+        ("a+b~c%", ("/a+b~c%25",)),
+        ("a?b=c", ("/a%3Fb=c", "/a?b=c")),
+        ("a?b?c", ("/a%3Fb%3Fc", "/a?b?c")),
+        ("a?ü", ("/a%3F%C3%BC",)),
+        ("/?q", ("//%3Fq", "/?q")),
+        ("?q", ("/%3Fq",)),
+        ("a?", ("/a%3F",)),
+    ],
+)
+def test_the_targets_of_a_key(key: str, targets: tuple[str, ...]) -> None:
+    assert edge_targets(key) == targets
+
+
+@given(st.text(st.sampled_from("a/%?.~+ ü&="), min_size=1, max_size=12))
+def test_every_target_that_a_purge_names_leads_to_its_key(key: str) -> None:
+    for target in edge_targets(key):
+        path, _, query = target.partition("?")
+        read, _ = read_target(path, query, Mirror("m.example", BUCKET, "http://o.example"))
+        assert (read.key, read.canonical) == (key, target)
+
+
+def test_a_query_that_counts_is_part_of_the_one_spelling() -> None:
+    listed = Mirror("m.example", BUCKET, "http://o.example", Policy(query=Query.LISTED, query_names=("v",)))
+    target, policy = read_target("/a", "v=1&utm=2", listed)
+    assert target.key is not None
+    record = replace(RECORD, key=target.key)
+    assert edge_lifetime(listed, policy, target, "/a?v=1", record, 1000.0) == EDGE_LIFETIME
+    assert edge_lifetime(listed, policy, target, "/a?v=1&utm=2", record, 1000.0) == 0
+
+
+def _answer(headers: dict[str, str], length: int = 100) -> Answer:
+    return evaluate(headers, Validators('"e"'), length)
+
+
+@pytest.mark.parametrize(
+    ("headers", "served", "asked"),
+    [
+        ({}, True, None),
+        ({"range": "bytes=0-9"}, True, "bytes=0-9"),
+        ({"range": "bytes=90-"}, True, "bytes=90-99"),
+        ({"range": "bytes=-10"}, True, "bytes=90-99"),
+        ({"range": "bytes=0-999"}, True, "bytes=0-99"),
+        ({"range": "bytes=0-9999999999999999999"}, False, "bytes=0-99"),
+        ({"range": "bytes=-9999999999999999999"}, False, "bytes=0-99"),
+        ({"range": "bytes=0-1,5-6"}, False, None),
+        ({"range": "lines=0-1"}, False, None),
+        ({"range": "bytes=0-9", "if-range": '"e"'}, False, "bytes=0-9"),
+        ({"if-range": '"e"'}, False, None),
+        ({"if-none-match": '"x"'}, False, None),
+        ({"if-match": "*"}, False, None),
+        ({"if-modified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}, False, None),
+        ({"if-unmodified-since": "nonsense"}, False, None),
+    ],
+)
+def test_when_a_file_serves_and_what_a_store_is_asked_for(
+    headers: dict[str, str], served: bool, asked: str | None
+) -> None:
+    answer = _answer(headers)
+    assert (file_serves(headers, answer), asked_range(answer)) == (served, asked)
+
+
+@pytest.mark.parametrize(
+    ("headers", "method", "size", "expected"),
+    [
+        ({}, "GET", 100, True),
+        ({"range": "bytes=5-"}, "GET", 100, True),
+        ({}, "HEAD", 100, False),
+        ({}, "GET", 0, False),
+        ({"range": "bytes=100-"}, "GET", 100, False),
+        ({"if-none-match": '"e"'}, "GET", 100, False),
+        ({"if-match": '"x"'}, "GET", 100, False),
+    ],
+)
+def test_which_answers_have_stored_bytes(headers: dict[str, str], method: str, size: int, expected: bool) -> None:
+    assert needs_bytes(_answer(headers, size), method, size) is expected

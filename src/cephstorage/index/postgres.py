@@ -60,16 +60,20 @@ class PostgresDatabase:
 
     async def open(self, prepare: Callable[[Connection], None]) -> None:
         """Connect, run ``prepare`` in a transaction and start the threads. Raises DatabaseUnavailable."""
-        await asyncio.to_thread(self._prepare, prepare)
+        await self.alone(prepare)
         writers = max(1, self._options.connections // 2)
         readers = max(1, self._options.connections - writers)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="index-read")
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="index-write")
 
-    def _prepare(self, prepare: Callable[[Connection], None]) -> None:
+    async def alone(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction on a connection of its own, open or not. Raises DatabaseUnavailable."""
+        return await asyncio.to_thread(self._alone, work)
+
+    def _alone(self, work: Callable[[Connection], T]) -> T:
         session = Session(self._dialer.dial(), 0)
         try:
-            session.run(WRITE, prepare)
+            return session.run(WRITE, work)
         except (SQLAlchemyError, psycopg.Error) as error:
             raise translated(error, self.name) from error
         finally:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from cephstorage.index.last_known import LastKnownKeys
 from cephstorage.index.postgres import PostgresDatabase
 from cephstorage.index.postgres_session import PostgresOptions
-from cephstorage.index.postgres_setup import prepare
+from cephstorage.index.postgres_setup import prepare, upgrade_tables
 from cephstorage.index.schema import SCHEMA_VERSION, build_schema
 from cephstorage.index.sql_index import SqlIndex
 
@@ -24,6 +24,13 @@ class PostgresIndex(SqlIndex):
     async def open(self) -> None:
         """Make the tables if the database is empty, and begin. Raises DatabaseUnavailable."""
         await self.database.open(partial(prepare, schema=self._schema))
+
+    async def upgrade(self) -> int:
+        """Bring the tables to this release's version, or make them; the version that was there (0: none).
+
+        Raises DatabaseUnavailable. Processes of the older release must have ended.
+        """
+        return await self.database.alone(partial(upgrade_tables, schema=self._schema))
 
     async def close(self) -> None:
         """Finish what is queued and end. Idempotent."""

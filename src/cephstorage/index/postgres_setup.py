@@ -8,6 +8,7 @@ operator's decision (``cephstorage db upgrade``).
 from sqlalchemy import Connection, insert, select
 
 from cephstorage.domain.errors import DatabaseUnavailable
+from cephstorage.index.migrations import upgrade
 from cephstorage.index.schema import SCHEMA_VERSION, Schema, create_tables
 
 LOCK = 0x6365_7068_7374_6F72
@@ -30,6 +31,18 @@ def prepare(connection: Connection, *, schema: Schema) -> None:
             f"The database has schema version {found}; this CephStorage knows versions up to {SCHEMA_VERSION}. "
             "Start the newer CephStorage that made it."
         )
+
+
+def upgrade_tables(connection: Connection, *, schema: Schema) -> int:
+    """Bring the tables to this release's version, or make them; the version that was there (0: none)."""
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+    found = schema_version(connection, schema)
+    if found is not None and found < SCHEMA_VERSION:
+        upgrade(connection, schema, found)
+    else:
+        prepare(connection, schema=schema)
+    return found or 0
 
 
 def schema_version(connection: Connection, schema: Schema) -> int | None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     CheckConstraint,
     Column,
@@ -27,11 +26,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    event,
     literal_column,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateSchema
+from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
@@ -132,11 +130,23 @@ def build_schema(*, separate_schemas: bool) -> Schema:
 
 
 def create_tables(connection: Connection, schema: Schema) -> None:
-    """Make every table, in the schemas that the database has for them."""
-    if connection.dialect.name == "postgresql":
+    """Make every table, in the schemas and partitions that the database has for them.
+
+    Indexes are made in the order of their names, so that no two databases differ in what their planners prefer.
+    """
+    tables = schema.metadata.sorted_tables
+    if schema.keys.schema:
         for area in AREAS:
             connection.execute(CreateSchema(area, if_not_exists=True))
-    schema.metadata.create_all(connection)
+    for table in tables:
+        connection.execute(CreateTable(table))
+    for number in range(KEY_PARTITIONS) if schema.keys.schema else ():
+        connection.exec_driver_sql(
+            f'CREATE TABLE "{schema.keys.schema}".keys_{number:02} PARTITION OF "{schema.keys.schema}".keys '
+            f"FOR VALUES WITH (MODULUS {KEY_PARTITIONS}, REMAINDER {number})"
+        )
+    for index in sorted((index for table in tables for index in table.indexes), key=lambda index: str(index.name)):
+        connection.execute(CreateIndex(index))
 
 
 def _buckets(general: _Area) -> Table:
@@ -180,12 +190,6 @@ def _keys(index: _Area, general: _Area) -> Table:
         postgresql_partition_by="HASH (bucket)",
     )
     Index("keys_by_folder", table.c.bucket, table.c.vfolder, table.c.key)
-    for number in range(KEY_PARTITIONS):
-        partition = DDL(  # type: ignore[no-untyped-call]
-            f'CREATE TABLE "{table.schema}".keys_{number:02} PARTITION OF %(fullname)s '
-            f"FOR VALUES WITH (MODULUS {KEY_PARTITIONS}, REMAINDER {number})"
-        )
-        event.listen(table, "after_create", partition.execute_if(dialect="postgresql"))
     return table
 
 

@@ -7,12 +7,16 @@ from typing import Any
 from urllib.parse import quote
 
 import pysqlite3.dbapi2 as driver
+import structlog
 from sqlalchemy import Connection, create_engine, insert, select
 from sqlalchemy.pool import NullPool
 
 from cephstorage.domain.errors import DatabaseUnavailable
-from cephstorage.index.schema import SCHEMA_VERSION, Schema
+from cephstorage.index.migrations import upgrade
+from cephstorage.index.schema import SCHEMA_VERSION, Schema, create_tables
 from cephstorage.index.sqlite_faults import is_busy
+
+log = structlog.get_logger()
 
 _FIXED = (3, 51, 3)
 _BACKPORTED = ((3, 50, 7), (3, 44, 6))
@@ -61,7 +65,7 @@ def connect(path: Path, *, patience: float, read_only: bool = False) -> Connecti
 
 
 def prepare(path: Path, schema: Schema, patience: float) -> None:
-    """Make the file and its tables if they are missing, and check that we may use them.
+    """Make the file and its tables if they are missing, upgrade older ones, and check that we may use them.
 
     Raises DatabaseUnavailable with the reason when SQLite is too old or the file too new.
     """
@@ -97,12 +101,15 @@ def _make_tables(connection: Connection, schema: Schema) -> None:
     counters = schema.counters
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
-        schema.metadata.create_all(connection, tables=[counters])
-        found = connection.scalar(select(counters.c.value).where(counters.c.name == "schema"))
+        there = connection.dialect.has_table(connection, counters.name)
+        found = connection.scalar(select(counters.c.value).where(counters.c.name == "schema")) if there else None
         if found is None:
-            schema.metadata.create_all(connection)
+            create_tables(connection, schema)
             rows = [{"name": "schema", "value": SCHEMA_VERSION}, {"name": "settings", "value": 0}]
             connection.execute(insert(counters), rows)
+        elif found < SCHEMA_VERSION:
+            upgrade(connection, schema, found)
+            log.info("database_upgraded", before=found, now=SCHEMA_VERSION)
         elif found > SCHEMA_VERSION:
             raise DatabaseUnavailable(
                 f"The database has schema version {found}; this CephStorage knows versions up to {SCHEMA_VERSION}. "

@@ -19,12 +19,14 @@ from cephstorage.domain.decision import (
     StoreHit,
     decide,
 )
+from cephstorage.domain.edge import ACCEL_REDIRECT, DISK_LOCATION
 from cephstorage.domain.errors import (
     CephStorageError,
     OriginChanged,
     OriginUnreachable,
     StoredBytesMissing,
     StoreUnavailable,
+    TransferError,
     Unavailable,
 )
 from cephstorage.domain.handover import edge_lifetime
@@ -313,9 +315,10 @@ class MirrorProxy:
         await hand_on(exchange, response, self._marks(f"fwd=bypass; detail={reason}"))
 
     async def _forward(self, exchange: Exchange, owner: str) -> bool:
-        """Let the owner of the fill answer; False when it can't be reached.
+        """Let the owner of the fill answer; False when it can't be reached, or ends before anything was passed on.
 
-        A request that came from another machine goes on to the owner's process on this one, and no further.
+        A request that came from another machine goes on to the owner's process on this one, and no further. A place
+        on another machine's disk is no answer here: the key is stored by now, and decided anew.
         """
         request = exchange.request
         passed = [name.strip() for name in request.headers.get(FORWARDED, "").split(",") if name.strip()]
@@ -329,8 +332,16 @@ class MirrorProxy:
             response = await self._parts.peers.forward(owner, request.method, request.target, headers)
         except OriginUnreachable:
             return False
+        if response.headers.get(ACCEL_REDIRECT, "").startswith(DISK_LOCATION) and not self._parts.peers.near(owner):
+            await response.close()
+            return False
         exchange.lifetime, said = for_edge(response) if exchange.edge is not None else (0, [])
-        await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE)), *said])
+        try:
+            await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE)), *said])
+        except TransferError:
+            if exchange.started:
+                raise
+            return False
         return True
 
     def _marks(self, status: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from cephstorage.api import buckets, keys, mirrors, operations
+from cephstorage.api import buckets, configuration, keys, mirrors, operations
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.wire.problems import CONTENT_TYPE, problem, problem_of
@@ -58,7 +58,14 @@ def build_api(services: ApiServices) -> Application:
         responses={"default": _PROBLEM},
     )
     app.state.services = services
-    for router in (buckets.progress_router, keys.router, buckets.router, mirrors.router, operations.router):
+    for router in (
+        buckets.progress_router,
+        keys.router,
+        buckets.router,
+        mirrors.router,
+        configuration.router,
+        operations.router,
+    ):
         app.include_router(router)
     _add_documents(app)
     _add_errors(app)

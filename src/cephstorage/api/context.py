@@ -15,6 +15,7 @@ from cephstorage.domain.errors import InvalidKey
 from cephstorage.domain.names import BucketName, decode_target, key_name, tenant_name
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
+from cephstorage.services.configuration import Configuration
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
@@ -23,7 +24,10 @@ from cephstorage.services.publishing import Publishing
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
-    """Everything the API calls. ``explain`` answers what the mirror would do with a URL now."""
+    """Everything the API calls. ``explain`` answers what the mirror would do with a URL now.
+
+    ``settings`` are all of them as they are in force, without secrets.
+    """
 
     keys: Keys
     buckets: Buckets
@@ -32,7 +36,8 @@ class ApiServices:
     publishing: Publishing
     monitoring: Monitoring
     explain: Callable[[str], Awaitable[dict[str, Any]]]
-    configuration: Callable[[], dict[str, Any]]
+    configuration: Configuration
+    settings: Callable[[], dict[str, Any]]
 
 
 async def services(request: Request) -> ApiServices:

@@ -136,7 +136,7 @@ async def upload_key(
         tuple(parse_digest_field(digest)) if digest else (),
     )
     record = await parts.keys.upload(bucket, order, chunks(request))
-    return record_json(record, parts.publishing.url(bucket, record.key))
+    return record_json(record, parts.publishing.url(record))
 
 
 def _length(text: str | None) -> int | None:
@@ -176,7 +176,7 @@ async def get_key(
 ) -> Any:
     """The record of a key and its published address."""
     record = await parts.keys.get(bucket, key)
-    shown = record_json(record, parts.publishing.url(bucket, record.key, expires_in))
+    shown = record_json(record, parts.publishing.url(record, expires_in))
     return JSONResponse(shown, headers={"etag": record.etag} if record.etag else None)
 
 

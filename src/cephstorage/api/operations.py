@@ -1,4 +1,4 @@
-"""Endpoints for whoever runs the service: tokens, configuration, health, metrics."""
+"""Endpoints for whoever runs the service: tokens, health, metrics."""
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -29,19 +29,6 @@ async def revoke_token(token_id: str, _: Administrator, parts: Services) -> Json
     """End an access token at once."""
     await parts.access.revoke(token_id)
     return {"msg": "token_revoked"}
-
-
-@router.get("/config")
-async def get_config(_: Administrator, parts: Services) -> Json:
-    """The settings in force; they hold no secrets."""
-    return parts.configuration()
-
-
-@router.post("/config/signing-key/rotate")
-async def rotate_signing_key(_: Administrator, parts: Services) -> Json:
-    """Replace the signing key: every URL published so far stops working."""
-    await parts.publishing.rotate()
-    return {"msg": "signing_key_rotated"}
 
 
 @router.get("/healthz")

@@ -19,6 +19,7 @@ from cephstorage.bootstrap import logs
 from cephstorage.bootstrap.runtime import Runtime
 from cephstorage.bootstrap.server import Server, make_server
 from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.errors import CephStorageError
 
 log = structlog.get_logger()
 
@@ -74,7 +75,11 @@ def _serve_one(settings: Settings, listener: socket.socket, *, greets: bool) -> 
 
 def _on_loop(work: Coroutine[Any, Any, int]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        try:
+            return runner.run(work)
+        except CephStorageError as error:
+            log.error("cannot_start", code=error.code, msg=error.msg)
+            return 1
 
 
 async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:

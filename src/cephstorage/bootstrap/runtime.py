@@ -4,7 +4,8 @@
           └─> API ──> services ─────────────────────┘
 
 Everything mutable lives in one ``Runtime``; nothing is wired at import time. To change an engine
-(Ceph for disk, PostgreSQL for SQLite), change ``_adapters``.
+(Ceph for disk, PostgreSQL for SQLite), see ``bootstrap.adapters``; what changes while the service runs
+follows ``Configuration`` through ``bootstrap.live``.
 """
 
 import asyncio
@@ -18,12 +19,17 @@ from typing import Any
 
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
-from cephstorage.bootstrap.settings import Settings, TransferSettings
+from cephstorage.bootstrap.adapters import make_index, make_store
+from cephstorage.bootstrap.live import Live, known_spools
+from cephstorage.bootstrap.secret_key import sealed_settings
+from cephstorage.bootstrap.settings import Settings, TransferSettings, settings_in_force
+from cephstorage.domain.configuration import SECRETS
 from cephstorage.domain.transfers import Claims, RetryPolicy
 from cephstorage.files import create_once, make_private_directory
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 from cephstorage.origin.guard import ConnectGuard
 from cephstorage.origin.http import HttpOrigin
+from cephstorage.origin.own_parts import OwnParts
 from cephstorage.origin.peer import ProcessPeers
 from cephstorage.proxy.data_plane import DataPlane
 from cephstorage.proxy.explain import Explain
@@ -32,6 +38,7 @@ from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
+from cephstorage.services.configuration import Configuration
 from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
@@ -39,6 +46,7 @@ from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.watch import ChangeWatch
 from cephstorage.store.disk import DiskStore
+from cephstorage.store.live import LiveStore
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.janitor import Janitor
 from cephstorage.transfer.parts import EngineOptions, Parts
@@ -56,9 +64,10 @@ Clock = Callable[[], float]
 class Adapters:
     """The engines behind the ports."""
 
-    index: SqliteIndex
-    store: DiskStore
+    index: SqlIndex
+    store: DiskStore | LiveStore
     origin: HttpOrigin
+    own_parts: OwnParts
     peers: ProcessPeers
     presence: Presence
 
@@ -86,9 +95,10 @@ def _adapters(settings: Settings, port: int | None, via: str) -> Adapters:
         ca_file=settings.origin.ca_file,
     )
     return Adapters(
-        index=SqliteIndex(settings.database_file),
-        store=DiskStore(settings.objects_dir),
+        index=make_index(settings),
+        store=make_store(settings),
         origin=origin,
+        own_parts=OwnParts(guard),
         peers=ProcessPeers(presence.near),
         presence=presence,
     )
@@ -100,7 +110,7 @@ def _transfer_parts(settings: Settings, adapters: Adapters, monitoring: Monitori
         landing=adapters.index.landing,
         store=adapters.store,
         origin=adapters.origin,
-        spools=SpoolDirectory(settings.spool_dir, settings.transfer.spool_quota),
+        spools=SpoolDirectory(settings.default_spool_dir, settings.transfer.spool_quota, known_spools(settings)),
         presence=adapters.presence,
         clock=clock,
         on_ended=monitoring.ended,
@@ -130,11 +140,12 @@ class Runtime:
     """
 
     def __init__(self, settings: Settings, port: int | None, clock: Clock = time.time) -> None:
-        via, address = via_name(settings), settings.base_address(port)
+        via, address = via_name(settings), settings.local_address(port)
         self._settings, self._via = settings, via
         self._adapters = adapters = _adapters(settings, port, via)
         index, store = adapters.index, adapters.store
         monitoring = Monitoring({"database": index.check, "store": store.check})
+        self._sealed = sealed_settings(settings, index)
         parts = _transfer_parts(settings, adapters, monitoring, clock)
         for_all = settings.background or port is None
         self._engine = TransferEngine(
@@ -142,13 +153,23 @@ class Runtime:
         )
         self._janitor = Janitor(parts, self._engine, settings.transfer.progress_retention, for_all)
         self._access = Access(index.tokens, clock)
-        publishing = Publishing(index.settings, address, settings.publish.expires_in, clock)
         buckets = Buckets(index.buckets, store, clock)
-        mirrors = Mirrors(index.mirrors, buckets, address, clock)
-        trust = EdgeTrust(index.settings)
+        mirrors = Mirrors(index.mirrors, buckets, lambda: publishing.public_address, clock)
+        live_store = store if isinstance(store, LiveStore) else None
+        configuration = Configuration(
+            index.settings,
+            self._sealed,
+            settings.given_options(),
+            Live(settings, live_store, parts.spools, adapters.own_parts, index.endpoints(), mirrors.hosts),
+            on_ceph=live_store is not None,
+        )
+        publishing = Publishing(self._sealed, configuration, store, address, settings.publish.expires_in, clock)
+        monitoring.checks["settings"] = configuration.check
+        trust = EdgeTrust(self._sealed)
         stored = StoredAnswers(index.keys, store, settings.objects_dir)
         self._watch = ChangeWatch(
-            index.settings, [mirrors.refresh, self._access.refresh, publishing.refresh, trust.refresh]
+            index.settings,
+            [configuration.refresh, mirrors.refresh, self._access.refresh, publishing.refresh, trust.refresh],
         )
         proxy = MirrorProxy(
             MirrorParts(
@@ -175,7 +196,8 @@ class Runtime:
                 publishing=publishing,
                 monitoring=monitoring,
                 explain=Explain(mirrors, proxy),
-                configuration=lambda: settings.model_dump(mode="json"),
+                configuration=configuration,
+                settings=lambda: settings_in_force(settings, configuration.values),
             )
         )
         self.status = _only(_STATUS_PATHS, api)
@@ -191,10 +213,12 @@ class Runtime:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "cephstorage"))
         make_private_directory(self._settings.data_dir)
         await self._adapters.index.open()
+        await self._sealed.renew(SECRETS)
         self._adapters.presence.announce()
         await self._adapters.origin.start()
         await self._access.ensure_admin(self._settings.token_file, self._via)
         await self._watch.start()
+        self._adapters.own_parts.start()
         await self._janitor.start()
         self._engine.start()
 
@@ -207,9 +231,11 @@ class Runtime:
         await self._engine.stop()
         await self._janitor.stop()
         await self._watch.stop()
+        await self._adapters.own_parts.stop()
         await self._adapters.peers.close()
         await self._adapters.origin.close()
         self._adapters.presence.withdraw()
+        await self._adapters.store.close()
         await self._adapters.index.close()
 
 

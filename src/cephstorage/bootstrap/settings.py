@@ -16,17 +16,19 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validato
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cephstorage.domain.addresses import Network, parse_networks
-from cephstorage.domain.configuration import OPTIONS
+from cephstorage.domain.configuration import OPTIONS, Values
 from cephstorage.domain.errors import InvalidSetting
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+LEAST_SECRET_KEY = 32
 
 
 def _comma_list(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+_MASK = "**********"
 _FROM_OPTION: Any = object()
 
 
@@ -132,6 +134,7 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/NAME; default: SQLite in DATA_DIR",
     )
+    database_connections: int = Field(default=8, ge=2, le=1000, description="Connections to PostgreSQL, per process")
     store: str = Field(default="disk", pattern="^(disk|ceph)$", description="Where objects lie: disk or ceph")
     public_address: Annotated[str, _checked("public_address")] = _option("public_address")
     download_path: Path | None = _option("download_path", default=None)
@@ -159,6 +162,13 @@ class Settings(BaseSettings):
     publish: PublishSettings = PublishSettings()
     ceph: CephSettings = CephSettings()
 
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if any(len(key) < LEAST_SECRET_KEY for key in _comma_list(value.get_secret_value())):
+            raise ValueError(f"write at least {LEAST_SECRET_KEY} characters, such as openssl rand -hex 32 makes")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _empty_means_default(cls, values: Any) -> Any:
@@ -177,6 +187,11 @@ class Settings(BaseSettings):
     def spool_dir(self) -> Path:
         """Where part files lie as far as the environment tells."""
         return self.download_path or self.default_spool_dir
+
+    @property
+    def spool_list(self) -> Path:
+        """Names the folders in which this machine may have left spools, one a line."""
+        return self.data_dir / "spool-folders"
 
     @property
     def database_file(self) -> Path:
@@ -206,6 +221,16 @@ class Settings(BaseSettings):
             return ""
         return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
+    @property
+    def secret_keys(self) -> list[str]:
+        """The keys of CEPHSTORAGE_SECRET_KEY: the first seals, all of them open."""
+        return _comma_list(self.secret_key.get_secret_value()) if self.secret_key else []
+
+    @property
+    def secret_key_file(self) -> Path:
+        """The key that the service makes when none is given, mode 0600."""
+        return self.data_dir / "secret-key"
+
     def base_address(self, port: int | None = None) -> str:
         """The public address, or what it defaults to when the service listens on ``port``."""
         return self.public_address or self.local_address(port)
@@ -215,6 +240,23 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
         host = f"[{host}]" if _is_ipv6(host) else host
         return f"http://{host}:{port or self.port}"
+
+
+def settings_in_force(settings: "Settings", values: Values) -> dict[str, Any]:
+    """All settings with the values of the options that are in force, as JSON; secrets as asterisks."""
+    return _in_force(settings, values)
+
+
+def _in_force(model: BaseModel, values: Values) -> dict[str, Any]:
+    shown: dict[str, Any] = model.model_dump(mode="json")
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            shown[name] = _in_force(value, values)
+        elif isinstance(extra := field.json_schema_extra, dict):
+            text = values[str(extra["option"])]
+            shown[name] = _MASK if text and isinstance(value, SecretStr) else text or None if value is None else text
+    return shown
 
 
 def _without_empty(values: Any) -> Any:

@@ -170,6 +170,10 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
 )
 
 
+SECRETS = ("signing_key", "edge_secret", *(name for name, known in OPTIONS.items() if known.secret))
+"""Names of settings that are kept sealed."""
+
+
 def option(name: str) -> Option:
     """The option of this name. Raises InvalidSetting."""
     found = OPTIONS.get(name)

@@ -129,6 +129,8 @@ def make_private_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileNotFoundError:
+        if path.parent.is_dir():  # a file system that lets nobody make folders, such as proc
+            raise
         make_private_directory(path.parent)
         make_private_directory(path)
     except OSError:

@@ -1,5 +1,6 @@
 """The whole index in a PostgreSQL database, which any number of processes on any number of machines share."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from sqlalchemy import Connection
@@ -16,10 +17,15 @@ class PostgresIndex(SqlIndex):
     """The index at ``options.url``. Raises DatabaseUnavailable when that is no address."""
 
     def __init__(self, options: PostgresOptions) -> None:
+        self._options = options
         self._schema = build_schema(separate_schemas=True)
         self.database = PostgresDatabase(options)
         super().__init__(self.database, self._schema)
         self.keys = LastKnownKeys(self.keys)
+
+    def endpoints(self) -> Sequence[tuple[str, int]]:
+        """Every server that the address names."""
+        return self._options.endpoints()
 
     async def open(self) -> None:
         """Make the tables if the database is empty, and begin. Raises DatabaseUnavailable."""

@@ -22,6 +22,7 @@ READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 WRITE_RELAXED = f"{WRITE}; SET LOCAL synchronous_commit TO off"
 _IDLE = 60
+_PORT = 5432
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
@@ -38,6 +39,14 @@ class PostgresOptions:
     statement_timeout: float = 15.0
     lock_timeout: float = 10.0
     application_name: str = "cephstorage"
+
+    def endpoints(self) -> list[tuple[str, int]]:
+        """Hosts and ports that the address names (libpq's lists); sockets in the file system are none."""
+        given = self.parameters()
+        hosts = str(given.get("hostaddr") or given.get("host") or "localhost").split(",")
+        ports = str(given.get("port") or _PORT).split(",")
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        return [(host, int(port or _PORT)) for host, port in zip(hosts, ports, strict=False) if host[:1] not in "/@"]
 
     def parameters(self) -> dict[str, Any]:
         """The address as psycopg takes it. Raises DatabaseUnavailable without a word of the address."""

@@ -44,6 +44,10 @@ class SqlIndex(ABC):
         """Buckets whose usage differs from the sum over their records. Reads every record."""
         return await self._db.read_one(self._bucket_statements.drift)
 
+    def endpoints(self) -> Sequence[tuple[str, int]]:
+        """Hosts and ports of a database server; none when there is no network between."""
+        return ()
+
     @abstractmethod
     async def open(self) -> None:
         """Make the database if there is none yet, and begin.

@@ -38,10 +38,20 @@ class ConnectGuard:
         self._networks = tuple(allowed_networks)
         self._ports = DEFAULT_PORTS | frozenset(allowed_ports)
         self._denied = set(denied_endpoints)
+        self._own: frozenset[tuple[str, int]] = frozenset()
+        self._own_names: frozenset[tuple[str, int]] = frozenset()
 
     def deny_endpoint(self, address: str, port: int) -> None:
         """Refuse one more endpoint of ours, for instance once the port that was bound is known."""
         self._denied.add((address, port))
+
+    def deny_parts(self, names: Iterable[tuple[str, int]], addresses: Iterable[tuple[str, int]]) -> None:
+        """Refuse these endpoints, parts of this installation, in place of those that were told before.
+
+        ``names`` are hosts as they are configured, ``addresses`` where these lead.
+        """
+        self._own_names = frozenset((_plain(host), port) for host, port in names)
+        self._own = frozenset(addresses)
 
     def check_port(self, host: str, port: int) -> None:
         """Raise ForbiddenAddress unless the port is allowed."""
@@ -60,7 +70,9 @@ class ConnectGuard:
                 f"{host!r} leads to a {refused} address, which may not be reached; "
                 "the operator can add its network to the allowed origin networks."
             )
-        if self._is_ours(sockaddr):
+        if (_plain(host), port) in self._own_names or self._is_among(self._own, sockaddr):
+            raise ForbiddenAddress(f"{host!r}, port {port}, is a part of this installation; it can't be an origin.")
+        if self._is_among(self._denied, sockaddr):
             raise ForbiddenAddress(f"{host!r}, port {port}, is this service itself; it can't be its own origin.")
 
     def socket_for(self, info: AddressInfo) -> socket.socket:
@@ -69,15 +81,19 @@ class ConnectGuard:
         self.check(str(sockaddr[0]), sockaddr)
         return socket.socket(family, kind, protocol)
 
-    def _is_ours(self, sockaddr: tuple[Any, ...]) -> bool:
+    def _is_among(self, endpoints: Iterable[tuple[str, int]], sockaddr: tuple[Any, ...]) -> bool:
         address = parse_address(str(sockaddr[0]))
-        for denied, port in self._denied:
+        for denied, port in endpoints:
             if port != sockaddr[1]:
                 continue
             ours = parse_address(denied)
             if address == ours or ((ours.is_unspecified or address.is_unspecified) and _is_local(address, sockaddr)):
                 return True
         return False
+
+
+def _plain(host: str) -> str:
+    return host.lower().rstrip(".")
 
 
 def _is_local(address: Address, sockaddr: tuple[Any, ...]) -> bool:

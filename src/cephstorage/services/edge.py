@@ -1,23 +1,22 @@
 """The edge's secret: shared by nginx's configuration and every proxy process, made once, never shown."""
 
-import secrets
 from collections.abc import Mapping
 
 from cephstorage.domain.edge import SECRET_SETTING
 from cephstorage.domain.handover import EdgeAsk, edge_ask
-from cephstorage.ports.index import SettingsTable
+from cephstorage.services.sealing import SealedSettings
 
 
 class EdgeTrust:
     """Tells requests of our edge from those of everybody else."""
 
-    def __init__(self, settings: SettingsTable) -> None:
-        self._settings = settings
+    def __init__(self, secrets: SealedSettings) -> None:
+        self._secrets = secrets
         self._secret = ""
 
     async def refresh(self) -> None:
-        """Load the secret; the first process to start makes it."""
-        self._secret = await self._settings.put(SECRET_SETTING, secrets.token_hex(32), only_if_absent=True)
+        """Load the secret; the first process to start makes it. Raises SecretKeyWrong."""
+        self._secret = await self._secrets.made(SECRET_SETTING)
 
     @property
     def secret(self) -> str:

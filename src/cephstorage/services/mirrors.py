@@ -1,6 +1,6 @@
 """Mirrors: kept in the database, known by heart in every process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -32,10 +32,12 @@ class MirrorOrder:
 class Mirrors:
     """Looks mirrors up by host without I/O and keeps them."""
 
-    def __init__(self, table: MirrorTable, buckets: Buckets, public_address: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, table: MirrorTable, buckets: Buckets, public_address: Callable[[], str], clock: Callable[[], float]
+    ) -> None:
         self._table = table
         self._buckets = buckets
-        self._own_host = urlsplit(public_address).hostname or ""
+        self._public_address = public_address
         self._clock = clock
         self._by_host: dict[str, Mirror] = {}
 
@@ -75,7 +77,7 @@ class Mirrors:
 
     def _mirror(self, order: MirrorOrder) -> Mirror:
         host = host_name(order.host)
-        if host in {self._own_host, "localhost"} or host.replace(".", "").isdigit():
+        if host in {urlsplit(self._public_address()).hostname, "localhost"} or host.replace(".", "").isdigit():
             raise InvalidMirror(f"{host!r} is an address of the service itself; a mirror needs a host name of its own.")
         if order.private and any("authorization" in _lower(rule.pass_headers) for rule in order.rules):
             raise InvalidMirror("A private mirror's Authorization is this service's own token; no rule may pass it on.")
@@ -93,6 +95,10 @@ class Mirrors:
             preset=order.preset,
             created_at=self._clock(),
         )
+
+    def hosts(self) -> Collection[str]:
+        """The host of every mirror."""
+        return self._by_host.keys()
 
     async def delete(self, host: str) -> None:
         """Forget a mirror; its keys stay in the bucket. Raises MirrorNotFound."""

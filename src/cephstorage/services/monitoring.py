@@ -1,6 +1,6 @@
 """What the service counts about itself, in Prometheus' text format, and whether it is ready."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -12,7 +12,7 @@ from cephstorage.domain.errors import CephStorageError
 class Monitoring:
     """Counters of this process, and checks of the parts it stands on (name -> check)."""
 
-    checks: Mapping[str, Callable[[], Awaitable[str]]]
+    checks: dict[str, Callable[[], Awaitable[str]]]
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     answers: Counter = field(init=False)
     transfers: Counter = field(init=False)

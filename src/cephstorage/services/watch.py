@@ -33,17 +33,30 @@ class ChangeWatch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def look(self) -> None:
-        """Refresh if anything changed since the last look."""
+        """Refresh if anything changed since the last look. What can't be refreshed keeps nothing else from it."""
         version = await self._settings.version()
         if version != self._version:
-            for refresh in self._refreshes:
-                await refresh()
+            faults = [fault for refresh in self._refreshes if (fault := await _fault_of(refresh)) is not None]
+            if faults:
+                raise faults[0]
             self._version = version
 
     async def _for_ever(self) -> None:
+        said = ""
         while True:
             await asyncio.sleep(_EVERY)
             try:
                 await self.look()
+                said = ""
             except CephStorageError as error:
-                log.warning("watch_failed", code=error.code, msg=error.msg)
+                if error.msg != said:
+                    log.warning("watch_failed", code=error.code, msg=error.msg)
+                said = error.msg
+
+
+async def _fault_of(refresh: Callable[[], Awaitable[None]]) -> CephStorageError | None:
+    try:
+        await refresh()
+    except CephStorageError as error:
+        return error
+    return None

@@ -152,7 +152,7 @@ class LiveStore:
 
     def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> str | None:
         """See ``Store``."""
-        return self._current().store.published(bucket, key, store_version, expires_in)
+        return self._held.store.published(bucket, key, store_version, expires_in) if self._held is not None else None
 
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
         """See ``Store``."""

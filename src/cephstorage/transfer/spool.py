@@ -16,6 +16,7 @@ import shutil
 import struct
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cephstorage.domain.errors import StoreFull
@@ -137,12 +138,25 @@ class Spool:
 
 
 class SpoolDirectory:
-    """All spools of this machine below one folder, and the bound on them together."""
+    """All spools of this machine, and the bound on them together.
 
-    def __init__(self, folder: Path, quota: int) -> None:
-        self._folder = folder
+    New ones lie in ``folder``; those of ``former`` folders are known, too, and end where they are.
+    """
+
+    def __init__(self, folder: Path, quota: int, former: Iterable[Path] = ()) -> None:
+        self._folders = [folder, *(other for other in former if other != folder)]
         self._quota = quota
         self._promised: dict[str, int] = {}
+        self._scanned = (-_SCAN_EVERY, 0)
+
+    @property
+    def folder(self) -> Path:
+        """Where new spools lie."""
+        return self._folders[0]
+
+    def use(self, folder: Path) -> None:
+        """Let new spools lie in ``folder`` from now on."""
+        self._folders = [folder, *(other for other in self._folders if other != folder)]
         self._scanned = (-_SCAN_EVERY, 0)
 
     def open(self, transfer_id: str) -> Spool:
@@ -150,7 +164,7 @@ class SpoolDirectory:
 
         A part file that a stalled process still holds is left to it and replaced by a new one.
         """
-        make_private_directory(self._folder)
+        make_private_directory(self.folder)
         path = self._part(transfer_id)
         while True:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -172,8 +186,9 @@ class SpoolDirectory:
         The journal goes first: without it a part file is worth nothing, but not the other way round.
         """
         self._promised.pop(transfer_id, None)
-        remove_quietly(self._part(transfer_id).with_suffix(".spans"))
-        remove_quietly(self._part(transfer_id))
+        for folder in self._folders:
+            remove_quietly(folder / f"{transfer_id}.spans")
+            remove_quietly(folder / f"{transfer_id}.part")
 
     def admit(self, transfer_id: str, size: int) -> None:
         """Promise room for ``size`` bytes in all for this transfer. Raises StoreFull when there is none."""
@@ -181,8 +196,8 @@ class SpoolDirectory:
         if max(others, self._on_disk(transfer_id)) + size > self._quota:
             raise StoreFull("The spool's quota is used up by transfers under way.", retry_after=10)
         if size > self._promised.get(transfer_id, 0):
-            make_private_directory(self._folder)
-            if shutil.disk_usage(self._folder).free < size - self._held(transfer_id) + _FREE_MARGIN:
+            make_private_directory(self.folder)
+            if shutil.disk_usage(self._part(transfer_id).parent).free < size - self._held(transfer_id) + _FREE_MARGIN:
                 raise StoreFull("The spool's disk has no room for the object.", retry_after=60)
         self._promised[transfer_id] = size
 
@@ -195,7 +210,7 @@ class SpoolDirectory:
         now = time.monotonic()
         if now - self._scanned[0] >= _SCAN_EVERY:
             total = 0
-            for part in self._folder.glob("*.part"):
+            for part in self._files("*.part"):
                 with contextlib.suppress(FileNotFoundError):
                     total += part.stat().st_blocks * 512
             self._scanned = (now, total)
@@ -209,7 +224,7 @@ class SpoolDirectory:
 
     def sweep(self, keep: set[str]) -> list[str]:
         """Remove spools that no transfer in ``keep`` needs and that no living process holds; return their ids."""
-        found = {file.with_suffix(".part") for pattern in ("*.part", "*.spans") for file in self._folder.glob(pattern)}
+        found = {file.with_suffix(".part") for file in (*self._files("*.part"), *self._files("*.spans"))}
         return sorted(part.stem for part in found if part.stem not in keep and self._remove_abandoned(part))
 
     def _remove_abandoned(self, part: Path) -> bool:
@@ -227,8 +242,13 @@ class SpoolDirectory:
         finally:
             os.close(fd)
 
+    def _files(self, pattern: str) -> Iterator[Path]:
+        return (file for folder in self._folders for file in folder.glob(pattern))
+
     def _part(self, transfer_id: str) -> Path:
-        return self._folder / f"{transfer_id}.part"
+        """Where the part file lies, or will lie."""
+        places = [folder / f"{transfer_id}.part" for folder in self._folders]
+        return next((place for place in places[1:] if place.exists()), places[0])
 
 
 def _boot_id() -> bytes:

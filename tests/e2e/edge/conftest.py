@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cephstorage.bootstrap.secret_key import sealed_settings
+from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.edge import EDGE, SECRET_SETTING, SLICE, STORE_FAILED
 from cephstorage.index import SqliteIndex
 from tests.e2e.mirror.site import Download, Site
@@ -21,17 +23,15 @@ SLICE_SIZE = 1 << 20
 def edge_secret(service: Service) -> str:
     """The secret that the service and its edges share."""
 
-    async def read() -> str | None:
+    async def read() -> str:
         index = SqliteIndex(service.data_dir / "cephstorage.db")
         await index.open()
         try:
-            return await index.settings.get(SECRET_SETTING)
+            return await sealed_settings(Settings(data_dir=service.data_dir), index).made(SECRET_SETTING)
         finally:
             await index.close()
 
-    secret = asyncio.run(read())
-    assert secret
-    return secret
+    return asyncio.run(read())
 
 
 class Edge:

@@ -8,6 +8,7 @@ import pytest
 from cephstorage.domain.addresses import parse_networks
 from cephstorage.domain.errors import ForbiddenAddress
 from cephstorage.origin.guard import ConnectGuard, GuardedResolver
+from cephstorage.origin.own_parts import OwnParts
 
 EVERYWHERE = parse_networks(["0.0.0.0/0", "::/0"])
 
@@ -86,3 +87,65 @@ async def test_a_name_that_leads_to_loopback_is_refused_unless_allowed() -> None
 async def test_odd_spellings_of_loopback_are_seen_through(name: str) -> None:
     with pytest.raises(ForbiddenAddress, match="loopback"):
         await GuardedResolver(ConnectGuard(), timeout=30).resolve(name, 80, socket.AF_INET)
+
+
+# -- parts of this installation
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "refused"),
+    [
+        ("rgw.internal", ("10.0.0.1", 80), True),
+        ("RGW.Internal.", ("10.9.9.9", 80), True),
+        ("else.example", ("10.0.0.1", 80), True),
+        ("else.example", ("::ffff:10.0.0.1", 80, 0, 0), True),
+        ("rgw.internal", ("10.9.9.9", 443), False),
+        ("else.example", ("10.0.0.1", 443), False),
+        ("else.example", ("10.0.0.2", 80), False),
+    ],
+)
+def test_parts_are_refused_by_name_and_by_address(host: str, target: tuple[object, ...], refused: bool) -> None:
+    guard = ConnectGuard(EVERYWHERE)
+    guard.deny_parts([("rgw.internal", 80)], [("10.0.0.1", 80)])
+    if refused:
+        with pytest.raises(ForbiddenAddress, match="part of this installation"):
+            guard.check(host, target)
+    else:
+        guard.check(host, target)
+
+
+def test_parts_can_be_exchanged() -> None:
+    guard = ConnectGuard(EVERYWHERE, [], [("10.0.0.9", 80)])
+    guard.deny_parts([("old.internal", 80)], [("10.0.0.1", 80)])
+    guard.deny_parts([("new.internal", 80)], [("10.0.0.2", 80)])
+    guard.check("old.internal", ("10.0.0.1", 80))
+    for host, address in (("new.internal", "10.0.0.3"), ("x.example", "10.0.0.2"), ("x.example", "10.0.0.9")):
+        with pytest.raises(ForbiddenAddress):
+            guard.check(host, (address, 80))
+
+
+async def test_parts_are_looked_up_and_the_public_ones_are_not() -> None:
+    guard = ConnectGuard(EVERYWHERE, [7480])
+    parts = OwnParts(guard)
+    inner = [("localhost", 7480), ("127.0.0.3", 80)]
+    await parts.look_up(inner)
+    parts.refuse(inner, [("public.invalid", 443)])
+    for host, address, port in (
+        ("x.example", "127.0.0.1", 7480), ("x.example", "127.0.0.3", 80), ("localhost", "10.0.0.1", 7480),
+        ("public.invalid", "10.0.0.1", 443),
+    ):  # fmt: skip
+        with pytest.raises(ForbiddenAddress, match="part of this installation"):
+            guard.check(host, (address, port))
+    guard.check("x.example", ("127.0.0.1", 80))
+    parts.refuse([], [])
+    guard.check("x.example", ("127.0.0.1", 7480))
+
+
+async def test_a_part_that_leads_nowhere_is_refused_by_name_only() -> None:
+    guard = ConnectGuard(EVERYWHERE)
+    parts = OwnParts(guard)
+    await parts.look_up([("not a host", 80)])
+    parts.refuse([("not a host", 80)], [])
+    guard.check("x.example", ("10.0.0.1", 80))
+    with pytest.raises(ForbiddenAddress):
+        guard.check("not a host", ("10.0.0.1", 80))

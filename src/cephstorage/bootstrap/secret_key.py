@@ -1,0 +1,36 @@
+"""The key that seals secrets in the database: from the environment, else made once in the data folder.
+
+Several machines share one database, so there the operator gives one key to all. Keys of the file still open
+what they sealed, so that moving from the file to the environment needs nothing but the variable.
+"""
+
+import secrets
+
+from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.errors import SecretKeyWrong
+from cephstorage.files import create_once, make_private_directory
+from cephstorage.index import SqlIndex
+from cephstorage.services.sealing import Seal, SealedSettings
+
+
+def sealed_settings(settings: Settings, index: SqlIndex) -> SealedSettings:
+    """The secrets in the database. Raises SecretKeyWrong when the file of the key is empty."""
+    return SealedSettings(index.settings, seal_of(settings))
+
+
+def seal_of(settings: Settings) -> Seal:
+    """The seal of this process; a first start without a key in the environment makes one (mode 0600)."""
+    keys = settings.secret_keys
+    file = settings.secret_key_file
+    if file.exists():
+        keys = [*keys, *_lines(file.read_bytes())]
+    elif not keys:
+        make_private_directory(settings.data_dir)
+        keys = _lines(create_once(file, f"{secrets.token_hex(32)}\n".encode()))
+    if not keys:
+        raise SecretKeyWrong(f"{file} is empty: put it back from its backup, or remove it and have a new key made.")
+    return Seal(keys)
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode("utf-8", "replace").split()

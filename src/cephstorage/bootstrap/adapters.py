@@ -14,9 +14,7 @@ from cephstorage.store.patient import PatientStore
 
 def make_index(settings: Settings) -> SqlIndex:
     """The index. Raises DatabaseUnavailable when the address of the database is none."""
-    return index_at(
-        settings.database_url.get_secret_value(), settings.database_file, connections=settings.database_connections
-    )
+    return index_at(settings.database_url.get_secret_value(), settings.database_file, **settings.database.model_dump())
 
 
 def make_store(settings: Settings) -> DiskStore | LiveStore:

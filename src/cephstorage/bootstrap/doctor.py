@@ -16,9 +16,11 @@ from pathlib import Path
 import httpx
 import pysqlite3.dbapi2 as driver
 
+from cephstorage.bootstrap.adapters import make_index
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.errors import CephStorageError
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
+from cephstorage.index.postgres_index import PostgresIndex
 from cephstorage.index.sqlite_file import safe_version
 from cephstorage.store.disk import DiskStore
 
@@ -50,8 +52,10 @@ async def examine(settings: Settings, *, address: str | None = None) -> list[Fin
         _careful("clock", lambda: _clock(settings, time.time())),
         _sqlite(),
     ]
+    if settings.data_dir.is_dir() or settings.database_url.get_secret_value():
+        findings += await _database(settings)
     if settings.data_dir.is_dir():
-        findings += [*await _database(settings.database_file), await _store(settings.objects_dir)]
+        findings += [await _store(settings.objects_dir)]
     return [*findings, *await _service(address)]
 
 
@@ -136,18 +140,45 @@ def _sqlite() -> Finding:
     return Finding("SQLite", False, f"version {driver.sqlite_version} can corrupt a shared database", advice)
 
 
-async def _database(path: Path) -> list[Finding]:
+async def _database(settings: Settings) -> list[Finding]:
+    if settings.database_url.get_secret_value():
+        return await _server(settings)
+    path = settings.database_file
     if not path.exists():
         return [Finding("database", True, "not there yet; the first start makes it")]
-    index = SqliteIndex(path)
+    return await _opened(make_index(settings), f"{path}: ", "Restore it from a backup, or see who owns it.")
+
+
+async def _server(settings: Settings) -> list[Finding]:
+    """PostgreSQL: reached, its tables there, its clock like ours. Nothing is made."""
+    try:
+        index = make_index(settings)
+        assert isinstance(index, PostgresIndex)
+        before = time.time()
+        version, there = await index.look()
+        clock = _database_clock(there - (before + time.time()) / 2)
+    except CephStorageError as error:
+        return [Finding("database", False, error.msg, "See CEPHSTORAGE_DATABASE_URL and the database server.")]
+    if version is None:
+        return [Finding("database", True, f"{index.database.name} is empty; the first start makes the tables"), clock]
+    return [*await _opened(index, "", "See the database server's log."), clock]
+
+
+async def _opened(index: SqlIndex, where: str, advice: str) -> list[Finding]:
     try:
         await index.open()
         health, drift = await index.check(), await index.usage_drift()
     except (CephStorageError, OSError) as error:
-        return [Finding("database", False, f"{path}: {error}", "Restore it from a backup, or see who owns it.")]
+        return [Finding("database", False, f"{where}{error}", advice)]
     finally:
         await index.close()
     return [Finding("database", True, health), _drift(drift)]
+
+
+def _database_clock(skew: float) -> Finding:
+    well = abs(skew) <= CLOCK_TOLERANCE
+    advice = "" if well else "Synchronise the clocks of all machines: leases are judged by them."
+    return Finding("database clock", well, f"{abs(skew):.1f} s apart from this one", advice)
 
 
 def _drift(buckets: Iterable[str]) -> Finding:

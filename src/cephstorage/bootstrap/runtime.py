@@ -20,6 +20,7 @@ from typing import Any
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import make_index, make_store
+from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.live import Live, known_spools
 from cephstorage.bootstrap.secret_key import sealed_settings
 from cephstorage.bootstrap.settings import Settings, TransferSettings, settings_in_force
@@ -212,7 +213,7 @@ class Runtime:
         """Bring everything up; what dead processes left is cleaned before the first request is taken."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "cephstorage"))
         make_private_directory(self._settings.data_dir)
-        await self._adapters.index.open()
+        await open_patiently(self._adapters.index)
         await self._sealed.renew(SECRETS)
         self._adapters.presence.announce()
         await self._adapters.origin.start()

@@ -109,6 +109,15 @@ class PublishSettings(BaseModel):
     by: Annotated[str, _checked("publish_by")] = _option("publish_by")
 
 
+class DatabaseSettings(BaseModel):
+    """How PostgreSQL is used, where ``database_url`` names one."""
+
+    connections: int = Field(default=8, ge=2, le=1000, description="Connections to PostgreSQL, per process")
+    connect_timeout: float = Field(default=5.0, ge=2, description="Seconds to connect to PostgreSQL")
+    statement_timeout: float = Field(default=15.0, gt=0, description="Seconds that a statement may take there")
+    lock_timeout: float = Field(default=10.0, gt=0, description="Seconds that a statement may wait for a lock there")
+
+
 class CephSettings(BaseModel):
     """How RGW is reached, for the store ``ceph``."""
 
@@ -134,7 +143,6 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/NAME; default: SQLite in DATA_DIR",
     )
-    database_connections: int = Field(default=8, ge=2, le=1000, description="Connections to PostgreSQL, per process")
     store: str = Field(default="disk", pattern="^(disk|ceph)$", description="Where objects lie: disk or ceph")
     public_address: Annotated[str, _checked("public_address")] = _option("public_address")
     download_path: Path | None = _option("download_path", default=None)
@@ -157,6 +165,7 @@ class Settings(BaseSettings):
     grace: float = Field(default=10.0, ge=0, description="Seconds that requests under way get to finish at a stop")
     log_format: str = Field(default="console", pattern="^(console|json)$", description="console or json")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level logged")
+    database: DatabaseSettings = DatabaseSettings()
     origin: OriginSettings = OriginSettings()
     transfer: TransferSettings = TransferSettings()
     publish: PublishSettings = PublishSettings()

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from cephstorage.index.last_known import LastKnownKeys
 from cephstorage.index.postgres import PostgresDatabase
 from cephstorage.index.postgres_session import PostgresOptions
-from cephstorage.index.postgres_setup import prepare, upgrade_tables
-from cephstorage.index.schema import SCHEMA_VERSION, build_schema
+from cephstorage.index.postgres_setup import prepare, schema_version, upgrade_tables
+from cephstorage.index.schema import SCHEMA_VERSION, Schema, build_schema
 from cephstorage.index.sql_index import SqlIndex
 
 
@@ -30,6 +30,10 @@ class PostgresIndex(SqlIndex):
     async def open(self) -> None:
         """Make the tables if the database is empty, and begin. Raises DatabaseUnavailable."""
         await self.database.open(partial(prepare, schema=self._schema))
+
+    async def look(self) -> tuple[int | None, float]:
+        """The version of the tables (None: there are none) and the server's clock. Makes nothing. Raises DatabaseUnavailable."""
+        return await self.database.alone(partial(_look, schema=self._schema))
 
     async def upgrade(self) -> int:
         """Bring the tables to this release's version, or make them; the version that was there (0: none).
@@ -61,3 +65,8 @@ SELECT current_setting('server_version'), pg_database_size(current_database()),
 def _health(conn: Connection) -> tuple[str, int, int, str]:
     version, size, used, most = conn.exec_driver_sql(_HEALTH).one()
     return version, size, used, most
+
+
+def _look(conn: Connection, schema: Schema) -> tuple[int | None, float]:
+    clock: float = conn.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8").scalar_one()
+    return schema_version(conn, schema), clock

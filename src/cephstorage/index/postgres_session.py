@@ -38,7 +38,7 @@ class PostgresOptions:
     connect_timeout: float = 5.0
     statement_timeout: float = 15.0
     lock_timeout: float = 10.0
-    application_name: str = "cephstorage"
+    application_name: str = "CephStorage"
 
     def endpoints(self) -> list[tuple[str, int]]:
         """Hosts and ports that the address names (libpq's lists); sockets in the file system are none."""

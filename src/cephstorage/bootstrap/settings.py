@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cephstorage.domain.addresses import Network, parse_networks
@@ -129,6 +129,53 @@ class CephSettings(BaseModel):
     ca_file: Annotated[str, _checked("ceph_ca_file")] = _option("ceph_ca_file")
 
 
+_Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
+
+
+class EdgeSettings(BaseModel):
+    """The edge: nginx in front of the proxies."""
+
+    proxies: _Words = Field(
+        default=(), description="Proxies behind the edge, HOST:PORT or unix:/PATH; default: HOST and PORT above"
+    )
+    listen: _Words = Field(default=("127.0.0.1:8088",), description="[ADDRESS:]PORT for http")
+    listen_tls: _Words = Field(default=(), description="[ADDRESS:]PORT for https and HTTP/2, e.g. 443")
+    names: _Words = Field(
+        default=(), description="Host names of the service itself beside that of PUBLIC_ADDRESS; all others are mirrors"
+    )
+    certificates: Path | None = Field(
+        default=None,
+        description="Folder with NAME.crt and NAME.key per host name; `_.example.org` for *.example.org, "
+        "`default` for any other name",
+    )
+    cache_dir: Path | None = Field(default=None, description="The edge's caches; default DATA_DIR/edge/cache")
+    cache_size: str = Field(
+        default="10g", pattern="^[1-9][0-9]*[kmg]?$", description="Most bytes of each cache, with k, m or g"
+    )
+    slice: int = Field(default=MIB, ge=64 * 1024, le=64 * MIB, description="Bytes of a slice, the same on every edge")
+    run_dir: Path | None = Field(default=None, description="nginx.conf, sockets and logs; default DATA_DIR/edge")
+    purge_listen: str = Field(
+        default="127.0.0.1:8089", description="[ADDRESS:]PORT where proxies tell this edge to forget keys"
+    )
+    purge: _Words = Field(
+        default=(), description="Base URLs of every edge's PURGE_LISTEN, for the proxies: http://HOST:PORT"
+    )
+    health_listen: str = Field(default="127.0.0.1:8090", description="[ADDRESS:]PORT of /edge-health and /edge-status")
+    trusted_proxies: _Words = Field(
+        default=(), description="Networks of balancers before the edge whose X-Forwarded-For is believed"
+    )
+    user: str = Field(default="", pattern="^[A-Za-z0-9_-]*$", description="User of nginx's workers when root starts it")
+    processes: str = Field(default="auto", pattern="^(auto|[1-9][0-9]?)$", description="nginx workers")
+    header_timeout: int = Field(default=15, ge=1, description="Seconds a client has for a request's head")
+    body_timeout: int = Field(default=60, ge=1, description="Seconds an uploading client may stay silent")
+    send_timeout: int = Field(default=60, ge=1, description="Seconds a downloading client may stay silent")
+    answer_timeout: int = Field(default=180, ge=1, description="Seconds a proxy may stay silent")
+    client_connections: int = Field(default=0, ge=0, description="Requests of one address at a time; 0: no limit")
+    purge_module: Path = Field(
+        default=Path("/usr/lib/nginx/modules/ngx_http_cache_purge_module.so"), description="nginx's module for purges"
+    )
+
+
 class Settings(BaseSettings):
     """The whole configuration. The README's table is made from these descriptions."""
 
@@ -170,6 +217,7 @@ class Settings(BaseSettings):
     transfer: TransferSettings = TransferSettings()
     publish: PublishSettings = PublishSettings()
     ceph: CephSettings = CephSettings()
+    edge: EdgeSettings = EdgeSettings()
 
     @field_validator("secret_key")
     @classmethod

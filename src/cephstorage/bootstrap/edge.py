@@ -1,0 +1,156 @@
+"""The edge's composition root: settings, the shared secret and the certificates on disk become an ``EdgeConfig``."""
+
+import asyncio
+import getpass
+import os
+import resource
+import secrets
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cephstorage.bootstrap import logs
+from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.edge import SECRET_SETTING
+from cephstorage.domain.errors import InvalidSetting
+from cephstorage.edge.config import SYSTEM_CAS, Certificate, EdgeConfig, Gateway, Limits
+from cephstorage.edge.nginx import Folders, complaint_about, write_config
+from cephstorage.edge.render import render
+from cephstorage.edge.supervisor import PID_FILE, Supervisor
+from cephstorage.edge.system import write_system
+from cephstorage.files import make_private_directory
+from cephstorage.index import SqliteIndex
+
+
+def folders(settings: Settings) -> Folders:
+    """Where this machine's edge keeps its files."""
+    run_dir = (settings.edge.run_dir or settings.data_dir / "edge").absolute()
+    return Folders(run_dir, (settings.edge.cache_dir or run_dir / "cache").absolute())
+
+
+def edge_config(settings: Settings, secret: str, gateway: str) -> EdgeConfig:
+    """What the settings make of the edge; ``gateway`` is RGW's address in force, empty for the disk store."""
+    chosen, places = settings.edge, folders(settings)
+    public = urlsplit(settings.public_address).hostname
+    return EdgeConfig(
+        secret=secret,
+        proxies=chosen.proxies or (settings.local_address().removeprefix("http://"),),
+        run_dir=places.run_dir,
+        cache_dir=places.cache_dir,
+        listen=chosen.listen,
+        listen_tls=chosen.listen_tls,
+        api_hosts=(*((public,) if public else ()), *chosen.names),
+        purge_listen=chosen.purge_listen,
+        health_listen=chosen.health_listen,
+        cache_size=chosen.cache_size,
+        slice_size=chosen.slice,
+        gateways=(Gateway.parse(gateway),) if gateway else (),
+        gateway_ca=Path(settings.ceph.ca_file or SYSTEM_CAS),
+        objects_dir=settings.objects_dir.absolute() if settings.store == "disk" else None,
+        certificates=certificates(chosen.certificates),
+        trusted_proxies=chosen.trusted_proxies,
+        workers=chosen.processes,
+        open_files=min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+        user=(chosen.user or getpass.getuser()) if os.geteuid() == 0 else "",
+        purge_module=chosen.purge_module,
+        limits=Limits(
+            header_timeout=chosen.header_timeout,
+            body_timeout=chosen.body_timeout,
+            send_timeout=chosen.send_timeout,
+            answer_timeout=chosen.answer_timeout,
+            connections_per_client=chosen.client_connections,
+        ),
+    )
+
+
+def certificates(folder: Path | None) -> tuple[Certificate, ...]:
+    """The certificates of a folder that have their key beside them, by name."""
+    if folder is None:
+        return ()
+    names = sorted(path.stem for path in folder.glob("*.crt") if path.with_suffix(".key").exists())
+    return tuple(Certificate(folder.absolute(), name) for name in names)
+
+
+class EdgeSource:
+    """Renders nginx.conf from the settings in force, as often as it is asked."""
+
+    def __init__(self, settings: Settings, index: SqliteIndex) -> None:
+        self._settings = settings
+        self._index = index
+
+    async def __call__(self) -> str:
+        """The text of nginx.conf. Raises InvalidSetting, DatabaseUnavailable."""
+        return render(await self.config())
+
+    async def config(self) -> EdgeConfig:
+        """What it is rendered from; the first to ask makes the secret."""
+        fresh = secrets.token_hex(32)
+        secret = await self._index.settings.put(SECRET_SETTING, fresh, only_if_absent=True)
+        return edge_config(self._settings, secret, await self._gateway())
+
+    async def _gateway(self) -> str:
+        if self._settings.store != "ceph":
+            return ""
+        return self._settings.ceph.gateway or await self._index.settings.get("ceph_gateway") or ""
+
+
+@asynccontextmanager
+async def _source(settings: Settings) -> AsyncIterator[EdgeSource]:
+    make_private_directory(settings.data_dir)
+    index = SqliteIndex(settings.database_file)
+    await index.open()
+    try:
+        yield EdgeSource(settings, index)
+    finally:
+        await index.close()
+
+
+async def _text(settings: Settings) -> str:
+    async with _source(settings) as source:
+        return await source()
+
+
+def rendered(settings: Settings) -> str:
+    """nginx.conf as it would be written now. Raises InvalidSetting, DatabaseUnavailable."""
+    return asyncio.run(_text(settings))
+
+
+def write_for_system(settings: Settings, folder: Path) -> list[Path]:
+    """Write the files of a system service into ``folder``."""
+    moved = settings.edge.model_copy(update={"run_dir": folder.absolute()})
+    text = rendered(settings.model_copy(update={"edge": moved}))
+    return write_system(folder.absolute(), text, settings.edge.user or getpass.getuser())
+
+
+def check(settings: Settings) -> str | None:
+    """What nginx has against the settings in force; None when they are well."""
+    return asyncio.run(complaint_about(folders(settings), rendered(settings)))
+
+
+def reload(settings: Settings) -> str:
+    """Have the running edge take over the settings in force; who was told. Raises InvalidSetting."""
+    places = folders(settings)
+    ours, nginx = places.run_dir / PID_FILE, places.run_dir / "nginx.pid"
+    trouble = check(settings)
+    if trouble is not None:
+        raise InvalidSetting(f"nginx refuses the settings; the edge goes on as before. It says: {trouble}")
+    file = next((file for file in (ours, nginx) if file.exists()), None)
+    if file is None:
+        raise InvalidSetting(f"No edge runs here: there is no {PID_FILE} in {places.run_dir}.")
+    if file == nginx:
+        write_config(places, rendered(settings))
+    os.kill(int(file.read_text()), signal.SIGHUP)
+    return "nginx" if file == nginx else "the edge"
+
+
+def run(settings: Settings) -> int:
+    """Run the edge in the foreground; the exit status."""
+    logs.configure(settings.log_format, settings.log_level)
+
+    async def serve() -> int:
+        async with _source(settings) as source:
+            return await Supervisor(folders(settings), source, grace=settings.grace).run()
+
+    return asyncio.run(serve())

@@ -1,0 +1,1 @@
+"""nginx in front of the proxies: its configuration, rendered purely, and its process, supervised."""

@@ -1,0 +1,235 @@
+"""The front servers, which clients talk to: one for the service's own names, one for every other, the mirrors.
+
+Statuses 471 to 474 never leave nginx: ``return`` with one of them, caught by ``error_page``, is how nginx
+chooses a named location by a variable, without parsing the target a second time.
+"""
+
+from cephstorage.domain import edge
+from cephstorage.edge.asking import ANSWERED, CONDITIONS, asks, hides, of_client
+from cephstorage.edge.config import EdgeConfig
+from cephstorage.edge.text import Lines, block, comment
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+COMMANDS = "proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
+_SMALL_BODY = "10m"
+_UNAVAILABLE = (
+    '{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",'
+    '"detail":"No proxy answers the edge; try again.","msg":"No proxy answers the edge; try again."}'
+)
+_TOO_LARGE = (
+    '{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"body_too_large",'
+    '"detail":"The body is too large for this address.","msg":"The body is too large for this address."}'
+)
+
+
+def maps() -> Lines:
+    """What a request is, from its raw parts: nginx's own view of the path is decoded and normalised."""
+    plain = "bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
+    return [
+        *comment("What a request to the service itself is. $request_uri is the target as the client wrote it."),
+        *block(
+            'map "$request_method $request_uri" $edge_kind',
+            "~^(GET|HEAD)\\ /objects/ object;",
+            "~^(GET|HEAD|OPTIONS)\\  read;",
+            '"~^PUT /ceph/[^/?]+/[^/?]+/keys/" upload;',
+            "default change;",
+        ),
+        *comment("More than ten million bytes are no JSON that an API call takes."),
+        *block("map $content_length $edge_oversized", '"~^[0-9]{8,}$" 1;', 'default "";'),
+        "",
+        *comment("""Mirror traffic that the slice cache can serve: a GET without credentials, whole or for one plain range.
+        (With several ranges the slice filter begins at the first and sends the rest as if it began at 0.)"""),
+        *block(
+            'map "$request_method|$http_authorization|$http_range" $edge_uncached',
+            f'"~^GET\\|\\|({plain})?$" "";',
+            "default 1;",
+        ),
+        "",
+        *comment("""The first slice of an answer may be streamed; a later one must be whole before a byte of it is sent
+        (see the server stage). Slice 0 can only be the first. Volatile: each slice asks anew."""),
+        *block("map $slice_range $edge_reader", "volatile;", "~^bytes=0- edge_inner;", "default edge_stage;"),
+        "",
+        *comment("Only whole and partial content is kept, whatever lifetime an answer has."),
+        *block("map $upstream_status $edge_not_kept", "volatile;", '200 "";', '206 "";', "default 1;"),
+        "",
+        *comment("RFC 9211: the edge's word after the proxy's own."),
+        *block(
+            "map $upstream_cache_status $edge_cache_status",
+            "volatile;",
+            'HIT "CephStorage-edge; hit";',
+            'EXPIRED "CephStorage-edge; fwd=stale";',
+            'default "CephStorage-edge; fwd=uri-miss";',
+        ),
+        *block(
+            "map $upstream_http_cache_status $edge_hops",
+            "volatile;",
+            '"" $edge_cache_status;',
+            'default "$upstream_http_cache_status, $edge_cache_status";',
+        ),
+    ]
+
+
+def servers(config: EdgeConfig) -> Lines:
+    """Both front servers."""
+    return [
+        *comment("The service itself: API, uploads, published URLs."),
+        *_api_server(config),
+        "",
+        *comment("Every other host: mirrors. Which of them exist is the proxies' business."),
+        *_mirror_server(config),
+    ]
+
+
+def _listens(config: EdgeConfig, extra: str = "") -> Lines:
+    plain = [f"listen {address}{extra};" for address in config.listen]
+    return [*plain, *(f"listen {address} ssl http2{extra};" for address in config.listen_tls)]
+
+
+def _api_server(config: EdgeConfig) -> Lines:
+    names = " ".join(dict.fromkeys((*(host.lower() for host in config.api_hosts), *LOOPBACK)))
+    limits = config.limits
+    to_proxy = asks((edge.EDGE, f'"{config.secret}"'), *of_client("$host"))
+    plain_proxy = [
+        "proxy_pass http://cephstorage$request_uri;",
+        *to_proxy,
+        COMMANDS,
+        *hides(ANSWERED),
+        "proxy_max_temp_file_size 0;",
+    ]
+    return block(
+        "server",
+        _listens(config),
+        f"server_name {names};",
+        "",
+        _problem_pages(),
+        "",
+        block(
+            "location /",
+            "client_max_body_size 0;",
+            "error_page 471 = @object;",
+            "error_page 472 = @upload;",
+            "error_page 473 = @change;",
+            "if ($edge_kind = object) { return 471; }",
+            "if ($edge_kind = upload) { return 472; }",
+            "if ($edge_kind = change) { return 473; }",
+            _problem_pages(),
+            plain_proxy,
+        ),
+        "",
+        comment("Decided first: each request reaches a proxy; its bytes may come from the internal cache."),
+        block("location @object", _to_inner()),
+        "",
+        comment("The bytes of keys: passed on as they arrive, never on this disk. What was sent can't be sent again."),
+        block(
+            "location @upload",
+            "proxy_request_buffering off;",
+            "proxy_next_upstream off;",
+            f"proxy_read_timeout {limits.upload_timeout}s;",
+            plain_proxy,
+        ),
+        "",
+        comment("Small bodies (JSON): read before a proxy is bothered, so that a slow client holds up nobody."),
+        block(
+            "location @change",
+            f"client_max_body_size {_SMALL_BODY};",
+            "if ($edge_oversized) { return 413; }",
+            "proxy_next_upstream off;",
+            plain_proxy,
+        ),
+        "",
+        _problem_locations(),
+    )
+
+
+def _mirror_server(config: EdgeConfig) -> Lines:
+    return block(
+        "server",
+        _listens(config, " default_server"),
+        "server_name _;",
+        "",
+        _problem_pages(),
+        "",
+        block(
+            "location /",
+            "error_page 474 = @uncached;",
+            "if ($edge_uncached) { return 474; }",
+            _problem_pages(),
+            "",
+            f"slice {config.slice_size};",
+            "proxy_cache mirrors;",
+            "proxy_cache_key $host$request_uri$slice_range;",
+            comment("The proxy alone says how long an answer may be kept (X-Accel-Expires); a purge may end that."),
+            "proxy_ignore_headers Cache-Control Expires Vary X-Accel-Redirect X-Accel-Limit-Rate"
+            " X-Accel-Buffering X-Accel-Charset;",
+            "proxy_no_cache $edge_not_kept;",
+            comment("""One asks for a slice, the others wait, but not for long: a proxy brings many readers together
+            itself, and nothing that can't be kept should queue. After the wait each asks for itself, without an error."""),
+            "proxy_cache_lock on;",
+            "proxy_cache_lock_timeout 500ms;",
+            "proxy_cache_lock_age 10s;",
+            "proxy_cache_use_stale off;",
+            "proxy_cache_background_update off;",
+            "proxy_cache_revalidate off;",
+            "proxy_hide_header Cache-Status;",
+            "add_header Cache-Status $edge_hops always;",
+            "",
+            "proxy_pass http://$edge_reader/ask;",
+            "proxy_pass_request_body off;",
+            asks(
+                ("content-length", '""'),
+                ("transfer-encoding", '""'),
+                *of_client("$host"),
+                ("range", "$slice_range"),
+                *((name, '""') for name in CONDITIONS),
+                (edge.SLICE, "1"),
+                (edge.TARGET, "$request_uri"),
+                ("x-cephstorage-stage", '"$request_id $slice_range"'),
+            ),
+            hides(ANSWERED),
+        ),
+        "",
+        block("location @uncached", f"client_max_body_size {_SMALL_BODY};", _to_inner()),
+        "",
+        _problem_locations(),
+    )
+
+
+def _to_inner() -> Lines:
+    """Ask the inner server about the client's request as it is."""
+    return [
+        "set $edge_asked edge_inner;",
+        "proxy_pass http://$edge_asked/ask;",
+        "proxy_request_buffering off;",
+        "proxy_next_upstream off;",
+        "proxy_max_temp_file_size 0;",
+        COMMANDS,
+        *asks(
+            *of_client("$host"),
+            (edge.TARGET, "$request_uri"),
+        ),
+        *hides(ANSWERED),
+    ]
+
+
+def _problem_pages() -> Lines:
+    """Pages for nginx's own errors; those of a proxy pass untouched. A location with pages of its own inherits none."""
+    return ["error_page 413 = @too_large;", "error_page 502 504 = @unavailable;"]
+
+
+def _problem_locations() -> Lines:
+    problem = "default_type application/problem+json;"
+    return [
+        *block(
+            "location @unavailable",
+            problem,
+            "add_header Retry-After 1 always;",
+            "add_header Cache-Control no-store always;",
+            f"return 503 '{_UNAVAILABLE}';",
+        ),
+        *block(
+            "location @too_large",
+            problem,
+            "add_header Cache-Control no-store always;",
+            f"return 413 '{_TOO_LARGE}';",
+        ),
+    ]

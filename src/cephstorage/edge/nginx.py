@@ -1,0 +1,151 @@
+"""The nginx program: tested, started, signalled by pid, and never left behind.
+
+nginx gets a process group of its own, whose number is written down: workers outlive a master that was
+killed and go on listening, and only their group says whose they are.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cephstorage.domain.errors import InvalidSetting
+from cephstorage.edge.config import EdgeConfig
+from cephstorage.files import make_private_directory, write_durably
+
+_NAME = "nginx"
+_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where an edge keeps its files."""
+
+    run_dir: Path
+    cache_dir: Path
+
+    @classmethod
+    def of(cls, config: EdgeConfig) -> "Folders":
+        """Those of a configuration."""
+        return cls(config.run_dir, config.cache_dir)
+
+    @property
+    def config_file(self) -> Path:
+        """nginx.conf."""
+        return self.run_dir / "nginx.conf"
+
+    def make(self) -> None:
+        """Make the folders that nginx expects to find."""
+        for folder in (self.run_dir, self.cache_dir, self.cache_dir / "temp"):
+            make_private_directory(folder)
+
+
+def program(name: str = _NAME) -> str:
+    """The path of nginx. Raises InvalidSetting."""
+    path = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise InvalidSetting(f"{name} is not installed: on Debian, apt install nginx libnginx-mod-http-cache-purge.")
+    return path
+
+
+def write_config(folders: Folders, text: str) -> None:
+    """Write nginx.conf for its owner's eyes only."""
+    folders.make()
+    write_durably(folders.config_file, text.encode())
+
+
+async def complaint(file: Path) -> str | None:
+    """What ``nginx -t`` has against a file; None when it is well."""
+    process = await asyncio.create_subprocess_exec(
+        program(), "-t", "-q", "-c", str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    return None if process.returncode == 0 else said.decode(errors="replace").strip()
+
+
+async def complaint_about(folders: Folders, text: str) -> str | None:
+    """What ``nginx -t`` has against a text that is not written to its place yet."""
+    folders.make()
+    trial = folders.run_dir / "nginx.conf.trial"
+    write_durably(trial, text.encode())
+    try:
+        return await complaint(trial)
+    finally:
+        trial.unlink()
+
+
+class Nginx:
+    """One running nginx, in the foreground, as our child."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._group_file = folders.run_dir / "nginx.group"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it on the written nginx.conf, after ending what a killed one left."""
+        await self.end_leftovers()
+        for socket in self._folders.run_dir.glob("*.sock"):
+            socket.unlink()
+        self._process = await asyncio.create_subprocess_exec(
+            program(), "-c", str(self._folders.config_file), "-g", "daemon off;", start_new_session=True
+        )
+        write_durably(self._group_file, str(self._process.pid).encode())
+
+    @property
+    def pid(self) -> int:
+        """The master's."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Until it ends; its exit status."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    def reload(self) -> None:
+        """Have new workers take over; the old ones finish what they are at."""
+        self._signal(signal.SIGHUP)
+
+    async def stop(self, grace: float) -> None:
+        """Let requests finish for ``grace`` seconds, then end it."""
+        for number, patience in ((signal.SIGQUIT, grace), (signal.SIGTERM, _PATIENCE)):
+            self._signal(number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wait(), patience)
+                break
+        await self.end_leftovers()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def end_leftovers(self) -> None:
+        """Kill what is left of the group that was written down last."""
+        if not self._group_file.exists():
+            return
+        group = int(self._group_file.read_text())
+        while left := list(members(group)):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+        self._group_file.unlink()
+
+
+def members(group: int) -> Iterator[int]:
+    """The living nginx processes of a process group (proc(5), /proc/PID/stat)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = stat.read_text().partition(" (")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        name, _, fields = rest.rpartition(") ")
+        state, _parent, its_group = fields.split()[:3]
+        if name == _NAME and state != "Z" and int(its_group) == group:
+            yield int(pid)

@@ -1,0 +1,132 @@
+"""``edge run``: nginx in the foreground, kept alive and kept up to date.
+
+The text of nginx.conf is asked for again and again; when it changes, nginx tests it and takes it over
+without dropping a request. What nginx refuses is not put in place, and neither a database that does not
+answer nor a broken setting stops an edge that runs.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from cephstorage.domain.errors import CephStorageError, InvalidSetting
+from cephstorage.edge.nginx import Folders, Nginx, complaint, complaint_about, write_config
+from cephstorage.files import remove_quietly, write_durably
+
+log = structlog.get_logger()
+
+Source = Callable[[], Awaitable[str]]
+"""Renders nginx.conf from the settings in force. Raises errors of the tree."""
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+_STABLE = 10.0
+"""Seconds after which a start counts as a success."""
+PID_FILE = "edge.pid"
+
+
+class Supervisor:
+    """One edge on this machine."""
+
+    def __init__(self, folders: Folders, source: Source, *, every: float = 1.0, grace: float = 10.0) -> None:
+        self._folders = folders
+        self._source = source
+        self._every = every
+        self._grace = grace
+        self._nginx = Nginx(folders)
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._last_trouble = ""
+
+    async def run(self) -> int:
+        """Until SIGTERM, SIGINT or SIGQUIT; 1 when the edge could not even start. SIGHUP: look at the settings now."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hurry.set)
+        if not await self._first_config():
+            return 1
+        pid_file = self._folders.run_dir / PID_FILE
+        write_durably(pid_file, str(os.getpid()).encode())
+        try:
+            await self._keep_running()
+        finally:
+            remove_quietly(pid_file)
+        return 0
+
+    async def _first_config(self) -> bool:
+        """Write nginx.conf; one from before serves when the settings can't be read now."""
+        try:
+            text = await self._source()
+        except CephStorageError as error:
+            if isinstance(error, InvalidSetting) or not self._folders.config_file.exists():
+                log.error("edge_cannot_start", msg=error.msg)
+                return False
+            log.warning("edge_starts_with_its_last_configuration", msg=error.msg)
+        else:
+            write_config(self._folders, text)
+        trouble = await complaint(self._folders.config_file)
+        if trouble is not None:
+            log.error("edge_configuration_refused", nginx=trouble)
+        return trouble is None
+
+    async def _keep_running(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = loop.time()
+            await self._nginx.start()
+            log.info("edge_runs", pid=self._nginx.pid)
+            status = await self._until_it_ends()
+            if self._stopping.is_set():
+                return
+            pause = _FIRST_PAUSE if loop.time() - began > _STABLE else min(_LONGEST_PAUSE, pause * 2)
+            log.warning("nginx_died", status=status, again_in=pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _until_it_ends(self) -> int:
+        """Follow the settings while nginx runs; its exit status. It is stopped when we are."""
+        ended = asyncio.ensure_future(self._nginx.wait())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while True:
+                hurry = asyncio.ensure_future(self._hurry.wait())
+                await asyncio.wait({ended, stopping, hurry}, timeout=self._every, return_when=asyncio.FIRST_COMPLETED)
+                hurry.cancel()
+                if stopping.done():
+                    await self._nginx.stop(self._grace)
+                if ended.done():
+                    return await ended
+                await self._follow(forced=self._hurry.is_set())
+                self._hurry.clear()
+        finally:
+            stopping.cancel()
+
+    async def _follow(self, *, forced: bool) -> None:
+        """Take over a changed configuration; when ``forced``, an unchanged one too."""
+        try:
+            text = await self._source()
+        except CephStorageError as error:
+            self._complain("edge_settings_unreadable", error.msg)
+            return
+        if text == self._folders.config_file.read_text() and not forced:
+            self._last_trouble = ""
+            return
+        trouble = await complaint_about(self._folders, text)
+        if trouble is not None:
+            self._complain("edge_configuration_refused", trouble)
+            return
+        self._last_trouble = ""
+        write_config(self._folders, text)
+        self._nginx.reload()
+        log.info("edge_reloaded")
+
+    def _complain(self, event: str, trouble: str) -> None:
+        """Once for each trouble, not once a second."""
+        if trouble != self._last_trouble:
+            log.error(event, msg=trouble)
+        self._last_trouble = trouble

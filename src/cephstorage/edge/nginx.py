@@ -6,6 +6,7 @@ killed and go on listening, and only their group says whose they are.
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from cephstorage.files import make_private_directory, write_durably
 
 _NAME = "nginx"
 _PATIENCE = 5.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,13 @@ class Nginx:
         for socket in self._folders.run_dir.glob("*.sock"):
             socket.unlink()
         self._process = await asyncio.create_subprocess_exec(
-            program(), "-c", str(self._folders.config_file), "-g", "daemon off;", start_new_session=True
+            program(),
+            "-c",
+            str(self._folders.config_file),
+            "-g",
+            "daemon off;",
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
         )
         write_durably(self._group_file, str(self._process.pid).encode())
 
@@ -136,6 +144,11 @@ class Nginx:
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.01)
         self._group_file.unlink()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end nginx when the supervisor is gone, however it went (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def members(group: int) -> Iterator[int]:

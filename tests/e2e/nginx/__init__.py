@@ -1,0 +1,1 @@
+"""Through a real edge: nginx as the product renders and runs it."""

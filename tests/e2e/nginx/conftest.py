@@ -1,0 +1,57 @@
+"""A service behind its own edge per module, and per test where it is harmed."""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.mirror.site import Site
+from tests.harness.bucket import Bucket
+from tests.harness.edge import EdgedService
+from tests.harness.origin import FaultOrigin
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="module")
+def edged(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[EdgedService]:
+    """The module's service and edge."""
+    folder = tmp_path_factory.mktemp("edged")
+    service = EdgedService(folder / "data", origin_allowed_ports=str(shared_origin.port)).start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def bucket(edged: EdgedService) -> Bucket:
+    """An empty bucket of a new tenant on the module's service."""
+    return Bucket(edged, f"tenant-{uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def site(edged: EdgedService, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
+    """A mirror host that no other test uses, on the module's service."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.lower()).strip("-")[:40].strip("-")
+    name = f"{name}-{next(_NUMBERS)}"
+    made = Site(edged, shared_origin, name, f"/{name}")
+    made.order()
+    return made
+
+
+@pytest.fixture
+def launch_edged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., EdgedService]]:
+    """Start services with edges; settings as keyword arguments."""
+    started: list[EdgedService] = []
+
+    def start(name: str = "data", **settings: str) -> EdgedService:
+        settings.setdefault("origin_allowed_ports", str(origin.port))
+        service = EdgedService(tmp_path / name, **settings)
+        started.append(service)
+        return service.start()
+
+    yield start
+    for service in started:
+        service.stop()

@@ -1,0 +1,137 @@
+"""Mirror traffic through slices and cache: right bytes whatever is asked, and kept where it may be kept."""
+
+import pytest
+
+from tests.e2e.mirror.site import Download, Site
+from tests.harness.content import MIB, Content
+from tests.harness.edge import EdgedService
+from tests.harness.patience import until
+
+SIZE = 5 * MIB + 12345
+BODY = Content(7, SIZE)
+HEADERS = (("Link", "<a>; rel=next"), ("X-Frame-Options", "DENY"), ("Content-Language", "de"))
+
+
+def by_edge(answer: Download) -> str:
+    """What the edge says it did."""
+    return answer.headers["cache-status"].rpartition(", ")[2]
+
+
+def stored(site: Site, path: str, body: Content = BODY) -> None:
+    """Put a body at the origin, bring it through the mirror and wait until it is stored."""
+    site.put(path, body)
+    assert site.get(path).body == body.read()
+    site.stored(path.removeprefix("/"))
+
+
+def test_a_cold_object_comes_whole(site: Site) -> None:
+    site.put("/big", BODY)
+    answer = site.get("/big")
+    assert (answer.status, answer.headers["content-length"]) == (200, str(SIZE))
+    assert answer.body == BODY.read()
+    assert by_edge(answer) == "CephStorage-edge; fwd=uri-miss"
+
+
+def test_a_stored_object_is_kept_by_the_edge_and_then_served_without_a_proxy(site: Site, edged: EdgedService) -> None:
+    stored(site, "/big")
+    assert site.get("/big").body == BODY.read()
+    again = site.get("/big")
+    assert again.body == BODY.read()
+    assert by_edge(again) == "CephStorage-edge; hit"
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "end"),
+    [
+        ("0-0", 0, 1),
+        ("0-1048575", 0, MIB),
+        ("1048575-1048576", MIB - 1, MIB + 1),
+        ("1048576-", MIB, SIZE),
+        ("3000000-3000009", 3_000_000, 3_000_010),
+        ("-1", SIZE - 1, SIZE),
+        ("-2000000", SIZE - 2_000_000, SIZE),
+        ("-99999999", 0, SIZE),
+        ("5242880-99999999", 5 * MIB, SIZE),
+    ],
+)
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_any_range(site: Site, asked: str, start: int, end: int, warm: bool) -> None:
+    site.put("/big", BODY)
+    if warm:
+        site.get("/big")
+        site.stored("big")
+        site.get("/big")
+    answer = site.get("/big", {"Range": f"bytes={asked}"})
+    assert answer.status == 206
+    assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
+    assert answer.body == BODY.read(start, end)
+
+
+@pytest.mark.parametrize("asked", ["bytes=3000000-3000009,0-1", "bytes=0-1,3000000-3000009", "pages=1-2", "bytes=a-b"])
+def test_a_range_that_is_not_one_plain_range_is_ignored(site: Site, asked: str) -> None:
+    stored(site, "/big")
+    answer = site.get("/big", {"Range": asked})
+    assert (answer.status, answer.body) == (200, BODY.read())
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_a_range_beyond_the_end(site: Site, warm: bool) -> None:
+    stored(site, "/big")
+    if warm:
+        site.get("/big")
+    answer = site.get("/big", {"Range": f"bytes={SIZE}-"})
+    assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{SIZE}")
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_conditions(site: Site, warm: bool) -> None:
+    stored(site, "/big")
+    etag = site.get("/big").headers["etag"] if warm else site.get("/big", method="HEAD").headers["etag"]
+    assert site.get("/big", {"If-None-Match": etag}).status == 304
+    assert site.get("/big", {"If-None-Match": '"other"'}).status == 200
+    assert site.get("/big", {"If-Match": '"other"'}).status == 412
+    assert site.get("/big", {"If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT"}).status == 304
+    part = site.get("/big", {"If-Range": etag, "Range": "bytes=2000000-2000001"})
+    assert (part.status, part.body) == (206, BODY.read(2_000_000, 2_000_002))
+    whole = site.get("/big", {"If-Range": '"other"', "Range": "bytes=2000000-2000001"})
+    assert (whole.status, whole.body) == (200, BODY.read())
+
+
+def test_the_answer_is_the_same_from_origin_store_and_edge(site: Site) -> None:
+    site.put("/big", BODY, headers=HEADERS)
+    cold = site.get("/big")
+    site.stored("big")
+    answers = [cold, site.get("/big"), site.get("/big")]
+    assert [by_edge(answer) for answer in answers][1:] == [
+        "CephStorage-edge; fwd=uri-miss",
+        "CephStorage-edge; hit",
+    ]
+    names = ("etag", "last-modified", "content-type", "content-length", "link", "x-frame-options", "content-language")
+    shown = [{name: answer.headers.get(name) for name in names} for answer in answers]
+    assert shown[0] == shown[1] == shown[2]
+    assert None not in shown[0].values()
+
+
+def test_an_empty_object(site: Site) -> None:
+    site.put("/empty", b"")
+    for _ in range(3):
+        answer = site.get("/empty")
+        assert (answer.status, answer.body) == (200, b"")
+    assert site.get("/empty", {"Range": "bytes=0-0"}).status in {200, 416}
+
+
+def test_head_and_a_body_of_unknown_length(site: Site) -> None:
+    site.put("/chunked", BODY, framing="chunked")
+    assert site.get("/chunked", method="HEAD").status == 200
+    assert site.get("/chunked").body == BODY.read()
+
+
+def test_an_error_is_never_kept(site: Site) -> None:
+    assert site.get("/late").status == 404
+    site.put("/late", b"now it is here")
+    answer = until(lambda: site.get("/late"), lambda seen: seen.status == 200)
+    assert answer.body == b"now it is here"
+
+
+def test_a_range_of_something_that_is_missing_is_a_clean_404(site: Site) -> None:
+    assert site.get("/missing", {"Range": "bytes=5000000-"}).status == 404

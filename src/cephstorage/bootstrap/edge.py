@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import os
 import resource
-import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cephstorage.bootstrap import logs
+from cephstorage.bootstrap.adapters import make_index
+from cephstorage.bootstrap.secret_key import sealed_settings
 from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.configuration import OPTIONS, Values
 from cephstorage.domain.edge import SECRET_SETTING
 from cephstorage.domain.errors import InvalidSetting
 from cephstorage.edge.config import SYSTEM_CAS, Certificate, EdgeConfig, Gateway, Limits
@@ -21,7 +23,7 @@ from cephstorage.edge.render import render
 from cephstorage.edge.supervisor import PID_FILE, Supervisor
 from cephstorage.edge.system import write_system
 from cephstorage.files import make_private_directory
-from cephstorage.index import SqliteIndex
+from cephstorage.index import SqlIndex
 
 
 def folders(settings: Settings) -> Folders:
@@ -30,10 +32,11 @@ def folders(settings: Settings) -> Folders:
     return Folders(run_dir, (settings.edge.cache_dir or run_dir / "cache").absolute())
 
 
-def edge_config(settings: Settings, secret: str, gateway: str) -> EdgeConfig:
-    """What the settings make of the edge; ``gateway`` is RGW's address in force, empty for the disk store."""
+def edge_config(settings: Settings, secret: str, values: Values) -> EdgeConfig:
+    """What the settings make of the edge; ``values`` are the options in force that are set."""
     chosen, places = settings.edge, folders(settings)
-    public = urlsplit(settings.public_address).hostname
+    public = urlsplit(values.get("public_address", "")).hostname
+    gateway = values.get("ceph_gateway") if settings.store == "ceph" else None
     return EdgeConfig(
         secret=secret,
         proxies=chosen.proxies or (settings.local_address().removeprefix("http://"),),
@@ -47,7 +50,7 @@ def edge_config(settings: Settings, secret: str, gateway: str) -> EdgeConfig:
         cache_size=chosen.cache_size,
         slice_size=chosen.slice,
         gateways=(Gateway.parse(gateway),) if gateway else (),
-        gateway_ca=Path(settings.ceph.ca_file or SYSTEM_CAS),
+        gateway_ca=Path(values.get("ceph_ca_file") or SYSTEM_CAS),
         objects_dir=settings.objects_dir.absolute() if settings.store == "disk" else None,
         certificates=certificates(chosen.certificates),
         trusted_proxies=chosen.trusted_proxies,
@@ -74,33 +77,31 @@ def certificates(folder: Path | None) -> tuple[Certificate, ...]:
 
 
 class EdgeSource:
-    """Renders nginx.conf from the settings in force, as often as it is asked."""
+    """Renders nginx.conf from the settings in force, as often as it is asked.
 
-    def __init__(self, settings: Settings, index: SqliteIndex) -> None:
+    The database is opened by the first question that finds it, so that an edge starts without it.
+    """
+
+    def __init__(self, settings: Settings, index: SqlIndex) -> None:
         self._settings = settings
         self._index = index
+        self._opened = False
+        self._sealed = sealed_settings(settings, index)
 
     async def __call__(self) -> str:
-        """The text of nginx.conf. Raises InvalidSetting, DatabaseUnavailable."""
-        return render(await self.config())
-
-    async def config(self) -> EdgeConfig:
-        """What it is rendered from; the first to ask makes the secret."""
-        fresh = secrets.token_hex(32)
-        secret = await self._index.settings.put(SECRET_SETTING, fresh, only_if_absent=True)
-        return edge_config(self._settings, secret, await self._gateway())
-
-    async def _gateway(self) -> str:
-        if self._settings.store != "ceph":
-            return ""
-        return self._settings.ceph.gateway or await self._index.settings.get("ceph_gateway") or ""
+        """The text of nginx.conf. Raises InvalidSetting, DatabaseUnavailable, SecretKeyWrong."""
+        if not self._opened:
+            await self._index.open()
+            self._opened = True
+        secret = await self._sealed.made(SECRET_SETTING)
+        kept = {name: value for name, value in (await self._index.settings.all()).items() if name in OPTIONS}
+        return render(edge_config(self._settings, secret, {**kept, **self._settings.given_options()}))
 
 
 @asynccontextmanager
 async def _source(settings: Settings) -> AsyncIterator[EdgeSource]:
     make_private_directory(settings.data_dir)
-    index = SqliteIndex(settings.database_file)
-    await index.open()
+    index = make_index(settings)
     try:
         yield EdgeSource(settings, index)
     finally:

@@ -1,5 +1,6 @@
 """Calls about the service itself: mirrors, access tokens, configuration, health."""
 
+from collections.abc import Mapping
 from typing import Any, Unpack, cast
 
 from cephstorage_client.connection import Connection, given
@@ -47,8 +48,16 @@ class AdministrationCalls(Connection):
         self._call("DELETE", f"/tokens/{encode_segment(token_id)}")
 
     def config(self) -> dict[str, Any]:
-        """The service's settings, without secrets."""
+        """The service's settings, without secrets; under ``settings`` those that can be changed, and their sources."""
         return cast("dict[str, Any]", self._call("GET", "/config"))
+
+    def change_config(self, options: Mapping[str, str | None], *, probe: bool = True) -> dict[str, Any]:
+        """Change options in every process, all or none; None takes one back to its default. The new settings.
+
+        ``probe`` False stores a gateway that may not answer now.
+        """
+        params = {} if probe else {"probe": "false"}
+        return cast("dict[str, Any]", self._call("PUT", "/config", params=params, json=dict(options)))
 
     def rotate_signing_key(self) -> None:
         """Draw a new signing key: every published URL of before is void."""

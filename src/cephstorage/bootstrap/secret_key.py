@@ -6,6 +6,7 @@ what they sealed, so that moving from the file to the environment needs nothing 
 
 import secrets
 
+from cephstorage.bootstrap.adapters import make_index
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.errors import SecretKeyWrong
 from cephstorage.files import create_once, make_private_directory
@@ -16,6 +17,16 @@ from cephstorage.services.sealing import Seal, SealedSettings
 def sealed_settings(settings: Settings, index: SqlIndex) -> SealedSettings:
     """The secrets in the database. Raises SecretKeyWrong when the file of the key is empty."""
     return SealedSettings(index.settings, seal_of(settings))
+
+
+async def forget_unopened(settings: Settings) -> list[str]:
+    """Remove the secrets that the key of this machine does not open; their names. Raises DatabaseUnavailable."""
+    index = make_index(settings)
+    try:
+        await index.open()
+        return await sealed_settings(settings, index).forget_sealed()
+    finally:
+        await index.close()
 
 
 def seal_of(settings: Settings) -> Seal:

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from cephstorage.cli import buckets, downloads, edge, keys, mirrors, operations, tokens, transfers, uploads
+from cephstorage.cli import (
+    buckets,
+    configuration,
+    downloads,
+    edge,
+    keys,
+    mirrors,
+    operations,
+    tokens,
+    transfers,
+    uploads,
+)
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import Json
 
@@ -25,6 +36,7 @@ for _verbs in (uploads.app, downloads.app, transfers.app, keys.app, mirrors.expl
 app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")
 app.add_typer(mirrors.app, name="mirror", help="Mirrors: add, ls, rm.")
 app.add_typer(edge.app, name="edge", help="The edge (nginx): render, check, run, reload.")
+app.add_typer(configuration.app, name="config", help="Settings while it runs: ls, get, set, unset.")
 app.add_typer(tokens.app, name="token", help="Access tokens: create, ls, revoke.")
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cephstorage.bootstrap.settings import Settings
+from cephstorage.bootstrap.settings import CephSettings, Settings
 from cephstorage.domain.configuration import Values
 from cephstorage.index import SqlIndex, index_at
 from cephstorage.ports.store import Store
@@ -22,13 +22,13 @@ def make_store(settings: Settings) -> DiskStore | LiveStore:
     return LiveStore() if settings.store == "ceph" else DiskStore(settings.objects_dir)
 
 
-def ceph_store(values: Values) -> Store:
+def ceph_store(values: Values, settings: CephSettings) -> Store:
     """Ceph with this access; what fails for a moment is tried again."""
-    return PatientStore(CephStore(ceph_config(values)))
+    return PatientStore(CephStore(ceph_config(values, settings)))
 
 
-def ceph_config(values: Values) -> CephConfig:
-    """How Ceph is reached with these values of the options."""
+def ceph_config(values: Values, settings: CephSettings) -> CephConfig:
+    """How Ceph is reached with these values of the options, within the limits that the environment sets."""
     return CephConfig(
         values["ceph_gateway"],
         values["ceph_access_key"],
@@ -36,4 +36,6 @@ def ceph_config(values: Values) -> CephConfig:
         values["ceph_region"],
         values["ceph_public_address"],
         Path(values["ceph_ca_file"]) if values["ceph_ca_file"] else None,
+        timeout=settings.timeout,
+        connections=settings.connections,
     )

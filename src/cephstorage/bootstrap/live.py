@@ -62,7 +62,7 @@ class Live:
             raise SettingUntenable(f"public_address: {host} is the host of a mirror; the service needs one of its own.")
 
     async def _ask_gateway(self, values: Values, names: Iterable[str]) -> str:
-        store = ceph_store(values)
+        store = ceph_store(values, self._settings.ceph)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 return await store.check()
@@ -103,7 +103,7 @@ class Live:
         if self._store is None or wanted == self._stored_with:
             return lambda: None
         live, missing = self._store, missing_for_ceph(values)
-        made = None if missing else ceph_store(values)
+        made = None if missing else ceph_store(values, self._settings.ceph)
 
         def use() -> None:
             self._stored_with = wanted

@@ -53,6 +53,7 @@ from cephstorage.transfer.janitor import Janitor
 from cephstorage.transfer.parts import EngineOptions, Parts
 from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.sweeper import Sweeper
 
 THREADS = 16
 _TAKEOVER = 3.0
@@ -125,7 +126,15 @@ def _engine_options(options: TransferSettings, claims: Claims) -> EngineOptions:
         concurrency=options.concurrency,
         retry=RetryPolicy(options.attempts, options.retry_base, options.retry_cap),
         max_object_size=options.max_object_size,
+        upload_patience=options.upload_patience,
+        fill_patience=options.fill_patience,
     )
+
+
+def _sweeper(settings: Settings, parts: Parts) -> Sweeper:
+    """An open file keeps its bytes when they are removed; a reader of Ceph needs them to stay a while."""
+    grace = settings.ceph.removal_grace if settings.store == "ceph" else 0.0
+    return Sweeper(parts, grace, settings.ceph.abandon_after)
 
 
 def _claims(settings: Settings, *, serves: bool) -> Claims:
@@ -152,7 +161,9 @@ class Runtime:
         self._engine = TransferEngine(
             parts, _engine_options(settings.transfer, _claims(settings, serves=port is not None))
         )
-        self._janitor = Janitor(parts, self._engine, settings.transfer.progress_retention, for_all)
+        self._janitor = Janitor(
+            parts, self._engine, settings.transfer.progress_retention, _sweeper(settings, parts), for_all
+        )
         self._access = Access(index.tokens, clock)
         buckets = Buckets(index.buckets, store, clock)
         mirrors = Mirrors(index.mirrors, buckets, lambda: publishing.public_address, clock)

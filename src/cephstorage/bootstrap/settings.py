@@ -96,6 +96,12 @@ class TransferSettings(BaseModel):
     retry_cap: float = Field(default=60.0, gt=0, description="Most seconds between two tries")
     lease: float = Field(default=15.0, gt=1, description="Seconds after which a silent owner loses its transfers")
     spool_quota: int = Field(default=20 * GIB, ge=MIB, description="Most bytes of part files, all processes together")
+    upload_patience: float = Field(
+        default=30.0, ge=0, description="Seconds that an upload waits for a store that fails, before it is refused"
+    )
+    fill_patience: float = Field(
+        default=600.0, ge=0, description="Seconds that a mirrored object waits in the spool for a store that fails"
+    )
     max_object_size: int = Field(default=5 * 1024 * GIB, ge=1, description="Largest object")
     progress_retention: float = Field(
         default=30 * 86400.0, ge=3 * 3600.0, description="Seconds a progress record stays"
@@ -127,6 +133,14 @@ class CephSettings(BaseModel):
     region: Annotated[str, _checked("ceph_region")] = _option("ceph_region")
     public_address: Annotated[str, _checked("ceph_public_address")] = _option("ceph_public_address")
     ca_file: Annotated[str, _checked("ceph_ca_file")] = _option("ceph_ca_file")
+    timeout: float = Field(default=30.0, gt=0, description="Seconds that a request to RGW may make no progress")
+    connections: int = Field(default=64, ge=1, description="Connections to RGW at a time, per process")
+    removal_grace: float = Field(
+        default=60.0, ge=0, description="Seconds that replaced and deleted objects stay in Ceph for who is reading them"
+    )
+    abandon_after: float = Field(
+        default=86400.0, gt=0, description="Age in seconds at which unfinished uploads that nobody knows are aborted"
+    )
 
 
 _Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]

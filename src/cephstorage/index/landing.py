@@ -47,6 +47,10 @@ class LandingStatements:
             transfers.c.bucket == bindparam("in_bucket"),
             transfers.c.key == bindparam("of_key"),
         )
+        self._all_plans = select(transfers.c.plan).where(
+            transfers.c.state == word(State.INPROGRESS), transfers.c.plan.is_not(None)
+        )
+        self._all_buckets = select(schema.buckets.c.name).order_by(schema.buckets.c.name)
         self._take = insert(landing)
         self._take_over = update(landing).where(this_key)
 
@@ -93,6 +97,14 @@ class LandingStatements:
             named.add(attempt_of(record.store_version))
         if attempt_of(version) not in named:
             removals.queue(conn, bucket, key, version)
+
+    def buckets(self, conn: Connection) -> list[BucketName]:
+        """See ``LandingIndex.buckets``."""
+        return [BucketName.parse(name) for name in conn.scalars(self._all_buckets)]
+
+    def planned_versions(self, conn: Connection) -> list[str]:
+        """See ``LandingIndex.planned_versions``."""
+        return [from_json(Plan, plan).store_version for plan in conn.scalars(self._all_plans)]
 
     def publish(self, conn: Connection, lease: Lease, now: float, store_version: str | None) -> Record:
         """See ``LandingIndex.publish``."""
@@ -190,6 +202,18 @@ class SqlLandingIndex:
         """Bytes to remove, oldest first."""
         return await self._db.read_one(self._removals.oldest, limit)
 
+    async def newest_removal(self) -> int:
+        """The highest number in the queue."""
+        return await self._db.read(self._removals.newest)
+
     async def removed(self, ids: Sequence[int]) -> None:
         """Note that these bytes are gone. Relaxed: removing them again is harmless."""
         await self._db.write_relaxed(self._removals.done, ids)
+
+    async def buckets(self) -> Sequence[BucketName]:
+        """Every bucket."""
+        return await self._db.read(self._sql.buckets)
+
+    async def planned_versions(self) -> Sequence[str]:
+        """What transfers in progress are storing."""
+        return await self._db.read(self._sql.planned_versions)

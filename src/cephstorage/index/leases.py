@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Table, bindparam, case, delete, not_, se
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
 
-from cephstorage.domain.errors import CephStorageError, LeaseLost
+from cephstorage.domain.errors import CephStorageError, LeaseLost, Unavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import attempt_of
 from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, Plan, SourceFacts, State, Transfer
@@ -132,11 +132,12 @@ class LeaseStatements:
     def requeue(self, conn: Connection, lease: Lease, now: float, not_before: float, error: CephStorageError) -> None:
         """See ``TransferLedger.requeue``.
 
-        An upload keeps its plan: its spool is verified, and nothing but the plan knows what it holds.
+        An upload keeps its plan: its spool is verified, and nothing but the plan knows what it holds. So does
+        every other kind when a part of ours failed: whoever is next stores the same bytes under the same plan.
         """
         row = self.held(conn, lease)
         again: dict[str, Any] = {}
-        if row.kind != Kind.UPLOAD:
+        if row.kind != Kind.UPLOAD and (row.plan is None or not isinstance(error, Unavailable)):
             self.drop_plan(conn, row)
             again = {"phase": Phase.QUEUED.value, "plan": None}
         self.free_key(conn, row)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from cephstorage.domain.names import BucketName
 from cephstorage.index.schema import Schema
@@ -20,6 +20,7 @@ class RemovalStatements:
             .order_by(removals.c.id)
             .limit(bindparam("limit"))
         )
+        self._newest = select(func.max(removals.c.id))
         self._done = delete(removals).where(removals.c.id == bindparam("removal"))
 
     def queue(self, conn: Connection, bucket: BucketName, key: str, store_version: str) -> None:
@@ -30,6 +31,10 @@ class RemovalStatements:
         """See ``LandingIndex.removals``."""
         found = conn.execute(self._oldest, {"limit": limit})
         return [Removal(number, BucketName.parse(bucket), key, version) for number, bucket, key, version in found]
+
+    def newest(self, conn: Connection) -> int:
+        """See ``LandingIndex.newest_removal``."""
+        return int(conn.scalar(self._newest) or 0)
 
     def done(self, conn: Connection, ids: Sequence[int]) -> None:
         """See ``LandingIndex.removed``."""

@@ -134,7 +134,10 @@ class TransferLedger(Protocol):
         ...
 
     async def requeue(self, lease: Lease, now: float, not_before: float, error: CephStorageError) -> None:
-        """Give the transfer back to be tried again from ``not_before`` on; attempts + 1. Raises LeaseLost."""
+        """Give the transfer back to be tried again from ``not_before`` on; attempts + 1. Raises LeaseLost.
+
+        A plan stays when one of our own parts failed (Unavailable): what is spooled is still right.
+        """
         ...
 
     async def release(self, lease: Lease, now: float) -> None:
@@ -214,8 +217,20 @@ class LandingIndex(Protocol):
         """Bytes to remove, oldest first."""
         ...
 
+    async def newest_removal(self) -> int:
+        """The highest number that is in the queue of removals; 0 when it is empty."""
+        ...
+
     async def removed(self, ids: Sequence[int]) -> None:
         """Note that these bytes are gone."""
+        ...
+
+    async def buckets(self) -> Sequence[BucketName]:
+        """Every bucket that may have something in the store."""
+        ...
+
+    async def planned_versions(self) -> Sequence[str]:
+        """The versions that transfers in progress are storing, by their fullest names."""
         ...
 
 

@@ -53,7 +53,12 @@ class StoredObject:
 
 
 class ObjectReader(Protocol):
-    """An opened version. It stays whole although the key is overwritten or deleted meanwhile."""
+    """An opened version. It stays whole although the key is overwritten or deleted meanwhile.
+
+    On disk because an open file keeps its bytes. On Ceph for as long as it is read on from where reading
+    began; elsewhere in the object for as long as the version is there, so that versions are removed a grace
+    after they were replaced.
+    """
 
     size: int
 
@@ -93,7 +98,8 @@ class Store(Protocol):
         """Make the bytes of the spool file ``part`` the version ``planned``, durably; its name from now on.
 
         The file may be moved away. Doing it again for the same attempt is harmless, and goes on with what an
-        interrupted one has noted. Until it returns nothing of the version is readable.
+        interrupted one has noted. Until it returns nothing of the version is readable. A cancelled commit has
+        stopped when it raises CancelledError; the version may be there or not.
         """
         ...
 

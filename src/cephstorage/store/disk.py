@@ -99,8 +99,16 @@ class DiskStore:
         return f"{transfer_id}.{fence}"
 
     async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:  # noqa: ARG002 - one step
-        """Move the part file into place; the side file goes first, so that no object lacks it."""
-        await asyncio.to_thread(_translated(self._commit), part, planned)
+        """Move the part file into place; the side file goes first, so that no object lacks it.
+
+        It can't be called back: who is cancelled meanwhile learns so when it is done.
+        """
+        moving = asyncio.get_running_loop().run_in_executor(None, _translated(self._commit), part, planned)
+        try:
+            await asyncio.shield(moving)
+        except asyncio.CancelledError:
+            await asyncio.gather(moving, return_exceptions=True)
+            raise
         return planned.store_version
 
     def _commit(self, part: Path, planned: StoredObject) -> None:

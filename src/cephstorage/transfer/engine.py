@@ -33,7 +33,7 @@ from cephstorage.domain.errors import (
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, Lease, Phase, Transfer, TransferRequest
+from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
 from cephstorage.transfer.digest import SpoolDigest
 from cephstorage.transfer.fetch import Fetch
 from cephstorage.transfer.intake import Limits
@@ -75,7 +75,7 @@ class TransferEngine:
         self._options = options
         self._ledger = parts.ledger
         self._limits = Limits(parts.spools, options.max_object_size)
-        self._landing = Landing(parts.store, parts.landing, parts.clock)
+        self._landing = Landing(parts.store, parts.landing, parts.clock, parts.chance)
         self._running: dict[str, tuple[LiveTransfer, asyncio.Task[None]]] = {}
         self._fills: dict[tuple[BucketName, str], LiveTransfer] = {}
         self._starting: dict[tuple[BucketName, str], asyncio.Task[LiveTransfer | Elsewhere | KeyMoved]] = {}
@@ -84,7 +84,7 @@ class TransferEngine:
         self._due = asyncio.Event()
         self._landed = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
-        self._uploads = Uploads(parts, self._limits, self._landing, options.lease)
+        self._uploads = Uploads(parts, self._limits, self._landing, options.lease, options.upload_patience)
         self._stopping = False
 
     @property
@@ -116,6 +116,7 @@ class TransferEngine:
     async def stop(self) -> None:
         """Stop in order: nothing new, uploads land, the rest is given back with its spool for the next start."""
         await self.hand_over()
+        self._landing.hurry()
         await self._uploads.settle()
         await self._end(task for _, task in self._running.values())
         for chore in self._chores:
@@ -258,19 +259,26 @@ class TransferEngine:
         self._parts.on_ended(live.request.kind.value, end, live.spool.spans.total())
 
     async def _finish_planned(self, live: LiveTransfer, transfer: Transfer | None) -> Record | None:
-        """Pick up a landing that a dead owner had begun.
+        """Pick up a landing that was begun by an owner who died, or who gave up waiting for the store.
 
-        An upload that nobody was told of, and whose spool is not known to be whole any more, fails: its
-        bytes can't be asked for again.
+        What is in the spool goes on under the same plan if it is what was planned, so that parts which the
+        store has already are not sent again. An upload fails whose bytes are neither here nor stored: they
+        can't be asked for again.
         """
         if transfer is None or transfer.plan is None:
             return None
+        if await _holds_planned(live, transfer.plan):
+            _show_planned(live, transfer.plan)
+            return await self._land(live, transfer.plan)
         record = await self._landing.finish(live.request, live.lease, transfer.plan)
         if record is None and transfer.request.kind is Kind.UPLOAD:
-            if live.front < transfer.plan.size:
-                raise UploadInterrupted("The service ended before the upload was stored; send it again.")
-            return await self._landing.land(live.request, live.lease, live.spool, transfer.plan)
+            raise UploadInterrupted("The service ended before the upload was stored; send it again.")
         return record
+
+    async def _land(self, live: LiveTransfer, plan: Plan) -> Record:
+        """Land a verified spool. A fill can wait for the store: its readers have the spool."""
+        patience = self._options.fill_patience if live.request.mirror_host is not None else 0.0
+        return await self._landing.land(live.request, live.lease, live.spool, plan, patience)
 
     async def _move(self, live: LiveTransfer) -> Record | None:
         """Fetch, verify, land. None when the origin's answer left nothing to land."""
@@ -310,7 +318,7 @@ class TransferEngine:
         live.settle()
         await asyncio.gather(*noting)
         plan = self._landing.plan(live.request, live.source, live.lease, live.length, digest.md5())
-        return await self._landing.land(live.request, live.lease, live.spool, plan)
+        return await self._land(live, plan)
 
     def _noting(self, live: LiveTransfer, phase: Phase) -> list[asyncio.Task[None]]:
         """Note a phase beside the work. A small object is landed sooner than noted, and fetched anew sooner than resumed."""
@@ -336,6 +344,8 @@ class TransferEngine:
             if error.retryable and durable and delay is not None:
                 if isinstance(error, OriginChanged):
                     self._parts.spools.remove(lease.transfer_id)
+                elif live.verified:
+                    live.spool.keep()
                 await self._ledger.requeue(lease, now, now + delay, error)
                 asyncio.get_running_loop().call_later(delay, self.wake)
             else:
@@ -391,6 +401,29 @@ class TransferEngine:
                 continue
             for lease in lost:
                 self._abandon(lease.transfer_id)
+
+
+async def _holds_planned(live: LiveTransfer, plan: Plan) -> bool:
+    """Whether the spool is exactly what was planned. Another attempt may have fetched other bytes since."""
+    if live.spool.spans.total() != plan.size or live.front != plan.size or plan.size == 0:
+        return False
+    digest = SpoolDigest(live.spool)
+    await digest.follow(plan.size)
+    return digest.md5() == plan.md5
+
+
+def _show_planned(live: LiveTransfer, plan: Plan) -> None:
+    """Let readers have a spool that was verified when it was planned."""
+    source = live.source or SourceFacts(
+        url=live.request.url or "",
+        length=plan.size,
+        resume_validator=None,
+        public=plan.public,
+        content_type=plan.content_type,
+        origin=plan.origin,
+    )
+    live.announce(Flowing(replace(source, length=plan.size)))
+    live.settle()
 
 
 async def _follow(live: LiveTransfer, digest: SpoolDigest) -> None:

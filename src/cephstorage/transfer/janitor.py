@@ -1,19 +1,21 @@
 """Housekeeping around transfers: dead owners, orphaned spools, bytes that no record names, old progress.
 
-Every step is idempotent and may run in several processes at once.
+Every step is idempotent and may run in several processes at once. The store has a task of its own, so that
+one that hangs holds up nothing else.
 """
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.parts import Parts
+from cephstorage.transfer.sweeper import Sweeper
 
 log = structlog.get_logger()
 
@@ -21,7 +23,7 @@ _ROUND = 1.0
 _PAUSE = 0.1
 _SWEEP_EVERY = 30.0
 _FORGET_EVERY = 3600.0
-_REMOVALS = 200
+_ABANDON_EVERY = 3600.0
 
 
 @dataclass(slots=True)
@@ -31,33 +33,31 @@ class Janitor:
     parts: Parts
     engine: TransferEngine
     retention: float
+    sweeper: Sweeper
     for_all: bool = True
     """Whether it also does what one process does for all: removals and old records. False where workers do."""
-    _task: "asyncio.Task[None] | None" = None
+    _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
 
     async def start(self) -> None:
         """Clean up after processes that died, then go on in the background."""
         await self._guarded(self.bury_dead_owners)
         await self._guarded(self.sweep_spools)
-        self._task = asyncio.create_task(self._for_ever())
+        self._tasks = [asyncio.create_task(self._for_ever())]
+        if self.for_all:
+            self._tasks.append(asyncio.create_task(self._tend_store()))
 
     async def stop(self) -> None:
         """Stop between two steps."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _for_ever(self) -> None:
-        """Look after removals soon after landings, and after the rest by the clock."""
+        """Look after dead owners all the time, and after the rest now and then."""
         next_sweep = next_forget = 0.0
         while True:
-            await asyncio.sleep(_PAUSE)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.engine.landed.wait(), _ROUND - _PAUSE)
-            self.engine.landed.clear()
+            await asyncio.sleep(_ROUND)
             await self._guarded(self.bury_dead_owners)
-            if self.for_all:
-                await self._guarded(self.remove_unnamed_bytes)
             now = time.monotonic()
             if now >= next_sweep:
                 next_sweep = now + _SWEEP_EVERY
@@ -65,6 +65,19 @@ class Janitor:
             if self.for_all and now >= next_forget:
                 next_forget = now + _FORGET_EVERY
                 await self._guarded(self.forget_ended)
+
+    async def _tend_store(self) -> None:
+        """Remove bytes soon after landings; look for orphans as often as their age allows, at most hourly."""
+        next_look = 0.0
+        while True:
+            await asyncio.sleep(_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.engine.landed.wait(), _ROUND - _PAUSE)
+            self.engine.landed.clear()
+            await self._guarded(self.sweeper.remove_unnamed_bytes)
+            if (now := time.monotonic()) >= next_look:
+                next_look = now + min(_ABANDON_EVERY, self.sweeper.abandon_after)
+                await self._guarded(self.sweeper.abandon_orphans)
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -88,13 +101,6 @@ class Janitor:
         removed = await asyncio.to_thread(self.parts.spools.sweep, keep)
         if removed:
             log.info("spool_orphans_removed", count=len(removed))
-
-    async def remove_unnamed_bytes(self) -> None:
-        """Remove replaced, deleted and never published versions from the store."""
-        while removals := await self.parts.landing.removals(_REMOVALS):
-            for removal in removals:
-                await self.parts.store.delete(removal.bucket, removal.key, removal.store_version)
-            await self.parts.landing.removed([removal.id for removal in removals])
 
     async def forget_ended(self) -> None:
         """Delete progress records past their retention."""

@@ -7,17 +7,27 @@ claims the transfer next asks the store once and either publishes or does it aga
 """
 
 import asyncio
+import random
 import re
+import time
 from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
 
 from cephstorage.domain.errors import LeaseLost, StoreUnavailable
 from cephstorage.domain.mirrors import without_credentials
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
-from cephstorage.domain.transfers import Lease, Plan, SourceFacts, TransferRequest
+from cephstorage.domain.transfers import Lease, Plan, RetryPolicy, SourceFacts, TransferRequest
 from cephstorage.ports.index import LandingIndex
-from cephstorage.ports.store import Note, Store, StoredObject
+from cephstorage.ports.store import Store, StoredObject
 from cephstorage.transfer.spool import Spool
 
+log = structlog.get_logger()
+
+_AGAIN = RetryPolicy(attempts=1_000_000, base=0.25, cap=5.0)
+"""Between two tries of a store commit."""
+_COME_BACK = 10.0
 _KEY_BUSY_WAIT = 0.02
 _KEY_BUSY_TRIES = 500
 
@@ -32,10 +42,28 @@ def public_source(request: TransferRequest) -> str:
 class Landing:
     """Lands verified spools in the store and the index."""
 
-    def __init__(self, store: Store, index: LandingIndex, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        index: LandingIndex,
+        clock: Callable[[], float],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._store = store
         self._index = index
         self._clock = clock
+        self._chance = chance
+        self._hurry = asyncio.Event()
+        self._waiting = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether landings are waiting for a store that fails."""
+        return self._waiting > 0
+
+    def hurry(self) -> None:
+        """Wait for no store any more (orderly stop): what has not landed fails now, and is resumed later."""
+        self._hurry.set()
 
     def plan(self, request: TransferRequest, source: SourceFacts | None, lease: Lease, size: int, md5: str) -> Plan:
         """What will be stored for a verified spool."""
@@ -53,23 +81,53 @@ class Landing:
             origin=source.origin if source is not None else None,
         )
 
-    async def land(self, request: TransferRequest, lease: Lease, spool: Spool, plan: Plan) -> Record:
+    async def land(
+        self, request: TransferRequest, lease: Lease, spool: Spool, plan: Plan, patience: float = 0.0
+    ) -> Record:
         """Store a verified spool and publish it.
 
-        Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. A store commit
-        can't be called back: when the transfer is cancelled or lost meanwhile, what it stored is removed.
+        A store that does not answer is tried again for ``patience`` seconds; the bytes wait in the spool. Raises
+        LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. When the transfer is
+        cancelled or lost meanwhile, what it stored is removed.
         """
         generation = await self._take_key(lease, plan)
-        commit = asyncio.ensure_future(
-            self._store.commit(spool.path, planned_object(request, plan, generation), self._noting(lease))
-        )
+        planned = planned_object(request, plan, generation)
         try:
-            store_version = await asyncio.shield(commit)
+            store_version = await self._commit(spool, planned, lease, patience)
             return await self._index.publish(lease, self._clock(), store_version)
         except (LeaseLost, asyncio.CancelledError):
-            await asyncio.gather(commit, return_exceptions=True)
             await self._index.disown(request.bucket, request.key, plan.store_version)
             raise
+
+    async def _commit(self, spool: Spool, planned: StoredObject, lease: Lease, patience: float) -> str:
+        """Have the store take the bytes, as often as it has to be asked; each try goes on with what is noted."""
+        deadline, tries = time.monotonic() + patience, 0
+
+        async def note(store_version: str) -> None:
+            nonlocal planned
+            await self._index.note_version(lease, store_version)
+            planned = replace(planned, store_version=store_version)
+
+        while True:
+            try:
+                return await self._store.commit(spool.path, planned, note)
+            except StoreUnavailable as error:
+                tries += 1
+                wait = _AGAIN.delay(tries, self._chance(), error.retry_after) or _AGAIN.cap
+                if time.monotonic() + wait > deadline or self._hurry.is_set():
+                    error.retry_after = error.retry_after or _COME_BACK
+                    raise
+                log.warning("landing_waits_for_store", key=planned.key, bucket=str(planned.bucket), msg=error.msg)
+                await self._pause(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._waiting -= 1
 
     async def finish(self, request: TransferRequest, lease: Lease, plan: Plan) -> Record | None:
         """Publish what a dead owner had stored already; None when the store commit never happened."""
@@ -78,12 +136,6 @@ class Landing:
             return None
         await self._take_key(lease, plan)
         return await self._index.publish(lease, self._clock(), store_version)
-
-    def _noting(self, lease: Lease) -> Note:
-        async def note(store_version: str) -> None:
-            await self._index.note_version(lease, store_version)
-
-        return note
 
     async def _take_key(self, lease: Lease, plan: Plan) -> int:
         """Landings of one key are serialised: wait for the one before. The generation to come."""

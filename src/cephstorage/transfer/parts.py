@@ -25,6 +25,10 @@ class EngineOptions:
     claims: Claims = Claims.ALL
     retry: RetryPolicy = _PATIENT
     max_object_size: int = 1 << 43
+    upload_patience: float = 30.0
+    """How long an upload, whose client waits, lets the store fail."""
+    fill_patience: float = 600.0
+    """How long a fill, whose readers have its bytes already, lets the store fail before it is queued again."""
 
 
 @dataclass(slots=True)

@@ -91,6 +91,12 @@ class Spool:
                 self._journal = _begin_journal(self.path, self._fd, self.spans)
             os.write(self._journal, _ENTRY.pack(start, end))
 
+    def keep(self) -> None:
+        """Write the journal of what is held now, however little: it is to be found again."""
+        with self._lock:
+            if self._journal is None and os.fstat(self._fd).st_nlink > 0:
+                self._journal = _begin_journal(self.path, self._fd, self.spans)
+
     def publish(self, position: int, size: int) -> None:
         """Let readers see bytes that ``put`` has written."""
         self.spans.add(position, position + size)

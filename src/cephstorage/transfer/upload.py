@@ -6,10 +6,10 @@ Once its landing has begun it no longer depends on the client.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from cephstorage.domain.digests import Digest, caller_md5
-from cephstorage.domain.errors import CephStorageError, LengthMismatch
+from cephstorage.domain.errors import CephStorageError, LengthMismatch, StoreFull, StoreUnavailable
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Lease, TransferRequest
 from cephstorage.ports.index import NewTransfer
@@ -24,13 +24,17 @@ _PATIENCE = 30.0
 
 
 class Uploads:
-    """Takes uploads. ``lease`` is in seconds; whoever owns this renews what ``leases`` names."""
+    """Takes uploads. Times in seconds; whoever owns this renews what ``leases`` names.
 
-    def __init__(self, parts: Parts, limits: Limits, landing: Landing, lease: float) -> None:
+    ``patience``: how long a client waits for a store that fails. Meanwhile the body takes room in the spool.
+    """
+
+    def __init__(self, parts: Parts, limits: Limits, landing: Landing, lease: float, patience: float) -> None:
         self._parts = parts
         self._limits = limits
         self._landing = landing
         self._lease = lease
+        self._patience = patience
         self._landings: dict[asyncio.Task[Record], tuple[Lease, int]] = {}
 
     def leases(self) -> list[tuple[Lease, int, int | None]]:
@@ -51,10 +55,12 @@ class Uploads:
         what landing raises.
         """
         new = new_transfer(request)
-        self._limits.admit(new.id, length or 0)
+        with self._room():
+            self._limits.admit(new.id, length or 0)
         spool = self._parts.spools.open(new.id)
         try:
-            size, md5 = await self._receive(request, body, length, promised, spool)
+            with self._room():
+                size, md5 = await self._receive(request, body, length, promised, spool)
         except BaseException:
             self._parts.spools.remove(new.id)
             spool.close()
@@ -63,6 +69,17 @@ class Uploads:
         self._landings[landing] = (Lease(new.id, self._parts.owner, 1), size)
         landing.add_done_callback(self._landings.pop)
         return await asyncio.shield(landing)
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """Say what is really wrong when the spool is full of what waits for the store."""
+        try:
+            yield
+        except StoreFull as error:
+            if not self._landing.waits:
+                raise
+            reason = "The object store does not answer, and the spool is full of what waits for it; send it again."
+            raise StoreUnavailable(reason, retry_after=error.retry_after) from error
 
     async def _receive(
         self,
@@ -88,7 +105,7 @@ class Uploads:
         try:
             plan = self._landing.plan(new.request, None, lease, size, md5)
             lease = await self._parts.ledger.begin_upload(new, plan, self._parts.owner, now, now + self._lease)
-            return await self._landing.land(new.request, lease, spool, plan)
+            return await self._landing.land(new.request, lease, spool, plan, self._patience)
         except CephStorageError as error:
             with contextlib.suppress(CephStorageError):
                 await self._parts.ledger.fail(lease, self._parts.clock(), error)

@@ -33,15 +33,20 @@ async def live(folder: Path, _: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def ceph(_: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """The gateway is shared by all tests of a worker process: each leaves it as it found it."""
+    """The gateway is shared by all tests of a worker process, other suites' among them: each finds no bucket there."""
     node: Ceph = request.getfixturevalue("ceph")
     store = CephStore(CephConfig(node.gateway, node.access_key, node.secret_key))
+    await _wipe(store)
     yield store
+    await _wipe(store)
+    await store.close()
+
+
+async def _wipe(store: CephStore) -> None:
     for bucket in (BUCKET, OTHER):
         for left in [version async for version in store.objects(bucket)]:
             await store.delete(bucket, left.key, left.store_version)
         await store.delete_bucket(bucket)
-    await store.close()
 
 
 @asynccontextmanager

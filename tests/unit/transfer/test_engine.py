@@ -38,7 +38,10 @@ PATH = "/k"
 
 
 class GatedStore(DiskStore):
-    """A disk store whose commit can be made to wait at its very beginning, or (``late``) at its very end."""
+    """A disk store whose commit can be made to wait at its very beginning, or (``late``) at its very end.
+
+    Like the disk itself it can't be called back: who cancels it waits until it is through.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -49,7 +52,12 @@ class GatedStore(DiskStore):
         if self.late:
             await super().commit(part, planned, note)
         self.reached.set()
-        await self.open_gate.wait()
+        waiting = asyncio.ensure_future(self.open_gate.wait())
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            await waiting
+            raise
         return await super().commit(part, planned, note)
 
 

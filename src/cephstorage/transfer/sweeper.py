@@ -1,0 +1,68 @@
+"""What nobody names in the store any more is removed: replaced and never published versions, orphaned uploads.
+
+Its steps may run in several processes at once, and wait for a slow store without holding up anybody else.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from cephstorage.ports.index import Removal
+from cephstorage.transfer.parts import Parts
+
+log = structlog.get_logger()
+
+_REMOVALS = 200
+_AT_A_TIME = 8
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """Times in seconds.
+
+    ``removal_grace``: how long a version stays after it was unnamed, for those who are reading it by parts
+    where an opened version does not keep its bytes. ``abandon_after``: age from which an upload to the store
+    that no transfer names is given up; its process died between beginning and noting it.
+    """
+
+    parts: Parts
+    removal_grace: float = 0.0
+    abandon_after: float = 86400.0
+    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    async def remove_unnamed_bytes(self) -> None:
+        """Remove the versions whose grace is over."""
+        last = await self._last_due(time.monotonic())
+        while removals := [found for found in await self.parts.landing.removals(_REMOVALS) if found.id <= last]:
+            for start in range(0, len(removals), _AT_A_TIME):
+                await self._remove(removals[start : start + _AT_A_TIME])
+
+    async def _last_due(self, now: float) -> int:
+        """The highest number in the queue that had been given a grace ago, as far as this process has seen."""
+        self._seen.append((now, await self.parts.landing.newest_removal()))
+        due = 0
+        while self._seen and self._seen[0][0] <= now - self.removal_grace:
+            due = self._seen.popleft()[1]
+        if due:
+            self._seen.appendleft((now - self.removal_grace, due))
+        return due
+
+    async def _remove(self, removals: Sequence[Removal]) -> None:
+        """Remove some at a time; those that the store refuses stay in the queue."""
+        asked = (self.parts.store.delete(each.bucket, each.key, each.store_version) for each in removals)
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        await self.parts.landing.removed([each.id for each, error in zip(removals, results, strict=True) if not error])
+        if errors := [error for error in results if error is not None]:
+            raise errors[0]
+
+    async def abandon_orphans(self) -> None:
+        """Give up uploads to the store that were begun long ago and that no transfer names."""
+        before = self.parts.clock() - self.abandon_after
+        for bucket in await self.parts.landing.buckets():
+            named = await self.parts.landing.planned_versions()
+            if count := await self.parts.store.abandon(bucket, named, before):
+                log.info("orphaned_uploads_aborted", bucket=str(bucket), count=count)

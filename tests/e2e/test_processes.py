@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cephstorage.domain.edge import EDGE
-from cephstorage.proxy.mirror import FORWARDED
+from cephstorage.proxy.forward import FORWARDED
 from tests.e2e.mirror.site import Site
 from tests.harness.aftermath import spooled_bytes
 from tests.harness.behaviour import Gate

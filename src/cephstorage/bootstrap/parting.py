@@ -11,7 +11,7 @@ from typing import Any
 from cephstorage.api.app import Application
 from cephstorage.domain.edge import EDGE
 from cephstorage.proxy.exchange import CONNECTION
-from cephstorage.proxy.mirror import FORWARDED
+from cephstorage.proxy.forward import FORWARDED
 from cephstorage.wire.problems import problem
 
 _ASK_ELSEWHERE = frozenset({EDGE.encode(), FORWARDED.encode()})

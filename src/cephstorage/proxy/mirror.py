@@ -19,14 +19,12 @@ from cephstorage.domain.decision import (
     StoreHit,
     decide,
 )
-from cephstorage.domain.edge import ACCEL_REDIRECT, DISK_LOCATION
 from cephstorage.domain.errors import (
     CephStorageError,
     OriginChanged,
     OriginUnreachable,
     StoredBytesMissing,
     StoreUnavailable,
-    TransferError,
     Unavailable,
 )
 from cephstorage.domain.handover import edge_lifetime
@@ -41,7 +39,8 @@ from cephstorage.ports.peers import Peers
 from cephstorage.proxy.answer import LiveBytes, Representation, judge, of_record, of_source, send
 from cephstorage.proxy.detour import Detour
 from cephstorage.proxy.exchange import Exchange, Request
-from cephstorage.proxy.passthrough import end_to_end, for_edge, hand_on, passed_headers
+from cephstorage.proxy.forward import CACHE, FORWARDED, Forwarding
+from cephstorage.proxy.passthrough import end_to_end, hand_on, passed_headers
 from cephstorage.proxy.stored import Dressed, StoredAnswers
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
@@ -53,12 +52,8 @@ from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStore
 log = structlog.get_logger()
 
 PREFIX = "/mirrors/proxy/"
-CACHE = "CephStorage"
 _ROUND_WAIT = 0.1
 _LONGEST_WAIT = 0.5
-FORWARDED = "cephstorage-forwarded"
-"""The owners that a forwarded request has passed, separated by commas."""
-_MOST_HOPS = 3
 
 
 @dataclass(slots=True)
@@ -95,6 +90,7 @@ class MirrorProxy:
 
     def __init__(self, parts: MirrorParts) -> None:
         self._parts = parts
+        self._forwarding = Forwarding(parts.peers, parts.ledger, parts.engine.owner, parts.clock)
         self._detour = Detour(parts.origin)
 
     def answers(self, host: str) -> bool:
@@ -222,7 +218,7 @@ class MirrorProxy:
             if isinstance(live, KeyMoved):
                 return False
             if isinstance(live, Elsewhere):
-                return await self._forward(exchange, live.owner)
+                return await self._forwarding.ask(exchange, asked.mirror.bucket, asked.target.key or "", live.owner)
             return await self._read_along(exchange, asked, live, stored)
         except CephStorageError as error:
             if isinstance(error, OriginChanged) and stored is None and not exchange.started:
@@ -313,36 +309,6 @@ class MirrorProxy:
             await response.close()
             response = await self._parts.origin.open(replace(wanted, range=None, if_range=None))
         await hand_on(exchange, response, self._marks(f"fwd=bypass; detail={reason}"))
-
-    async def _forward(self, exchange: Exchange, owner: str) -> bool:
-        """Let the owner of the fill answer; False when it can't be reached, or ends before anything was passed on.
-
-        A request that came from another machine goes on to the owner's process on this one, and no further. A place
-        on another machine's disk is no answer here: the key is stored by now, and decided anew.
-        """
-        request = exchange.request
-        passed = [name.strip() for name in request.headers.get(FORWARDED, "").split(",") if name.strip()]
-        if passed and (len(passed) >= _MOST_HOPS or not self._parts.peers.near(owner)):
-            return False
-        trail = ", ".join([*passed, self._parts.engine.owner])
-        internal = request.internal if exchange.edge is not None else {}
-        own = ((name, value) for name, value in request.headers.items() if name != FORWARDED)
-        headers = [*own, *internal.items(), (FORWARDED, trail)]
-        try:
-            response = await self._parts.peers.forward(owner, request.method, request.target, headers)
-        except OriginUnreachable:
-            return False
-        if response.headers.get(ACCEL_REDIRECT, "").startswith(DISK_LOCATION) and not self._parts.peers.near(owner):
-            await response.close()
-            return False
-        exchange.lifetime, said = for_edge(response) if exchange.edge is not None else (0, [])
-        try:
-            await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE)), *said])
-        except TransferError:
-            if exchange.started:
-                raise
-            return False
-        return True
 
     def _marks(self, status: str) -> list[tuple[str, str]]:
         """Every answer explains itself: Cache-Status (RFC 9211) and Via (RFC 9110 section 7.6.3)."""

@@ -47,6 +47,11 @@ class Service:
         return clean | own | {f"CEPHSTORAGE_{name.upper()}": value for name, value in self.settings.items()}
 
     @property
+    def running(self) -> bool:
+        """Whether it has been started and has not been seen to end."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

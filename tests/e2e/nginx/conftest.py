@@ -9,9 +9,11 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.mirror.site import Site
+from tests.e2e.nginx.wire import Wire
 from tests.harness.bucket import Bucket
-from tests.harness.edge import EdgedService
+from tests.harness.edge import Edge, EdgedService
 from tests.harness.origin import FaultOrigin
+from tests.harness.service import Service
 
 _NUMBERS = count(1)
 
@@ -55,3 +57,13 @@ def launch_edged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., 
     yield start
     for service in started:
         service.stop()
+
+
+@pytest.fixture(scope="module")
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """The module's edge whose proxy is a fault origin."""
+    with FaultOrigin() as proxy:
+        service = Service(tmp_path_factory.mktemp("wire") / "data")
+        edge = Edge(service, [f"127.0.0.1:{proxy.port}"]).start()
+        yield Wire(edge, proxy)
+        edge.stop()

@@ -31,16 +31,19 @@ async def forget_unopened(settings: Settings) -> list[str]:
 
 def seal_of(settings: Settings) -> Seal:
     """The seal of this process; a first start without a key in the environment makes one (mode 0600)."""
-    keys = settings.secret_keys
-    file = settings.secret_key_file
-    if file.exists():
-        keys = [*keys, *_lines(file.read_bytes())]
-    elif not keys:
+    keys, file = known_keys(settings), settings.secret_key_file
+    if not keys and not file.exists():
         make_private_directory(settings.data_dir)
         keys = _lines(create_once(file, f"{secrets.token_hex(32)}\n".encode()))
     if not keys:
         raise SecretKeyWrong(f"{file} is empty: put it back from its backup, or remove it and have a new key made.")
     return Seal(keys)
+
+
+def known_keys(settings: Settings) -> list[str]:
+    """The keys of the environment, then those of the file: the first seals, all of them open."""
+    file = settings.secret_key_file
+    return [*settings.secret_keys, *(_lines(file.read_bytes()) if file.exists() else [])]
 
 
 def _lines(content: bytes) -> list[str]:

@@ -18,6 +18,18 @@ from cephstorage.services.sealing import SealedSettings
 _TRIES = 10
 
 
+def stored_options(kept: Mapping[str, str], environment: Values, opened: Callable[[str, str], str]) -> dict[str, str]:
+    """The options among the kept settings that the environment does not fix. Raises SecretKeyWrong, InvalidSetting."""
+    wanted = {name: text for name, text in kept.items() if name in OPTIONS and name not in environment}
+    plain = {name: opened(name, text) if OPTIONS[name].secret else text for name, text in wanted.items()}
+    return {name: option(name).checked(text) for name, text in plain.items()}
+
+
+def merged(stored: Mapping[str, str], environment: Values) -> dict[str, str]:
+    """The values in force: from the environment, else from the database, else the default."""
+    return {**{name: known.default for name, known in OPTIONS.items()}, **stored, **environment}
+
+
 class Follower(Protocol):
     """Whatever follows from the values: the store, the spool, the guard."""
 
@@ -86,10 +98,6 @@ class Configuration:
             return Source.ENVIRONMENT
         return Source.DATABASE if name in self._stored else Source.DEFAULT
 
-    def _merged(self, stored: Mapping[str, str]) -> dict[str, str]:
-        defaults = {name: known.default for name, known in OPTIONS.items()}
-        return {**defaults, **stored, **self._environment}
-
     async def refresh(self) -> None:
         """Take over what is stored. Raises SecretKeyWrong, InvalidSetting, SettingUntenable: the old values stay."""
         async with self._taking_over:
@@ -105,12 +113,10 @@ class Configuration:
                 put_in_place()
 
     def _read(self, kept: Mapping[str, str]) -> dict[str, str]:
-        """The options among the kept values that the environment does not fix anyway."""
-        wanted = {name: text for name, text in kept.items() if name in OPTIONS and name not in self._environment}
-        return {name: option(name).checked(self._opened(name, text)) for name, text in wanted.items()}
+        return stored_options(kept, self._environment, self._sealed.opened)
 
-    def _opened(self, name: str, kept: str) -> str:
-        return self._sealed.opened(name, kept) if OPTIONS[name].secret else kept
+    def _merged(self, stored: Mapping[str, str]) -> dict[str, str]:
+        return merged(stored, self._environment)
 
     async def check(self) -> str:
         """One line for ``/readyz``. Raises what keeps the stored values from being in force."""

@@ -5,13 +5,17 @@ is closed when the last of it has ended. Until there is one, every use says what
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.errors import StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject
+
+_FULL_FOR = 60.0
+"""Seconds for which a refusal for lack of room is remembered."""
 
 
 class _Held:
@@ -72,11 +76,13 @@ class LiveStore:
         self._held: _Held | None = None
         self._retired: list[_Held] = []
         self._lack = "The object store is not configured."
+        self._full: tuple[StoreFull, float] | None = None
 
     def use(self, store: Store) -> None:
         """Use this store from now on."""
         self._retire()
         self._held = _Held(store)
+        self._full = None
 
     def lack(self, why: str) -> None:
         """Have no store for now, and say why to whoever asks."""
@@ -128,7 +134,13 @@ class LiveStore:
     async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
         """See ``Store``."""
         with self._in_use() as store:
-            return await store.commit(part, planned, note)
+            try:
+                version = await store.commit(part, planned, note)
+            except StoreFull as error:
+                self._full = (error, time.monotonic())
+                raise
+            self._full = None
+            return version
 
     async def holds(self, planned: StoredObject) -> str | None:
         """See ``Store``."""
@@ -171,6 +183,9 @@ class LiveStore:
                 yield found
 
     async def check(self) -> str:
-        """See ``Store``."""
+        """See ``Store``. A store that had no room a moment ago, and took nothing since, is not well either."""
         with self._in_use() as store:
-            return await store.check()
+            said = await store.check()
+        if self._full is not None and time.monotonic() - self._full[1] < _FULL_FOR:
+            raise StoreFull(self._full[0].msg, retry_after=self._full[0].retry_after)
+        return said

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cephstorage.bootstrap.doctor import Finding, examine, file_system, nearest_existing, spooled_bytes
+from cephstorage.bootstrap.doctor import Finding, examine
+from cephstorage.bootstrap.doctor.machine import file_system, nearest_existing, spooled_bytes
 from cephstorage.bootstrap.settings import MIB, Settings, TransferSettings
 from cephstorage.domain.names import BucketName
 from cephstorage.index import SqliteIndex

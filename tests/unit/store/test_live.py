@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cephstorage.domain.errors import StoredBytesMissing, StoreUnavailable
+from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
@@ -109,3 +109,32 @@ async def test_without_a_store_everything_says_what_is_missing(tmp_path: Path, p
     live.lack("Gone.")
     with pytest.raises(StoreUnavailable, match="Gone"):
         await live.check()
+
+
+class Full(DiskStore):
+    """A disk store that has room or not, as the test says."""
+
+    full = True
+
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
+        if self.full:
+            raise StoreFull("The quota is used up.", retry_after=60)
+        return await super().commit(part, planned, note)
+
+
+async def test_a_full_store_is_not_well_until_it_takes_something_again(tmp_path: Path, part: Path) -> None:
+    store, live = Full(tmp_path), LiveStore()
+    live.use(store)
+    await live.check()
+    with pytest.raises(StoreFull):
+        await live.commit(part, planned())
+    with pytest.raises(StoreFull, match="quota"):
+        await live.check()
+    store.full = False
+    await live.commit(part, planned())
+    await live.check()
+    store.full = True
+    with pytest.raises(StoreFull):
+        await live.commit(part, planned("t.2"))
+    live.use(DiskStore(tmp_path / "other"))
+    await live.check()

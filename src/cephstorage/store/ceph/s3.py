@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from cephstorage.domain.errors import StoreUnavailable
 from cephstorage.store.ceph.gateway import Answer, Body, Gateway
 from cephstorage.store.ceph.signing import path_of
-from cephstorage.store.ceph.xml import VERSIONING_ON, Element, completion, parse
+from cephstorage.store.ceph.xml import NOWHERE, VERSIONING_ON, Element, completion, parse
 
 _PAGE = "1000"
 _URL_KEYS = ("encoding-type", "url")
@@ -60,6 +60,13 @@ class S3:
     async def enable_versioning(self, bucket: str) -> None:
         """Have every PUT make a version of its own."""
         await self._gateway.ask("PUT", path_of(bucket), [("versioning", "")], body=VERSIONING_ON)
+
+    async def try_name(self, bucket: str) -> None:
+        """See whether a bucket could have this name. Raises StoreMisconfigured.
+
+        Only a creation tells. One in a place that does not exist is refused for the place, after the name.
+        """
+        await self._gateway.ask("PUT", path_of(bucket), body=NOWHERE, fine={"InvalidLocationConstraint"})
 
     async def delete_bucket(self, bucket: str) -> bool:
         """Remove an empty bucket; False when it is not empty. A missing one is fine."""

@@ -270,6 +270,14 @@ class CephStore:
         await self._s3.answers(CHECK_TIMEOUT)
         return f"Ceph gateway {self._gateway.config.gateway}"
 
+    async def clock_lead(self) -> float:
+        """Seconds by which this machine's clock is ahead of the gateway's."""
+        return await self._s3.answers(CHECK_TIMEOUT)
+
+    async def try_name(self, bucket: BucketName) -> None:
+        """See whether the gateway accepts names like this one; nothing is made. Raises StoreMisconfigured."""
+        await self._s3.try_name(str(bucket))
+
     async def close(self) -> None:
         """Drop every connection."""
         await self._gateway.close()

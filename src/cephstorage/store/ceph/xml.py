@@ -63,6 +63,7 @@ def error_code(document: bytes) -> str:
     return root.text("Code") if root is not None and root.name == "Error" else ""
 
 
+NOWHERE = b"<CreateBucketConfiguration><LocationConstraint>no:where</LocationConstraint></CreateBucketConfiguration>"
 VERSIONING_ON = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 
 

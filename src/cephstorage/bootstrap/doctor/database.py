@@ -1,0 +1,74 @@
+"""The database: reached, healthy, its sums right, its clock like ours. Nothing is made."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+import pysqlite3.dbapi2 as driver
+
+from cephstorage.bootstrap.adapters import make_index
+from cephstorage.bootstrap.doctor.finding import CLOCK_TOLERANCE, Finding
+from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.index import SqlIndex
+from cephstorage.index.postgres_index import PostgresIndex
+from cephstorage.index.sqlite_file import safe_version
+
+Kept = Mapping[str, str]
+
+
+async def examine_database(settings: Settings) -> tuple[list[Finding], Kept]:
+    """The findings, and the settings that the database keeps, as they lie there."""
+    if settings.database_url.get_secret_value():
+        return await _server(settings)
+    path = settings.database_file
+    if not path.exists():
+        return [Finding("database", True, "not there yet; the first start makes it")], {}
+    return await _opened(make_index(settings), f"{path}: ", "Restore it from a backup, or see who owns it.")
+
+
+async def _server(settings: Settings) -> tuple[list[Finding], Kept]:
+    """PostgreSQL: reached, its tables there, its clock like ours. Nothing is made."""
+    try:
+        index = make_index(settings)
+        assert isinstance(index, PostgresIndex)
+        before = time.time()
+        version, there = await index.look()
+        clock = _database_clock(there - (before + time.time()) / 2)
+    except CephStorageError as error:
+        return [Finding("database", False, error.msg, "See CEPHSTORAGE_DATABASE_URL and the database server.")], {}
+    if version is None:
+        empty = f"{index.database.name} is empty; the first start makes the tables"
+        return [Finding("database", True, empty), clock], {}
+    findings, kept = await _opened(index, "", "See the database server's log.")
+    return [*findings, clock], kept
+
+
+async def _opened(index: SqlIndex, where: str, advice: str) -> tuple[list[Finding], Kept]:
+    try:
+        await index.open()
+        health, drift, kept = await index.check(), await index.usage_drift(), await index.settings.all()
+    except (CephStorageError, OSError) as error:
+        return [Finding("database", False, f"{where}{error}", advice)], {}
+    finally:
+        await index.close()
+    return [Finding("database", True, health), _drift(drift)], kept
+
+
+def _database_clock(skew: float) -> Finding:
+    well = abs(skew) <= CLOCK_TOLERANCE
+    advice = "" if well else "Synchronise the clocks of all machines: leases are judged by them."
+    return Finding("database clock", well, f"{abs(skew):.1f} s apart from this one", advice)
+
+
+def _drift(buckets: Iterable[str]) -> Finding:
+    if names := ", ".join(buckets):
+        return Finding("usage", False, f"size or keyamount differ from the sum over the keys of {names}", "Report it.")
+    return Finding("usage", True, "equal to the sum over the keys")
+
+
+def sqlite_version() -> Finding:
+    """Whether this SQLite is one that keeps a shared database whole."""
+    if safe_version(driver.sqlite_version_info):
+        return Finding("SQLite", True, f"version {driver.sqlite_version}")
+    advice = "Install pysqlite3 with SQLite 3.51.3 or later (3.50.7, 3.44.6 of the older lines)."
+    return Finding("SQLite", False, f"version {driver.sqlite_version} can corrupt a shared database", advice)

@@ -22,6 +22,7 @@ from cephstorage_client.shapes import (
     NewKey,
     Page,
     Progress,
+    PurgeResult,
     Record,
     TransferHandle,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "NewKey",
     "Page",
     "Progress",
+    "PurgeResult",
     "Record",
     "ServiceUnreachable",
     "TransferHandle",

@@ -101,6 +101,17 @@ class AccessToken(TypedDict):
     expires: float | None
 
 
+class PurgeResult(TypedDict):
+    """What edges have forgotten: ``told`` have, ``later`` did not answer and are told when they do."""
+
+    msg: str
+    mirror: str
+    path: str
+    key: str
+    told: list[str]
+    later: list[str]
+
+
 class Explanation(TypedDict):
     """What a mirror would do with a URL, and why."""
 

@@ -35,6 +35,7 @@ OWN_WRITES = {
     ("POST", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("PUT", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("DELETE", "/ceph/{username}/{bucketname}/keys/{key}"),
+    ("POST", "/mirrors/purge"),
 }
 """What the tenant's own token may do beyond that. Everything else is for admins."""
 METHODS = ("get", "put", "post", "delete", "head", "patch", "options", "trace")
@@ -50,6 +51,8 @@ class House:
         origin.put("/held", b"x", header_gate=self.gate)
         self.bucket.put("k", b"hers")
         self.transfer = self.bucket.create("held", origin.url + "/held")
+        hers = {"mirror": "hers.example", "origin": origin.url, "bucket": "alice___photos"}
+        service.json("POST", "/mirrors/host", hers)
         self.kept_id, self.kept = self.token("tenant", "alice")
         places = {"username": "alice", "bucketname": "photos", "key": "k"}
         self.places = {**places, "token": self.transfer, "token_id": self.kept_id}
@@ -70,6 +73,7 @@ class House:
         bodies: dict[str, Any] = {
             "/tokens": {"role": "admin"},
             "/mirrors/host": {"mirror": "evil.example", "origin": "http://127.0.0.1/", "bucket": "alice___photos"},
+            "/mirrors/purge": {"mirror": "hers.example", "path": "/k"},
             "/ceph/{username}/{bucketname}/keys": {"key_url": "http://127.0.0.1/", "key_name": "k"},
             "/ceph/{username}/{bucketname}/keys/{key}": {"key_url": "http://127.0.0.1/"},
         }

@@ -313,6 +313,11 @@ def test_mirrors(cli: Cli) -> None:
     told = cli("explain", "http://deb.test/pool/a.deb", "--json")
     assert (told.json["mode"], told.json["key"]) == ("immutable", "pool/a.deb")
     assert "immutable" in cli("explain", "http://deb.test/pool/a.deb").text
+    purged = cli("purge", "http://deb.test/pool/a%20b.deb?x#part", "--json")
+    assert (purged.code, purged.json["key"], purged.json["told"], purged.json["later"]) == (0, "pool/a b.deb?x", [], [])
+    assert cli("purge", "http://deb.test", "--json").json["path"] == "/"
+    assert cli("purge", "http://nobody.test/a").code == 3
+    assert cli("purge", "pool/a.deb").code == 2
     assert "deb.test" in cli("mirror", "ls").text
     assert cli("mirror", "rm", "deb.test").code == 0
     assert cli("mirror", "ls", "--json").lines == []

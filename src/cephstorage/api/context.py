@@ -20,6 +20,7 @@ from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
+from cephstorage.services.purges import Purges
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class ApiServices:
     keys: Keys
     buckets: Buckets
     mirrors: Mirrors
+    purges: Purges
     access: Access
     publishing: Publishing
     monitoring: Monitoring

@@ -11,6 +11,7 @@ from cephstorage.domain.records import Bucket, Record
 from cephstorage.domain.transfers import Phase, State, Transfer
 from cephstorage.services.keys import Order
 from cephstorage.services.mirrors import MirrorOrder
+from cephstorage.services.purges import Purged
 
 Json = dict[str, Any]
 
@@ -113,6 +114,27 @@ class CreateMirror(BaseModel):
             self.files_origin,
             tuple(rule.rule() for rule in self.rules),
         )
+
+
+class PurgeMirror(BaseModel):
+    """An address of a mirror that the edges shall forget."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mirror: Text = Field(description="Host name of the mirror", examples=["mirror.example.org"])
+    path: Text = Field(description="Path and query, as in a request", examples=["/debian/dists/stable/InRelease"])
+
+
+def purged_json(purged: Purged) -> Json:
+    """What was forgotten, and by which edges."""
+    return {
+        "msg": "mirror_purged",
+        "mirror": purged.mirror,
+        "path": purged.target,
+        "key": purged.key,
+        "told": list(purged.told.edges),
+        "later": list(purged.told.later),
+    }
 
 
 class CreateToken(BaseModel):

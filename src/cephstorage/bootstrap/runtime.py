@@ -26,6 +26,7 @@ from cephstorage.bootstrap.secret_key import sealed_settings
 from cephstorage.bootstrap.settings import Settings, TransferSettings, settings_in_force
 from cephstorage.domain.configuration import SECRETS
 from cephstorage.domain.transfers import Claims, RetryPolicy
+from cephstorage.edge.purge import HttpEdgeCaches
 from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqlIndex
 from cephstorage.origin.guard import ConnectGuard
@@ -45,6 +46,7 @@ from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
+from cephstorage.services.purges import Purges
 from cephstorage.services.watch import ChangeWatch
 from cephstorage.store.disk import DiskStore
 from cephstorage.store.live import LiveStore
@@ -106,7 +108,9 @@ def _adapters(settings: Settings, port: int | None, via: str) -> Adapters:
     )
 
 
-def _transfer_parts(settings: Settings, adapters: Adapters, monitoring: Monitoring, clock: Clock) -> Parts:
+def _transfer_parts(
+    settings: Settings, adapters: Adapters, clock: Clock, on_ended: Callable[[str, str, int], None]
+) -> Parts:
     return Parts(
         ledger=adapters.index.transfers,
         landing=adapters.index.landing,
@@ -115,7 +119,7 @@ def _transfer_parts(settings: Settings, adapters: Adapters, monitoring: Monitori
         spools=SpoolDirectory(settings.default_spool_dir, settings.transfer.spool_quota, known_spools(settings)),
         presence=adapters.presence,
         clock=clock,
-        on_ended=monitoring.ended,
+        on_ended=on_ended,
     )
 
 
@@ -156,7 +160,12 @@ class Runtime:
         index, store = adapters.index, adapters.store
         monitoring = Monitoring({"database": index.check, "store": store.check})
         self._sealed = sealed_settings(settings, index)
-        parts = _transfer_parts(settings, adapters, monitoring, clock)
+
+        def ended(kind: str, end: str, fetched: int) -> None:
+            monitoring.ended(kind, end, fetched)
+            self._purges.wake()
+
+        parts = _transfer_parts(settings, adapters, clock, ended)
         for_all = settings.background or port is None
         self._engine = TransferEngine(
             parts, _engine_options(settings.transfer, _claims(settings, serves=port is not None))
@@ -178,6 +187,8 @@ class Runtime:
         publishing = Publishing(self._sealed, configuration, store, address, settings.publish.expires_in, clock)
         monitoring.checks["settings"] = configuration.check
         trust = EdgeTrust(self._sealed)
+        caches = HttpEdgeCaches(lambda: trust.secret, settings.edge.slice)
+        self._purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)
         stored = StoredAnswers(index.keys, store, settings.objects_dir)
         self._watch = ChangeWatch(
             index.settings,
@@ -201,9 +212,10 @@ class Runtime:
         )
         api = build_api(
             ApiServices(
-                keys=Keys(index.keys, index.buckets, index.transfers, self._engine, clock),
+                keys=Keys(index.keys, index.buckets, index.transfers, self._engine, self._purges, clock),
                 buckets=buckets,
                 mirrors=mirrors,
+                purges=self._purges,
                 access=self._access,
                 publishing=publishing,
                 monitoring=monitoring,
@@ -233,6 +245,7 @@ class Runtime:
         self._adapters.own_parts.start()
         await self._janitor.start()
         self._engine.start()
+        self._purges.start()
 
     async def hand_over(self) -> None:
         """The beginning of an orderly stop: what no request waits for is given back to other processes."""
@@ -241,6 +254,7 @@ class Runtime:
     async def stop(self) -> None:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
         await self._engine.stop()
+        await self._purges.stop()
         await self._janitor.stop()
         await self._watch.stop()
         await self._adapters.own_parts.stop()

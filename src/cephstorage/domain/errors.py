@@ -217,6 +217,12 @@ class StoreFull(Unavailable):
     code = "storage_full"
 
 
+class EdgeUnreachable(Unavailable):
+    """An edge could not be told to forget something."""
+
+    code = "edge_unreachable"
+
+
 class StoredBytesMissing(CephStorageError):
     """The index names a version that the store does not hold: drift, to be repaired."""
 

@@ -28,7 +28,10 @@ def purge_server(config: EdgeConfig) -> Lines:
                 f"location = {edge.PURGE_PATH}",
                 'if ($edge_may_purge = "") { return 403; }',
                 f'proxy_cache_purge mirrors "{host}{target}{span}";',
+                "error_page 404 = @absent;",
             ),
+            comment("Not in the cache. No other server that a purge may meet by mistake says so."),
+            block("location @absent", "return 412;"),
             block("location /", "return 404;"),
         ),
     ]

@@ -12,12 +12,10 @@ from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, inser
 from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.purging import GRACE
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import TEXT, WHOLE, Schema
 from cephstorage.ports.index import Purge
-
-_GRACE = 1.0
-"""Seconds that a new row is left to the process that wrote it, which tells the edges at once."""
 
 
 class PurgeStatements:
@@ -75,7 +73,7 @@ class PurgeStatements:
 
 
 def _new(bucket: BucketName, key: str, size: int, now: float) -> dict[str, Any]:
-    return {"bucket": str(bucket), "key": key, "size": size, "created_at": now, "not_before": now + _GRACE}
+    return {"bucket": str(bucket), "key": key, "size": size, "created_at": now, "not_before": now + GRACE}
 
 
 def _purge(row: Row[Any]) -> Purge:

@@ -13,6 +13,7 @@ from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import ListQuery, Page, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
 from cephstorage.ports.index import BucketIndex, KeyIndex, TransferLedger
+from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.parts import new_transfer
 
@@ -55,12 +56,14 @@ class Keys:
         buckets: BucketIndex,
         ledger: TransferLedger,
         engine: TransferEngine,
+        purges: Purges,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
         self._buckets = buckets
         self._ledger = ledger
         self._engine = engine
+        self._purges = purges
         self._clock = clock
 
     async def create(self, bucket: BucketName, orders: Sequence[Order], idempotency_key: str | None) -> list[str]:
@@ -96,7 +99,9 @@ class Keys:
         present = await self._keys.get(bucket, key)
         if not order.precondition.holds(present.etag if present else None, exists=present is not None):
             raise PreconditionFailed(f"The key {key!r} is not in the state that the request demands.")
-        return await self._engine.upload(request, body, order.length, order.promised)
+        record = await self._engine.upload(request, body, order.length, order.promised)
+        await self._purges.settle(bucket, key)
+        return record
 
     async def get(self, bucket: BucketName, key: str) -> Record:
         """The record of a key. Raises KeyNotFound, BucketNotFound."""
@@ -111,9 +116,10 @@ class Keys:
         return await self._keys.listing(bucket, query)
 
     async def delete(self, bucket: BucketName, key: str) -> None:
-        """Delete a key: invisible at once, its bytes soon. Raises KeyNotFound, BucketNotFound."""
+        """Delete a key: invisible at once, at the edges too; its bytes go soon. Raises KeyNotFound, BucketNotFound."""
         await self._keys.delete(bucket, key_name(key), self._clock())
         self._engine.landed.set()
+        await self._purges.settle(bucket, key)
 
     async def progress(self, token: str) -> Transfer:
         """A transfer by its token, with the freshest byte counts. Raises TransferNotFound."""

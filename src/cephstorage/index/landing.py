@@ -198,6 +198,10 @@ class SqlLandingIndex:
         """Have a version removed that was stored and not published, unless somebody names it."""
         await self._db.write_relaxed(self._sql.disown, self._removals, bucket, key, store_version)
 
+    async def remove(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """Have something removed from the store."""
+        await self._db.write_relaxed(self._removals.queue, bucket, key, store_version)
+
     async def removals(self, limit: int) -> Sequence[Removal]:
         """Bytes to remove, oldest first."""
         return await self._db.read_one(self._removals.oldest, limit)

@@ -213,6 +213,10 @@ class LandingIndex(Protocol):
         """
         ...
 
+    async def remove(self, bucket: BucketName, key: str, store_version: str) -> None:
+        """Have something removed from the store in its time, whoever names it."""
+        ...
+
     async def removals(self, limit: int) -> Sequence[Removal]:
         """Bytes to remove, oldest first."""
         ...

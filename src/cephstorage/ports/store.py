@@ -127,6 +127,14 @@ class Store(Protocol):
         """Remove one version and no other, and what an unfinished commit of it left; a missing one is fine."""
         ...
 
+    def strays(self, store_version: str) -> str | None:
+        """The name for whatever else the attempt of a version has left, or may leave yet, for ``delete``.
+
+        For when a commit had to be tried again: a try whose answer was lost may come to its end later. None
+        when there can't be anything.
+        """
+        ...
+
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
         """Give up unfinished commits begun before a moment that no name in ``keep`` speaks of; how many there were.
 

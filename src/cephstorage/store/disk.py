@@ -148,6 +148,9 @@ class DiskStore:
         """Remove the version's bytes, then what a commit left beside them."""
         await asyncio.to_thread(_translated(_remove_version), self._path(bucket, key, store_version))
 
+    def strays(self, store_version: str) -> None:
+        """Nothing: a version is one file, however often it is moved there."""
+
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:  # noqa: ARG002 - no parts here
         """Nothing: a commit is one step here, and what a crash leaves of it goes with its version's name."""
         return 0

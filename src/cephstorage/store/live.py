@@ -171,6 +171,10 @@ class LiveStore:
         with self._in_use() as store:
             await store.delete(bucket, key, store_version)
 
+    def strays(self, store_version: str) -> str | None:
+        """See ``Store``."""
+        return self._current().store.strays(store_version)
+
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
         """See ``Store``."""
         with self._in_use() as store:

@@ -1,26 +1,25 @@
 """A store that tries again what may pass: wrapped around a store that is reached over a network.
 
-Only moments are bridged here (a gateway that restarts, a connection that breaks, 503 SlowDown). Whoever
-can wait longer, as a landing can, does so outside.
+Only moments are bridged here (a gateway that restarts, a connection that breaks, 503 SlowDown). A commit
+is left to the landing: that can wait longer, and has to know when one was tried again.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from pathlib import Path
 from typing import TypeVar
 
 from cephstorage.domain.errors import StoreMisconfigured, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.transfers import RetryPolicy
-from cephstorage.ports.store import Note, ObjectReader, Store, StoredObject
+from cephstorage.ports.store import ObjectReader, Store, StoredObject
 
 T = TypeVar("T")
 MOMENT = RetryPolicy(attempts=4, base=0.1, cap=1.0)
 
 
 class PatientStore:
-    """Implements ``cephstorage.ports.store.Store``. Everything there may be asked twice, and is."""
+    """Implements ``cephstorage.ports.store.Store``. Everything but a commit may be asked twice, and is."""
 
     def __init__(self, store: Store, policy: RetryPolicy = MOMENT, chance: Callable[[], float] = random.random) -> None:
         self._store = store
@@ -29,6 +28,8 @@ class PatientStore:
         self.plan_version = store.plan_version
         self.place = store.place
         self.published = store.published
+        self.strays = store.strays
+        self.commit = store.commit
         self.check = store.check
         self.close = store.close
 
@@ -54,10 +55,6 @@ class PatientStore:
     async def delete_bucket(self, bucket: BucketName) -> None:
         """See ``Store``."""
         await self.patiently(lambda: self._store.delete_bucket(bucket))
-
-    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
-        """See ``Store``. A try goes on where the one before ended."""
-        return await self.patiently(lambda: self._store.commit(part, planned, note))
 
     async def holds(self, planned: StoredObject) -> str | None:
         """See ``Store``."""

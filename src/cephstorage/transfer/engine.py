@@ -269,16 +269,16 @@ class TransferEngine:
             return None
         if await _holds_planned(live, transfer.plan):
             _show_planned(live, transfer.plan)
-            return await self._land(live, transfer.plan)
+            return await self._land(live, transfer.plan, again=True)
         record = await self._landing.finish(live.request, live.lease, transfer.plan)
         if record is None and transfer.request.kind is Kind.UPLOAD:
             raise UploadInterrupted("The service ended before the upload was stored; send it again.")
         return record
 
-    async def _land(self, live: LiveTransfer, plan: Plan) -> Record:
+    async def _land(self, live: LiveTransfer, plan: Plan, *, again: bool = False) -> Record:
         """Land a verified spool. A fill can wait for the store: its readers have the spool."""
         patience = self._options.fill_patience if live.request.mirror_host is not None else 0.0
-        return await self._landing.land(live.request, live.lease, live.spool, plan, patience)
+        return await self._landing.land(live.request, live.lease, live.spool, plan, patience, again=again)
 
     async def _move(self, live: LiveTransfer) -> Record | None:
         """Fetch, verify, land. None when the origin's answer left nothing to land."""

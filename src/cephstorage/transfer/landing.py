@@ -28,6 +28,8 @@ log = structlog.get_logger()
 _AGAIN = RetryPolicy(attempts=1_000_000, base=0.25, cap=5.0)
 """Between two tries of a store commit."""
 _COME_BACK = 10.0
+_MOMENT = 2.0
+"""How long every landing lets the store fail: a gateway that restarts, a connection that breaks."""
 _KEY_BUSY_WAIT = 0.02
 _KEY_BUSY_TRIES = 500
 
@@ -82,25 +84,39 @@ class Landing:
         )
 
     async def land(
-        self, request: TransferRequest, lease: Lease, spool: Spool, plan: Plan, patience: float = 0.0
+        self,
+        request: TransferRequest,
+        lease: Lease,
+        spool: Spool,
+        plan: Plan,
+        patience: float = 0.0,
+        *,
+        again: bool = False,
     ) -> Record:
-        """Store a verified spool and publish it.
+        """Store a verified spool and publish it. ``again``: somebody may have tried to store it before.
 
-        A store that does not answer is tried again for ``patience`` seconds; the bytes wait in the spool. Raises
-        LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. When the transfer is
-        cancelled or lost meanwhile, what it stored is removed.
+        A store that does not answer is tried again for ``patience`` seconds, or a moment; the bytes wait in the
+        spool. Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. When the
+        transfer is cancelled or lost meanwhile, what it stored is removed.
         """
         generation = await self._take_key(lease, plan)
         planned = planned_object(request, plan, generation)
         try:
-            store_version = await self._commit(spool, planned, lease, patience)
+            store_version, tries = await self._commit(spool, planned, lease, max(patience, _MOMENT))
+            if again or tries > 1:
+                await self._remove_strays(request, store_version)
             return await self._index.publish(lease, self._clock(), store_version)
         except (LeaseLost, asyncio.CancelledError):
             await self._index.disown(request.bucket, request.key, plan.store_version)
             raise
 
-    async def _commit(self, spool: Spool, planned: StoredObject, lease: Lease, patience: float) -> str:
-        """Have the store take the bytes, as often as it has to be asked; each try goes on with what is noted."""
+    async def _remove_strays(self, request: TransferRequest, store_version: str) -> None:
+        """A try whose answer was lost may have stored the bytes once more, or still be about to."""
+        if (strays := self._store.strays(store_version)) is not None:
+            await self._index.remove(request.bucket, request.key, strays)
+
+    async def _commit(self, spool: Spool, planned: StoredObject, lease: Lease, patience: float) -> tuple[str, int]:
+        """Have the store take the bytes; the version and the number of tries. Each goes on with what is noted."""
         deadline, tries = time.monotonic() + patience, 0
 
         async def note(store_version: str) -> None:
@@ -109,10 +125,10 @@ class Landing:
             planned = replace(planned, store_version=store_version)
 
         while True:
+            tries += 1
             try:
-                return await self._store.commit(spool.path, planned, note)
+                return await self._store.commit(spool.path, planned, note), tries
             except StoreUnavailable as error:
-                tries += 1
                 wait = _AGAIN.delay(tries, self._chance(), error.retry_after) or _AGAIN.cap
                 if time.monotonic() + wait > deadline or self._hurry.is_set():
                     error.retry_after = error.retry_after or _COME_BACK
@@ -135,6 +151,7 @@ class Landing:
         if store_version is None:
             return None
         await self._take_key(lease, plan)
+        await self._remove_strays(request, store_version)
         return await self._index.publish(lease, self._clock(), store_version)
 
     async def _take_key(self, lease: Lease, plan: Plan) -> int:

@@ -29,13 +29,13 @@ _MOST_ANSWER = 16 << 20
 
 
 class Body(Protocol):
-    """Bytes to send that can be sent again from their beginning, should a connection turn out to be dead."""
+    """Bytes to send, once, in pieces."""
 
     size: int
     on_piece: Callable[[], None]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces, from the first one on. ``on_piece`` is called after each."""
+        """The pieces. ``on_piece`` is called after each."""
         ...
 
 

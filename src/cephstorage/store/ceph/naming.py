@@ -3,6 +3,7 @@
     planned    <transfer>.<fence>
     noted      <transfer>.<fence>#upload/<upload id>      parts are on their way
     stored     <transfer>.<fence>#<version id>            an RGW version id never has a slash
+    strays     <transfer>.<fence>#besides/<version id>    whatever else the attempt has left
 
 The attempt also stands in the object's user metadata, so that its version can be found after a crash.
 """
@@ -17,6 +18,7 @@ from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, attempt_of
 from cephstorage.ports.store import StoredObject
 
 _UPLOAD = "upload/"
+_BESIDES = "besides/"
 _PREFIX = "x-amz-meta-"
 _ATTEMPT = "attempt"
 _ROOM = 2048
@@ -28,19 +30,22 @@ _PLAIN = string.punctuation.replace("%", "")
 
 @dataclass(frozen=True, slots=True)
 class VersionName:
-    """A store version taken apart. At most one of ``upload`` and ``version_id`` is known."""
+    """A store version taken apart. At most one of the three is known beside the attempt."""
 
     attempt: str
     upload: str | None = None
     version_id: str | None = None
+    besides: str | None = None
 
     @classmethod
     def parse(cls, store_version: str) -> "VersionName":
-        """Read a name of any of the three forms."""
+        """Read a name of any form."""
         attempt = attempt_of(store_version)
         rest = store_version[len(attempt) + 1 :]
         if rest.startswith(_UPLOAD):
             return cls(attempt, upload=rest.removeprefix(_UPLOAD))
+        if rest.startswith(_BESIDES):
+            return cls(attempt, besides=rest.removeprefix(_BESIDES))
         return cls(attempt, version_id=rest or None)
 
 
@@ -57,6 +62,11 @@ def noted_name(attempt: str, upload: str) -> str:
 def stored_name(attempt: str, version_id: str) -> str:
     """The name of a version that is there."""
     return f"{attempt}#{version_id}"
+
+
+def strays_name(attempt: str, version_id: str) -> str:
+    """The name of every version of an attempt but one."""
+    return f"{attempt}#{_BESIDES}{version_id}"
 
 
 def headers_of(planned: StoredObject) -> dict[str, str]:

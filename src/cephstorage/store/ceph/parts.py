@@ -72,15 +72,23 @@ def content_md5(md5: str) -> str:
 
 
 class Stretch:
-    """A stretch of a spool file as a request's body, which may be sent again."""
+    """A stretch of a spool file as the body of one request.
+
+    The HTTP client sends a PUT again by itself when it finds a kept connection dead. Here nobody would learn
+    that the first one may have stored something, so that a body is given once.
+    """
 
     def __init__(self, file: SpoolFile, position: int, size: int) -> None:
         self.size = size
         self.on_piece: Callable[[], None] = _nothing
         self._file = file
         self._position = position
+        self._given = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._given:
+            raise StoreUnavailable("The connection to the Ceph gateway broke while bytes were sent.")
+        self._given = True
         position, end = self._position, self._position + self.size
         while position < end:
             piece = await self._file.read(position, min(_PIECE, end - position))

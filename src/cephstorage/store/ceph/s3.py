@@ -161,8 +161,7 @@ class S3:
             if answer.status == HTTPStatus.NOT_FOUND:
                 return
             root = _root(answer)
-            encoded = root.text("EncodingType") == "url"
-            page = [_upload(node, encoded=encoded) for node in root.children("Upload")]
+            page = [_upload(node) for node in root.children("Upload")]
             for upload in page:
                 yield upload
             if root.text("IsTruncated") != "true" or not page:
@@ -199,7 +198,6 @@ def _version(node: Element) -> ListedVersion:
     return ListedVersion(unquote(node.text("Key")), node.text("VersionId"), node.name == "DeleteMarker")
 
 
-def _upload(node: Element, *, encoded: bool) -> ListedUpload:
-    key = unquote(node.text("Key")) if encoded else node.text("Key")
+def _upload(node: Element) -> ListedUpload:
     begun = calendar.timegm(time.strptime(node.text("Initiated")[:19], "%Y-%m-%dT%H:%M:%S"))
-    return ListedUpload(key, node.text("UploadId"), float(begun))
+    return ListedUpload(unquote(node.text("Key")), node.text("UploadId"), float(begun))

@@ -21,10 +21,18 @@ from cephstorage.domain.records import attempt_of
 from cephstorage.ports.store import Note, StoredObject, StoredUrl
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
 from cephstorage.store.ceph.gateway import Gateway
-from cephstorage.store.ceph.naming import VersionName, headers_of, noted_name, object_of, planned_name, stored_name
+from cephstorage.store.ceph.naming import (
+    VersionName,
+    headers_of,
+    noted_name,
+    object_of,
+    planned_name,
+    stored_name,
+    strays_name,
+)
 from cephstorage.store.ceph.parts import PartedUpload, SpoolFile, Stretch, content_md5
 from cephstorage.store.ceph.reader import CephReader
-from cephstorage.store.ceph.s3 import S3, ListedPart, ListedVersion
+from cephstorage.store.ceph.s3 import S3, ListedVersion
 from cephstorage.store.ceph.signing import Credentials, path_of, presigned
 
 WHOLE = 16 << 20
@@ -116,28 +124,29 @@ class CephStore:
         return await self._versioned(planned, answer.headers.get("x-amz-version-id", "null"))
 
     async def _send_parts(self, file: SpoolFile, planned: StoredObject, note: Note | None) -> str:
-        bucket, attempt = str(planned.bucket), attempt_of(planned.store_version)
-        upload, there = await self._upload_of(planned, note)
-        parts = PartedUpload(self._s3, bucket, planned.key, upload, file)
+        """Take up the upload that this attempt has begun, or begin one; send what is missing; put it together."""
+        bucket, key, attempt = str(planned.bucket), planned.key, attempt_of(planned.store_version)
+        upload = self._begun.get(attempt) or VersionName.parse(planned.store_version).upload
+        there = await self._s3.parts(bucket, key, upload) if upload is not None else None
+        if upload is None or there is None:
+            if upload is not None and (version_id := await self._version_of(planned)) is not None:
+                return version_id
+            upload, there = await self._begin_upload(planned, note), []
         try:
-            etags = await parts.send_missing(there)
+            etags = await PartedUpload(self._s3, bucket, key, upload, file).send_missing(there)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
-        version_id = await self._s3.complete(bucket, planned.key, upload, etags)
+        version_id = await self._s3.complete(bucket, key, upload, etags)
         self._begun.pop(attempt, None)
-        if version_id is None:  # completed by a try whose answer was lost, or aborted by somebody
-            found = await self.holds(planned)
-            if found is None:
-                raise StoreUnavailable(f"The upload of {planned.key!r} was aborted at the gateway; it begins again.")
-            return str(VersionName.parse(found).version_id)
-        return await self._whole(planned, await self._versioned(planned, version_id))
+        if version_id is not None:
+            return await self._whole(planned, await self._versioned(planned, version_id))
+        if (version_id := await self._version_of(planned)) is not None:  # put together by a try whose answer was lost
+            return version_id
+        raise StoreUnavailable(f"The upload of {key!r} was aborted at the gateway; it begins again.")
 
-    async def _upload_of(self, planned: StoredObject, note: Note | None) -> tuple[str, list[ListedPart]]:
-        """The upload that this attempt has begun, with its parts, or a new one that is noted before anything is sent."""
+    async def _begin_upload(self, planned: StoredObject, note: Note | None) -> str:
+        """An upload that is noted before anything of it is sent."""
         bucket, attempt = str(planned.bucket), attempt_of(planned.store_version)
-        known = self._begun.get(attempt) or VersionName.parse(planned.store_version).upload
-        if known is not None and (there := await self._s3.parts(bucket, planned.key, known)) is not None:
-            return known, there
         upload = await self._s3.begin_upload(bucket, planned.key, headers_of(planned))
         _remember(self._begun, attempt, upload)
         if note is not None:
@@ -148,7 +157,12 @@ class CephStore:
                 with contextlib.suppress(StoreUnavailable):
                     await self._s3.abort(bucket, planned.key, upload)
                 raise
-        return upload, []
+        return upload
+
+    async def _version_of(self, planned: StoredObject) -> str | None:
+        """The id of the attempt's version, when it is there."""
+        found = await self.holds(planned)
+        return VersionName.parse(found).version_id if found is not None else None
 
     async def _versioned(self, planned: StoredObject, version_id: str) -> str:
         """The version id, which a bucket without versioning does not give: that is mended, and this try fails."""
@@ -236,7 +250,13 @@ class CephStore:
         for upload in {name.upload, self._begun.pop(name.attempt, None)} - {None}:
             await self._s3.abort(place, key, str(upload))
         async for version in self._of_attempt(bucket, key, name.attempt):
-            await self._s3.delete_version(place, key, str(VersionName.parse(version.store_version).version_id))
+            if (found := str(VersionName.parse(version.store_version).version_id)) != name.besides:
+                await self._s3.delete_version(place, key, found)
+
+    def strays(self, store_version: str) -> str | None:
+        """A request whose answer was lost may have stored, or may store yet, the same bytes once more."""
+        name = VersionName.parse(store_version)
+        return strays_name(name.attempt, name.version_id) if name.version_id is not None else None
 
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
         """Abort uploads of parts that are older and that nobody names (port ``Store``)."""

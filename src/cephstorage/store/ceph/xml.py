@@ -1,8 +1,9 @@
 """The little XML that S3 speaks, read and written.
 
 Documents come from the gateway that the operator trusts. Expat, which reads them, takes no external
-entities; RGW writes keys percent-encoded when it is asked for ``encoding-type=url``, but puts the
-request's own prefix and markers beside them as they are, with characters that XML does not allow.
+entities. RGW writes names as they are, or percent-encoded where it is asked for that and knows how; so a
+document may hold characters that XML does not allow. They are spelt out before it is parsed and put back
+afterwards, so that every name survives.
 """
 
 import re
@@ -10,8 +11,25 @@ from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-_NOT_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
-_NOT_XML_REFERENCE = re.compile(rb"&#(x0*1?[0-9A-Fa-f]|0*[0-9]{1,2});")
+_MARK = "\uf8ff"
+_FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff{_MARK}]")
+_REFERENCE = re.compile(r"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
+_SPELT = re.compile(f"{_MARK}([0-9a-f]{{4}})")
+
+
+def _spelt(character: str) -> str:
+    return f"{_MARK}{ord(character):04x}"
+
+
+def _allowed(text: str) -> str:
+    """The document with every forbidden character, and the mark itself, spelt as mark and number."""
+    return _REFERENCE.sub(_resolved, _FORBIDDEN.sub(lambda found: _spelt(found[0]), text))
+
+
+def _resolved(reference: re.Match[str]) -> str:
+    number = int(reference[1], 16) if reference[1] else int(reference[2])
+    character = chr(number) if number < 0x110000 else "?"
+    return _spelt(character) if _FORBIDDEN.fullmatch(character) else reference[0]
 
 
 class Element:
@@ -36,23 +54,15 @@ class Element:
     @property
     def own_text(self) -> str:
         """The text between the tags."""
-        return self._node.text or ""
+        return _SPELT.sub(lambda found: chr(int(found[1], 16)), self._node.text or "")
 
 
 def parse(document: bytes) -> Element | None:
     """The root of a document, or None when it is no XML."""
     try:
-        clean = _NOT_XML_REFERENCE.sub(_kept, _NOT_XML.sub(b"?", document))
-        return Element(ElementTree.fromstring(clean))  # noqa: S314 - see above
+        return Element(ElementTree.fromstring(_allowed(document.decode("utf-8", "replace"))))  # noqa: S314 - see above
     except ElementTree.ParseError:
         return None
-
-
-def _kept(reference: re.Match[bytes]) -> bytes:
-    """A character reference as it was when XML allows the character, else a question mark."""
-    digits = reference[1].decode()
-    number = int(digits[1:], 16) if digits.startswith("x") else int(digits)
-    return reference[0] if number in {9, 10, 13} or number >= 32 else b"?"
 
 
 def error_code(document: bytes) -> str:

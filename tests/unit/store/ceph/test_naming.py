@@ -1,0 +1,70 @@
+"""Names of versions and what is written on objects: any text survives, and S3's bound is kept."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cephstorage.domain.names import BucketName
+from cephstorage.ports.store import StoredObject
+from cephstorage.store.ceph.naming import VersionName, headers_of, noted_name, object_of, planned_name, stored_name
+
+BUCKET = BucketName("alice", "photos")
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+
+
+def written(**metadata: str) -> dict[str, str]:
+    planned = StoredObject(BUCKET, "k", planned_name("abc", 7), 5, "0" * 32, metadata)
+    return headers_of(planned)
+
+
+def read(headers: dict[str, str]) -> StoredObject | None:
+    return object_of(BUCKET, "k", "v1", {**headers, "content-length": "5"})
+
+
+def test_the_three_forms_of_a_name() -> None:
+    assert VersionName.parse(planned_name("abc", 7)) == VersionName("abc.7")
+    assert VersionName.parse(noted_name("abc.7", "2~x/y#z")) == VersionName("abc.7", upload="2~x/y#z")
+    assert VersionName.parse(stored_name("abc.7", "A._-b")) == VersionName("abc.7", version_id="A._-b")
+
+
+@given(st.dictionaries(st.sampled_from(["etag", "source", "target", "last_modified", "content_type"]), TEXT))
+def test_any_text_survives(metadata: dict[str, str]) -> None:
+    headers = written(**metadata)
+    for name, value in headers.items():
+        assert value.isascii(), name
+        assert value.isprintable(), name
+        assert value == value.strip(), name
+    assert read(headers) == StoredObject(BUCKET, "k", "abc.7#v1", 5, "0" * 32, metadata)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "bb", "ccc", "dddd"]), st.text("é%x", max_size=900)))
+def test_the_bound_is_kept_and_what_a_record_needs_comes_first(metadata: dict[str, str]) -> None:
+    needed = {"timetag": "1.5", "generation": "12"}
+    headers = written(**metadata, **needed)
+    user = {name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith("x-amz")}
+    assert sum(len(name) + len(value) for name, value in user.items()) <= 2048
+    found = read(headers)
+    assert found is not None
+    assert found.md5 == "0" * 32
+    assert found.metadata.items() >= needed.items()
+    assert {**metadata, **needed}.items() >= found.metadata.items()
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+        ("", "application/octet-stream"),
+        ("text/pläin", "application/octet-stream"),
+        ("text/plain\r\nx-evil: 1", "application/octet-stream"),
+        (" text/plain", "application/octet-stream"),
+        ("a/" + "b" * 3000, "application/octet-stream"),
+    ],
+)
+def test_content_type_is_the_objects_own_where_a_header_can_say_it(given: str, sent: str) -> None:
+    assert written(content_type=given)["content-type"] == sent
+
+
+def test_what_others_stored_is_not_ours() -> None:
+    assert object_of(BUCKET, "k", "v1", {"content-length": "5", "x-amz-meta-md5": "0" * 32}) is None
+    assert object_of(BUCKET, "k", "v1", {"content-length": "5", "etag": "x"}) is None

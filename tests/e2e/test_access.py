@@ -72,6 +72,7 @@ class House:
         """One request that would do something, were it allowed."""
         bodies: dict[str, Any] = {
             "/tokens": {"role": "admin"},
+            "/config": {"public_address": "https://evil.example"},
             "/mirrors/host": {"mirror": "evil.example", "origin": "http://127.0.0.1/", "bucket": "alice___photos"},
             "/mirrors/purge": {"mirror": "hers.example", "path": "/k"},
             "/ceph/{username}/{bucketname}/keys": {"key_url": "http://127.0.0.1/", "key_name": "k"},
@@ -87,9 +88,11 @@ class House:
         tokens = {token["id"] for token in self.service.json("GET", "/tokens")["tokens"]}
         record = {name: value for name, value in self.bucket.record("k").items() if name != "url"}
         mirrors = self.service.json("GET", "/mirrors/host")
+        settings = self.service.json("GET", "/config")
         return (
             record,
             mirrors,
+            settings,
             self.bucket.usage(),
             self.bucket.progress(self.transfer)["state"],
             self.kept_id in tokens,

@@ -11,8 +11,12 @@ from tests.harness.bucket import Bucket
 from tests.harness.service import Reply, Service
 
 JSON = {"Content-Type": "application/json"}
-BODIES = ["/ceph/alice/photos/keys", "/ceph/alice/photos/keys/k", "/tokens", "/mirrors/host"]
+BODIES = ["/ceph/alice/photos/keys", "/ceph/alice/photos/keys/k", "/tokens", "/mirrors/host", "/config"]
 """Where JSON is taken."""
+
+
+def method_of(path: str) -> str:
+    return "PUT" if path == "/config" else "POST"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,22 +79,24 @@ def test_wrong_methods(method: str, path: str, shared: Service) -> None:
     "body", [b"", b"{", b"nonsense", b"\xff\xfe", b"[1,", b"NaN", b"\x00", b'{"a": "\xff"}', b"[]", b"7"]
 )
 def test_what_is_no_json_or_no_object(body: bytes, path: str, shared: Service) -> None:
-    problem(shared.call("POST", path, body, JSON), 400, "invalid_request")
+    problem(shared.call(method_of(path), path, body, JSON), 400, "invalid_request")
 
 
 @pytest.mark.parametrize("path", BODIES)
 def test_deep_json(path: str, shared: Service) -> None:
     for body in (b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000):
-        problem(shared.call("POST", path, body, JSON), 400, "invalid_request")
+        problem(shared.call(method_of(path), path, body, JSON), 400, "invalid_request")
     deep = b'{"key_name": "k", "key_url": ' + b"[" * 500 + b"]" * 500 + b"}"
-    problem(shared.call("POST", path, deep, JSON), 400, "invalid_request")
+    problem(shared.call(method_of(path), path, deep, JSON), 400, "invalid_request")
 
 
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "application/x-ndjson"])
 def test_huge_bodies(path: str, media_type: str, shared: Service) -> None:
     body = b'{"key_name": "' + b"x" * (17 << 20) + b'"}'
-    problem(raw.ask(shared, "POST", path.encode(), body, [f"Content-Type: {media_type}"]), 413, "body_too_large")
+    problem(
+        raw.ask(shared, method_of(path), path.encode(), body, [f"Content-Type: {media_type}"]), 413, "body_too_large"
+    )
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -98,7 +104,7 @@ def test_huge_bodies_in_chunks(path: str, shared: Service) -> None:
     chunk = b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20))
     fields = ["Transfer-Encoding: chunked", "Content-Type: application/json"]
     with raw.connect(shared) as sock:
-        raw.send(sock, raw.head(shared, "POST", path.encode(), fields) + 17 * chunk)
+        raw.send(sock, raw.head(shared, method_of(path), path.encode(), fields) + 17 * chunk)
         problem(raw.answer(sock), 413, "body_too_large")
 
 

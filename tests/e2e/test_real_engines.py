@@ -145,6 +145,16 @@ def test_what_does_not_work_is_refused_and_nothing_changes(bare: Service, ceph: 
     assert bucket.read("k") == b"x"
 
 
+def test_a_gateway_that_refuses_our_bucket_names_is_refused(
+    bare: Service, ceph_programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    strict = {"rgw_relaxed_s3_bucket_names": "false"}
+    with Ceph(tmp_path_factory.mktemp("strict") / "node", rgw_options=strict).start() as node:
+        reply = change(bare, **access(node))
+    assert reply.status == 409
+    assert "rgw_relaxed_s3_bucket_names" in reply.json()["msg"]
+
+
 def test_without_a_probe_a_gateway_that_is_down_can_be_set(bare: Service, ceph: Ceph) -> None:
     answer = change(bare, "?probe=false", **{**access(ceph), "ceph_gateway": "http://127.0.0.1:1"})
     assert (answer.status, answer.json()["checked"]) == (200, None)

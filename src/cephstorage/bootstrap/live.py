@@ -8,17 +8,21 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cephstorage.bootstrap.adapters import ceph_store
+from cephstorage.bootstrap.adapters import ceph_config, ceph_store
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.errors import CephStorageError, SettingUntenable
+from cephstorage.domain.names import BucketName
 from cephstorage.files import make_private_directory
 from cephstorage.origin.own_parts import Endpoint, OwnParts
+from cephstorage.store.ceph import CephStore
 from cephstorage.store.live import LiveStore
 from cephstorage.transfer.spool import SpoolDirectory
 
 PROBE_TIMEOUT = 15.0
 """Seconds that a new gateway has to answer before it is stored."""
+PROBE = BucketName("cephstorage", "probe")
+"""A bucket that is asked for and never made."""
 _USUAL_PORTS = {"http": 80, "https": 443}
 _STORE = frozenset({"ceph_gateway", "ceph_access_key", "ceph_secret_key", "ceph_region", "ceph_ca_file"})
 _STORE_AND_PUBLIC = _STORE | {"ceph_public_address"}
@@ -62,9 +66,10 @@ class Live:
             raise SettingUntenable(f"public_address: {host} is the host of a mirror; the service needs one of its own.")
 
     async def _ask_gateway(self, values: Values, names: Iterable[str]) -> str:
-        store = ceph_store(values, self._settings.ceph)
+        store = CephStore(ceph_config(values, self._settings.ceph))
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
+                await store.try_name(PROBE)
                 return await store.check()
         except (CephStorageError, TimeoutError) as error:
             why = error.msg if isinstance(error, CephStorageError) else f"no answer in {PROBE_TIMEOUT:.0f} s."
@@ -75,8 +80,8 @@ class Live:
     async def prepare(self, values: Values) -> Callable[[], None]:
         """Make everything ready; the result puts it in place at once. Raises SettingUntenable."""
         use_spool = await self._prepared_spool(values)
-        inner = [*self._database, *_endpoints(values, "ceph_gateway")]
-        public = _endpoints(values, "public_address", "ceph_public_address")
+        inner = [*self._database, *_endpoints(values["ceph_gateway"], *self._settings.edge.purge)]
+        public = _endpoints(values["public_address"], values["ceph_public_address"])
         await self._parts.look_up(inner)
         use_store = self._prepared_store(values)
 
@@ -96,7 +101,8 @@ class Live:
         return lambda: self._spools.use(folder)
 
     def _spool_dir(self, values: Values) -> Path:
-        return Path(values["download_path"]) if values["download_path"] else self._settings.default_spool_dir
+        path = values["download_path"]
+        return (Path(path) if path else self._settings.default_spool_dir).absolute()
 
     def _prepared_store(self, values: Values) -> Callable[[], None]:
         wanted = {name: values[name] for name in _STORE_AND_PUBLIC}
@@ -115,17 +121,18 @@ class Live:
         return use
 
 
-def _endpoints(values: Values, *names: str) -> list[Endpoint]:
+def _endpoints(*addresses: str) -> list[Endpoint]:
     """Hosts and ports of the addresses that are set."""
-    addresses = [urlsplit(values[name]) for name in names if values[name]]
-    return [(parts.hostname or "", parts.port or _USUAL_PORTS[parts.scheme]) for parts in addresses]
+    found = [urlsplit(address) for address in addresses if address]
+    return [(parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme, 80)) for parts in found]
 
 
 def known_spools(settings: Settings) -> list[Path]:
     """Every folder in which this machine may have left spools."""
+    default = settings.default_spool_dir.absolute()
     with contextlib.suppress(FileNotFoundError):
-        return [settings.default_spool_dir, *map(Path, settings.spool_list.read_text().splitlines())]
-    return [settings.default_spool_dir]
+        return [default, *map(Path, settings.spool_list.read_text().splitlines())]
+    return [default]
 
 
 def note_spool(settings: Settings, folder: Path) -> None:

@@ -116,7 +116,9 @@ def _transfer_parts(
         landing=adapters.index.landing,
         store=adapters.store,
         origin=adapters.origin,
-        spools=SpoolDirectory(settings.default_spool_dir, settings.transfer.spool_quota, known_spools(settings)),
+        spools=SpoolDirectory(
+            settings.default_spool_dir.absolute(), settings.transfer.spool_quota, known_spools(settings)
+        ),
         presence=adapters.presence,
         clock=clock,
         on_ended=on_ended,
@@ -185,7 +187,7 @@ class Runtime:
             on_ceph=live_store is not None,
         )
         publishing = Publishing(self._sealed, configuration, store, address, settings.publish.expires_in, clock)
-        monitoring.checks["settings"] = configuration.check
+        monitoring.checks |= {"settings": configuration.check, "spool": parts.spools.check}
         trust = EdgeTrust(self._sealed)
         caches = HttpEdgeCaches(lambda: trust.secret, settings.edge.slice)
         self._purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)

@@ -223,6 +223,12 @@ class EdgeUnreachable(Unavailable):
     code = "edge_unreachable"
 
 
+class SpoolUnavailable(Unavailable):
+    """The folder of part files can't be written."""
+
+    code = "spool_unavailable"
+
+
 class StoredBytesMissing(CephStorageError):
     """The index names a version that the store does not hold: drift, to be repaired."""
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cephstorage.domain.errors import StoreFull
+from cephstorage.domain.errors import SpoolUnavailable, StoreFull
 from cephstorage.domain.ranges import Span, SpanSet
 from cephstorage.files import make_private_directory, read_now, remove_quietly, try_lock
 
@@ -164,6 +164,24 @@ class SpoolDirectory:
         """Let new spools lie in ``folder`` from now on."""
         self._folders = [folder, *(other for other in self._folders if other != folder)]
         self._scanned = (-_SCAN_EVERY, 0)
+
+    async def check(self) -> str:
+        """One line about folder and room, for ``/readyz``. Raises SpoolUnavailable, StoreFull."""
+        return await asyncio.to_thread(self._check)
+
+    def _check(self) -> str:
+        try:
+            make_private_directory(self.folder)
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise SpoolUnavailable(
+                f"The spool {self.folder} can't be used: {error.strerror}; see download_path."
+            ) from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise SpoolUnavailable(f"The spool {self.folder} can't be written; see its owner, or download_path.")
+        if free < _FREE_MARGIN:
+            raise StoreFull(f"The disk of the spool {self.folder} is full; free space, or change download_path.")
+        return f"{self.folder}, {free / 2**30:.1f} GiB free"
 
     def open(self, transfer_id: str) -> Spool:
         """Open the spool of a transfer, with what an earlier process left of it, or an empty one.

@@ -42,6 +42,7 @@ STATUS: dict[str, HTTPStatus] = {
     "store_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "store_misconfigured": HTTPStatus.SERVICE_UNAVAILABLE,
     "edge_unreachable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "spool_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_full": HTTPStatus.INSUFFICIENT_STORAGE,
     "stored_bytes_missing": HTTPStatus.INTERNAL_SERVER_ERROR,
     "transfer_failed": HTTPStatus.BAD_GATEWAY,

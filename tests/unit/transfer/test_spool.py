@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cephstorage.domain.errors import StoreFull
+from cephstorage.domain.errors import SpoolUnavailable, StoreFull
 from cephstorage.domain.ranges import Span
 from cephstorage.transfer.spool import Spool, SpoolDirectory
 from tests.harness.content import MIB, Content
@@ -410,3 +410,57 @@ async def test_a_spool_opened_while_others_sweep_is_never_taken_away(tmp_path: P
     finally:
         stop.set()
         await sweeping
+
+
+# -- several folders
+
+
+async def test_a_spool_ends_in_the_folder_where_it_began(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    spools = SpoolDirectory(first, PLENTY)
+    old = spools.open("old")
+    await write(old, 0, 3 * MIB)
+    spools.use(second)
+    new = spools.open("new")
+    assert (old.path.parent, new.path.parent) == (first, second)
+    old.close()
+    again = spools.open("old")
+    assert (again.path.parent, spans(again)) == (first, [(0, 3 * MIB)])
+    assert spools.exists("old")
+    again.close()
+    spools.remove("old")
+    assert not spools.exists("old")
+    assert spools.open("old").path.parent == second
+    new.close()
+
+
+async def test_the_quota_counts_every_folder(tmp_path: Path) -> None:
+    quota = 8 * MIB
+    spools = SpoolDirectory(tmp_path / "first", quota)
+    spool = spools.open("old")
+    await write(spool, 0, 4 * MIB)
+    other = SpoolDirectory(tmp_path / "second", quota, [tmp_path / "first", tmp_path / "none"])
+    with pytest.raises(StoreFull):
+        other.admit("new", 5 * MIB)
+    other.admit("new", 3 * MIB)
+    spool.close()
+
+
+async def test_the_sweep_looks_in_every_folder(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+        for name in (f"orphan-{folder.name}.part", f"kept-{folder.name}.part"):
+            (folder / name).write_bytes(b"x")
+    spools = SpoolDirectory(folders[2], PLENTY, folders)
+    kept = {f"kept-{folder.name}" for folder in folders}
+    assert spools.sweep(kept) == ["orphan-first", "orphan-second", "orphan-third"]
+    assert {path.stem for folder in folders for path in folder.iterdir()} == kept
+
+
+async def test_readiness_says_where_and_what_is_wrong(tmp_path: Path) -> None:
+    assert str(tmp_path / "spool") in await SpoolDirectory(tmp_path / "spool", PLENTY).check()
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", Path("/proc/none")):
+        with pytest.raises(SpoolUnavailable, match="download_path"):
+            await SpoolDirectory(folder, PLENTY).check()

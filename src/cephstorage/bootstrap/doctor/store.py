@@ -2,15 +2,12 @@
 
 from cephstorage.bootstrap.adapters import ceph_config
 from cephstorage.bootstrap.doctor.finding import CLOCK_TOLERANCE, Finding
+from cephstorage.bootstrap.live import PROBE
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.errors import CephStorageError, StoreMisconfigured
-from cephstorage.domain.names import BucketName
 from cephstorage.store.ceph import CephStore
 from cephstorage.store.disk import DiskStore
-
-_PROBE = BucketName("cephstorage", "probe")
-"""A bucket that is asked for and never made."""
 
 
 async def examine_store(settings: Settings, values: Values) -> list[Finding]:
@@ -51,7 +48,7 @@ def _clock(lead: float) -> Finding:
 async def _names(store: CephStore) -> Finding:
     name = "store bucket names"
     try:
-        await store.try_name(_PROBE)
+        await store.try_name(PROBE)
     except StoreMisconfigured as error:
         return Finding(name, False, error.msg, "rgw_relaxed_s3_bucket_names = true in ceph.conf; restart the gateway.")
-    return Finding(name, True, f"such as {_PROBE} are accepted")
+    return Finding(name, True, f"such as {PROBE} are accepted")

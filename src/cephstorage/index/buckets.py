@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.sql.functions import coalesce
 
 from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
@@ -19,14 +19,21 @@ def _bucket_of(row: Row[Any]) -> Bucket:
 
 
 class BucketStatements:
-    """Statements over buckets, usage included: whoever changes a record calls ``add_usage``."""
+    """Statements over buckets, usage included: whoever changes a record calls ``write`` first and ``add_usage`` then.
+
+    A database server locks the bucket's row in three strengths: KEY SHARE, NO KEY UPDATE, UPDATE (PostgreSQL
+    manual, 13.3.2). SQLite has one writer and leaves them out.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         buckets, transfers = schema.buckets, schema.transfers
         name: BindParameter[str] = bindparam("bucket")
         self._one = select(buckets).where(buckets.c.name == name)
-        self._locked = select(buckets.c.next_generation).where(buckets.c.name == name).with_for_update()
+        found = select(buckets.c.next_generation).where(buckets.c.name == name)
+        self._present = found.with_for_update(read=True, key_share=True)
+        self._writable = found.with_for_update(key_share=True)
+        self._removable = found.with_for_update()
         self._usage = (
             update(buckets)
             .where(buckets.c.name == name)
@@ -49,11 +56,18 @@ class BucketStatements:
         )
 
     def require(self, conn: Connection, bucket: BucketName) -> int:
-        """Hold the bucket's row until the end of the transaction; the generation at which new keys begin.
+        """See to it that the bucket stays until the end of the transaction; the generation at which new keys begin.
 
-        Raises BucketNotFound.
+        Any number may do so at once, also beside ``write``. Raises BucketNotFound.
         """
-        found = conn.scalar(self._locked, {"bucket": str(bucket)})
+        return self._found(conn, bucket, self._present)
+
+    def write(self, conn: Connection, bucket: BucketName) -> int:
+        """The same for who changes a record: only one transaction at a time does that in a bucket."""
+        return self._found(conn, bucket, self._writable)
+
+    def _found(self, conn: Connection, bucket: BucketName, statement: Select[tuple[Any]]) -> int:
+        found = conn.scalar(statement, {"bucket": str(bucket)})
         if found is None:
             raise BucketNotFound(f"There is no bucket {bucket}.")
         return int(found)
@@ -92,7 +106,7 @@ class BucketStatements:
 
     def delete(self, conn: Connection, bucket: BucketName) -> None:
         """See ``BucketIndex.delete``."""
-        self.require(conn, bucket)
+        self._found(conn, bucket, self._removable)
         for what, statement in self._in_the_way:
             if conn.execute(statement, {"bucket": str(bucket)}).first() is not None:
                 raise BucketNotEmpty(f"The bucket {bucket} still has {what}; remove these first.")

@@ -56,7 +56,7 @@ class KeyStatements:
 
     def delete(self, conn: Connection, bucket: BucketName, key: str, now: float) -> None:
         """See ``KeyIndex.delete``. A later version of the key gets a higher generation than this one."""
-        self._buckets.require(conn, bucket)
+        self._buckets.write(conn, bucket)
         record = self.get(conn, bucket, key)
         if record is None:
             raise KeyNotFound(f"There is no key {key!r} in {bucket}.")

@@ -34,7 +34,7 @@ class LandingStatements:
         self._leases = leases
         landing, transfers = schema.landing_leases, schema.transfers
         this_key = (landing.c.bucket == bindparam("in_bucket")) & (landing.c.key == bindparam("of_key"))
-        self._holder = select(landing.c.transfer_id).where(this_key)
+        self._holder = select(landing.c.transfer_id).where(this_key).with_for_update()
         self._alive = select(transfers.c.id).where(
             transfers.c.id == bindparam("of_id"),
             transfers.c.state == word(State.INPROGRESS),
@@ -89,10 +89,13 @@ class LandingStatements:
         return True
 
     def disown(self, conn: Connection, removals: RemovalStatements, bucket: BucketName, key: str, version: str) -> None:
-        """See ``LandingIndex.disown``."""
-        record = self._keys.get(conn, bucket, key)
-        plans = conn.scalars(self._plans, {"in_bucket": str(bucket), "of_key": key})
+        """See ``LandingIndex.disown``.
+
+        Plans are looked at first: one that is published in between is then found in the record.
+        """
+        plans = conn.scalars(self._plans, {"in_bucket": str(bucket), "of_key": key}).all()
         named = {attempt_of(from_json(Plan, plan).store_version) for plan in plans}
+        record = self._keys.get(conn, bucket, key)
         if record is not None:
             named.add(attempt_of(record.store_version))
         if attempt_of(version) not in named:
@@ -113,7 +116,7 @@ class LandingStatements:
         if transfer.plan is None or not self._take_key(conn, row, now):
             raise LeaseLost(f"The transfer {row.id} has no plan, or another one is landing on its key.")
         plan = _stored(transfer.plan, store_version or transfer.plan.store_version)
-        first_generation = self._buckets.require(conn, transfer.request.bucket)
+        first_generation = self._buckets.write(conn, transfer.request.bucket)
         previous = self._keys.get(conn, transfer.request.bucket, transfer.request.key)
         _check(transfer.request, previous)
         record = _record(transfer.request, plan, _generation(previous, first_generation), now)

@@ -118,7 +118,7 @@ class LeaseStatements:
         until = {"updated_at": now, "lease_until": lease_until, "due_at": lease_until}
         return [
             lease
-            for lease, done, total in leases
+            for lease, done, total in sorted(leases, key=lambda each: each[0].transfer_id)  # all lock in one order
             if not self.try_write(conn, lease, {**until, "bytes_done": done, "bytes_total": total})
         ]
 

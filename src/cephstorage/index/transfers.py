@@ -89,7 +89,7 @@ class TransferStatements:
 
     def create(self, conn: Connection, transfers: Sequence[NewTransfer], now: float) -> list[str]:
         """See ``TransferLedger.create``."""
-        for bucket in {new.request.bucket for new in transfers}:
+        for bucket in sorted({new.request.bucket for new in transfers}, key=str):
             self._buckets.require(conn, bucket)
         return [self._create_one(conn, new, now) for new in transfers]
 
@@ -120,13 +120,21 @@ class TransferStatements:
                 raise PreconditionFailed(f"The precondition does not hold for {request.key!r} in {request.bucket}.")
 
     def begin_fill(self, conn: Connection, new: NewTransfer, owner: str, now: float, lease_until: float) -> FillSlot:
-        """See ``TransferLedger.begin_fill``."""
+        """See ``TransferLedger.begin_fill``.
+
+        The slot is taken before the record is looked at: whoever had it before has published by then.
+        """
         request = new.request
         self._buckets.require(conn, request.bucket)
+        slot = {"in_bucket": str(request.bucket), "of_key": request.key}
+        found = conn.execute(self._fill.with_for_update(), slot).first()
+        if found is None:
+            self._insert_fill(conn, new, owner, now, lease_until)
         record = self._keys.get(conn, request.bucket, request.key)
         if (record.generation if record is not None else 0) != request.seen_generation:
+            if found is None:
+                self._leases.drop(conn, new.id)
             return FillSlot(None)
-        found = conn.execute(self._fill, {"in_bucket": str(request.bucket), "of_key": request.key}).first()
         if found is not None:
             older = transfer_of(found)
             if older.owner is not None and older.lease_until > now:
@@ -138,9 +146,12 @@ class TransferStatements:
                 return FillSlot(Lease(older.id, owner, older.fence + 1), left_over=transfer_of(taken))
             reason = OriginChanged("The fill's owner died, and another version or address is asked for now.")
             self._leases.end(conn, found, now, reason)
+            self._insert_fill(conn, new, owner, now, lease_until)
+        return FillSlot(Lease(new.id, owner, _FIRST_FENCE))
+
+    def _insert_fill(self, conn: Connection, new: NewTransfer, owner: str, now: float, lease_until: float) -> None:
         begun = {"phase": Phase.FETCHING.value}
         conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), **begun})
-        return FillSlot(Lease(new.id, owner, _FIRST_FENCE))
 
     def begin_upload(
         self, conn: Connection, new: NewTransfer, plan: Plan, owner: str, now: float, lease_until: float

@@ -11,7 +11,9 @@ from cephstorage.edge.text import Lines, block, comment
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 COMMANDS = "proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
+LOCK = ("proxy_cache_lock on;", "proxy_cache_lock_timeout 50ms;", "proxy_cache_lock_age 10s;")
 _SMALL_BODY = "10m"
+UNAVAILABLE_PAGE = ("error_page 502 504 = @unavailable;",)
 _UNAVAILABLE = (
     '{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",'
     '"detail":"No proxy answers the edge; try again.","msg":"No proxy answers the edge; try again."}'
@@ -51,6 +53,9 @@ def maps() -> Lines:
         "",
         *comment("Only whole and partial content is kept, whatever lifetime an answer has."),
         *block("map $upstream_status $edge_not_kept", "volatile;", '200 "";', '206 "";', "default 1;"),
+        "",
+        *comment("nginx says that it takes ranges unless it has just answered one."),
+        *block('map "$http_range|$http_if_range" $edge_accept_ranges', "~^[^|]+\\|$ bytes;", 'default "";'),
         "",
         *comment("RFC 9211: the edge's word after the proxy's own."),
         *block(
@@ -162,14 +167,14 @@ def _mirror_server(config: EdgeConfig) -> Lines:
             "proxy_ignore_headers Cache-Control Expires Vary X-Accel-Redirect X-Accel-Limit-Rate"
             " X-Accel-Buffering X-Accel-Charset;",
             "proxy_no_cache $edge_not_kept;",
-            comment("""One asks for a slice, the others wait, but not for long: a proxy brings many readers together
-            itself, and nothing that can't be kept should queue. After the wait each asks for itself, without an error."""),
-            "proxy_cache_lock on;",
-            "proxy_cache_lock_timeout 500ms;",
-            "proxy_cache_lock_age 10s;",
+            comment("""One asks for a slice, the others look again after a moment, and then each asks for itself: the
+            proxy brings readers together, shares an error among them, and lets nobody queue for what can't be kept."""),
+            LOCK,
             "proxy_cache_use_stale off;",
             "proxy_cache_background_update off;",
             "proxy_cache_revalidate off;",
+            "proxy_hide_header Accept-Ranges;",
+            "add_header Accept-Ranges $edge_accept_ranges;",
             "proxy_hide_header Cache-Status;",
             "add_header Cache-Status $edge_hops always;",
             "",
@@ -213,23 +218,28 @@ def _to_inner() -> Lines:
 
 def _problem_pages() -> Lines:
     """Pages for nginx's own errors; those of a proxy pass untouched. A location with pages of its own inherits none."""
-    return ["error_page 413 = @too_large;", "error_page 502 504 = @unavailable;"]
+    return ["error_page 413 = @too_large;", "error_page 416 = @unsatisfiable;", *UNAVAILABLE_PAGE]
+
+
+def unavailable() -> Lines:
+    """The answer when no proxy answers."""
+    return block(
+        "location @unavailable",
+        "default_type application/problem+json;",
+        "add_header Retry-After 1 always;",
+        "add_header Cache-Control no-store always;",
+        f"return 503 '{_UNAVAILABLE}';",
+    )
 
 
 def _problem_locations() -> Lines:
-    problem = "default_type application/problem+json;"
     return [
-        *block(
-            "location @unavailable",
-            problem,
-            "add_header Retry-After 1 always;",
-            "add_header Cache-Control no-store always;",
-            f"return 503 '{_UNAVAILABLE}';",
-        ),
+        *unavailable(),
         *block(
             "location @too_large",
-            problem,
+            "default_type application/problem+json;",
             "add_header Cache-Control no-store always;",
             f"return 413 '{_TOO_LARGE}';",
         ),
+        *block("location @unsatisfiable", "error_page 404 = @too_large;", 'return 416 "";'),
     ]

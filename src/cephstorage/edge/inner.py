@@ -6,6 +6,7 @@ Their paths are fixed words; the client's target travels in a header. So no targ
 from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, asks_only, hands_on, hides
 from cephstorage.edge.config import EdgeConfig
+from cephstorage.edge.front import LOCK, UNAVAILABLE_PAGE, unavailable
 from cephstorage.edge.text import Lines, block, canonical, comment, variable
 
 _TARGET = f"$http_{variable(edge.TARGET)}"
@@ -109,6 +110,8 @@ def _inner_server(config: EdgeConfig) -> Lines:
         f"listen {socket(config, 'inner')};",
         "client_max_body_size 0;",
         "proxy_request_buffering off;",
+        UNAVAILABLE_PAGE,
+        unavailable(),
         "",
         block("location = /ask", asked, hands_on(*us), answered),
         *([["", *_store_location(config)]] if config.gateways else []),
@@ -256,9 +259,7 @@ def _store_server(config: EdgeConfig) -> Lines:
                 "proxy_cache objects;",
                 f"proxy_cache_key '{store_key} $slice_range';",
                 "proxy_cache_valid 206 30d;",
-                "proxy_cache_lock on;",
-                "proxy_cache_lock_timeout 500ms;",
-                "proxy_cache_lock_age 10s;",
+                LOCK,
                 COMMANDS_OF_STORE,
                 "proxy_pass $edge_store_source;",
                 asks_only(

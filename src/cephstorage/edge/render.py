@@ -83,6 +83,7 @@ def _basics(config: EdgeConfig) -> Lines:
         "max_ranges 1;",
         "if_modified_since before;",
         "proxy_intercept_errors off;",
+        "recursive_error_pages on;",
         f"proxy_read_timeout {limits.answer_timeout}s;",
         "proxy_connect_timeout 3s;",
         "proxy_send_timeout 60s;",

@@ -1,15 +1,69 @@
 """The engines behind the ports, chosen by the settings: disk or Ceph, SQLite or PostgreSQL."""
 
+import secrets
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from cephstorage.bootstrap.settings import CephSettings, Settings
 from cephstorage.domain.configuration import Values
+from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqlIndex, index_at
+from cephstorage.origin.guard import ConnectGuard
+from cephstorage.origin.http import HttpOrigin
+from cephstorage.origin.own_parts import OwnParts
+from cephstorage.origin.peer import ProcessPeers
 from cephstorage.ports.store import Store
 from cephstorage.store.ceph import CephConfig, CephStore
 from cephstorage.store.disk import DiskStore
 from cephstorage.store.live import LiveStore
 from cephstorage.store.patient import PatientStore
+from cephstorage.transfer.presence import Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The engines behind the ports."""
+
+    index: SqlIndex
+    store: DiskStore | LiveStore
+    origin: HttpOrigin
+    own_parts: OwnParts
+    peers: ProcessPeers
+    presence: Presence
+
+
+def via_name(settings: Settings) -> str:
+    """How this installation names itself in Via and CDN-Loop: drawn once, so that no other has the same."""
+    make_private_directory(settings.data_dir)
+    file = settings.data_dir / "instance-id"
+    content = file.read_bytes() if file.exists() else create_once(file, secrets.token_hex(4).encode())
+    return f"cephstorage-{content.decode('ascii').strip()}"
+
+
+def make_adapters(settings: Settings, port: int | None, via: str) -> Adapters:
+    """Every engine of a process that listens on ``port`` (None: on none) and names itself ``via``."""
+    presence = Presence(settings.data_dir / "run", settings.advertised(port) if port else "")
+    guard = ConnectGuard(
+        settings.origin.allowed_networks, settings.origin.allowed_ports, {(settings.host, port or settings.port)}
+    )
+    origin = HttpOrigin(
+        guard,
+        connect_timeout=settings.origin.connect_timeout,
+        read_timeout=settings.origin.read_timeout,
+        user_agent=f"CephStorage/{metadata.version('cephstorage')}",
+        via_name=via,
+        limit_per_host=settings.origin.connections_per_host,
+        ca_file=settings.origin.ca_file,
+    )
+    return Adapters(
+        index=make_index(settings),
+        store=make_store(settings),
+        origin=origin,
+        own_parts=OwnParts(guard),
+        peers=ProcessPeers(presence.near),
+        presence=presence,
+    )
 
 
 def make_index(settings: Settings) -> SqlIndex:

@@ -1,7 +1,6 @@
 """What follows the configuration while the service runs: the store, the spool's folder, the origins' guard."""
 
 import asyncio
-import contextlib
 import os
 import ssl
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from cephstorage.bootstrap.adapters import ceph_config, ceph_store
 from cephstorage.bootstrap.settings import Settings
+from cephstorage.bootstrap.spools import note_spool
 from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.errors import CephStorageError, SettingUntenable
 from cephstorage.domain.names import BucketName
@@ -125,21 +125,6 @@ def _endpoints(*addresses: str) -> list[Endpoint]:
     """Hosts and ports of the addresses that are set."""
     found = [urlsplit(address) for address in addresses if address]
     return [(parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme, 80)) for parts in found]
-
-
-def known_spools(settings: Settings) -> list[Path]:
-    """Every folder in which this machine may have left spools."""
-    default = settings.default_spool_dir.absolute()
-    with contextlib.suppress(FileNotFoundError):
-        return [default, *map(Path, settings.spool_list.read_text().splitlines())]
-    return [default]
-
-
-def note_spool(settings: Settings, folder: Path) -> None:
-    """Remember a folder in which spools are going to lie, for the sweeps of later starts."""
-    if folder not in known_spools(settings):
-        with settings.spool_list.open("a") as file:
-            file.write(f"{folder}\n")
 
 
 def _prove_writable(folder: Path) -> None:

@@ -1,0 +1,66 @@
+"""The services over the adapters, and the watch that keeps what they know by heart fresh."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cephstorage.bootstrap.adapters import Adapters
+from cephstorage.bootstrap.live import Live
+from cephstorage.bootstrap.secret_key import sealed_settings
+from cephstorage.bootstrap.settings import Settings
+from cephstorage.edge.purge import HttpEdgeCaches
+from cephstorage.services.access import Access
+from cephstorage.services.buckets import Buckets
+from cephstorage.services.configuration import Configuration
+from cephstorage.services.edge import EdgeTrust
+from cephstorage.services.keys import Keys
+from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.publishing import Publishing
+from cephstorage.services.purges import Purges
+from cephstorage.services.sealing import SealedSettings
+from cephstorage.services.watch import ChangeWatch
+from cephstorage.store.live import LiveStore
+from cephstorage.transfer.engine import TransferEngine
+from cephstorage.transfer.spool import SpoolDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the faces call, and what is started and stopped around it."""
+
+    sealed: SealedSettings
+    configuration: Configuration
+    access: Access
+    buckets: Buckets
+    mirrors: Mirrors
+    publishing: Publishing
+    trust: EdgeTrust
+    purges: Purges
+    keys: Keys
+    watch: ChangeWatch
+
+
+def make_services(
+    settings: Settings,
+    adapters: Adapters,
+    engine: TransferEngine,
+    spools: SpoolDirectory,
+    address: str,
+    clock: Callable[[], float],
+) -> Services:
+    """The services of one process. ``address``: where it is reached unless the configuration says otherwise."""
+    index, store = adapters.index, adapters.store
+    live_store = store if isinstance(store, LiveStore) else None
+    sealed = sealed_settings(settings, index)
+    access, trust = Access(index.tokens, clock), EdgeTrust(sealed)
+    buckets = Buckets(index.buckets, store, clock)
+    mirrors = Mirrors(index.mirrors, buckets, lambda: publishing.public_address, clock)
+    follower = Live(settings, live_store, spools, adapters.own_parts, index.endpoints(), mirrors.hosts)
+    environment = settings.given_options()
+    configuration = Configuration(index.settings, sealed, environment, follower, on_ceph=live_store is not None)
+    publishing = Publishing(sealed, configuration, store, address, settings.publish.expires_in, clock)
+    caches = HttpEdgeCaches(lambda: trust.secret, settings.edge.slice)
+    purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)
+    keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
+    known_by_heart = (configuration, mirrors, access, publishing, trust)
+    watch = ChangeWatch(index.settings, [service.refresh for service in known_by_heart])
+    return Services(sealed, configuration, access, buckets, mirrors, publishing, trust, purges, keys, watch)

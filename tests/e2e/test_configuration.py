@@ -178,7 +178,7 @@ def test_the_wrong_key_is_said_at_start_and_the_right_one_works_again(launch: La
     assert not (service.data_dir / "secret-key").exists()
     service.stop()
     service.settings["secret_key"] = NEW_KEY
-    with pytest.raises((AssertionError, OSError), match="did not start|refused"):
+    with pytest.raises((AssertionError, OSError), match=r"did not start|refused"):
         service.start()
     assert service.wait() == 1
     assert "secret_key_wrong" in service.log()

@@ -135,10 +135,15 @@ class Store(Protocol):
         """
         ...
 
-    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+    def tentative(self, store_version: str) -> bool:
+        """Whether a name speaks of an attempt, of which something may be unfinished, and not of one version."""
+        ...
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """Give up unfinished commits begun before a moment that no name in ``keep`` speaks of; how many there were.
 
-        For those whose process died before it could note them. ``before`` is in epoch seconds.
+        For those whose process died before it could note them, or was not told that they had begun. ``before``
+        is in epoch seconds; ``key`` None: of all keys. Who is given up by mistake begins again.
         """
         ...
 

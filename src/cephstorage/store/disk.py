@@ -151,7 +151,17 @@ class DiskStore:
     def strays(self, store_version: str) -> None:
         """Nothing: a version is one file, however often it is moved there."""
 
-    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:  # noqa: ARG002 - no parts here
+    def tentative(self, store_version: str) -> bool:  # noqa: ARG002 - a version is one file
+        """Never: a commit is one step."""
+        return False
+
+    async def abandon(
+        self,
+        bucket: BucketName,  # noqa: ARG002 - no parts here
+        keep: Collection[str],  # noqa: ARG002
+        before: float,  # noqa: ARG002
+        key: str | None = None,  # noqa: ARG002
+    ) -> int:
         """Nothing: a commit is one step here, and what a crash leaves of it goes with its version's name."""
         return 0
 

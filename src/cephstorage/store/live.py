@@ -175,10 +175,14 @@ class LiveStore:
         """See ``Store``."""
         return self._current().store.strays(store_version)
 
-    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+    def tentative(self, store_version: str) -> bool:
+        """See ``Store``."""
+        return self._current().store.tentative(store_version)
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """See ``Store``."""
         with self._in_use() as store:
-            return await store.abandon(bucket, keep, before)
+            return await store.abandon(bucket, keep, before, key)
 
     async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """See ``Store``."""

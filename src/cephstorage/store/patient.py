@@ -29,6 +29,7 @@ class PatientStore:
         self.place = store.place
         self.published = store.published
         self.strays = store.strays
+        self.tentative = store.tentative
         self.commit = store.commit
         self.check = store.check
         self.close = store.close
@@ -68,9 +69,9 @@ class PatientStore:
         """See ``Store``."""
         await self.patiently(lambda: self._store.delete(bucket, key, store_version))
 
-    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """See ``Store``."""
-        return await self.patiently(lambda: self._store.abandon(bucket, keep, before))
+        return await self.patiently(lambda: self._store.abandon(bucket, keep, before, key))
 
     def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """See ``Store``. A listing that breaks is begun again by whoever reads it."""

@@ -53,11 +53,18 @@ class Sweeper:
 
     async def _remove(self, removals: Sequence[Removal]) -> None:
         """Remove some at a time; those that the store refuses stay in the queue."""
-        asked = (self.parts.store.delete(each.bucket, each.key, each.store_version) for each in removals)
-        results = await asyncio.gather(*asked, return_exceptions=True)
+        results = await asyncio.gather(*map(self._remove_one, removals), return_exceptions=True)
         await self.parts.landing.removed([each.id for each, error in zip(removals, results, strict=True) if not error])
         if errors := [error for error in results if error is not None]:
             raise errors[0]
+
+    async def _remove_one(self, removal: Removal) -> None:
+        """Remove a version; of an attempt also what was begun for it without its being told."""
+        store, before = self.parts.store, self.parts.clock() - self.removal_grace
+        await store.delete(removal.bucket, removal.key, removal.store_version)
+        if store.tentative(removal.store_version):
+            named = await self.parts.landing.planned_versions()
+            await store.abandon(removal.bucket, named, before, removal.key)
 
     async def abandon_orphans(self) -> None:
         """Give up uploads to the store that were begun long ago and that no transfer names."""

@@ -7,6 +7,7 @@ import calendar
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -152,9 +153,9 @@ class S3:
                 return
             after = [("key-marker", page[-1].key), ("version-id-marker", page[-1].version_id)]
 
-    async def uploads(self, bucket: str) -> AsyncIterator[ListedUpload]:
-        """Unfinished uploads of parts. None of a missing bucket."""
-        query = [("uploads", ""), _URL_KEYS, ("max-uploads", _PAGE)]
+    async def uploads(self, bucket: str, prefix: str = "") -> AsyncIterator[ListedUpload]:
+        """Unfinished uploads of parts whose keys have a prefix. None of a missing bucket."""
+        query = [("uploads", ""), _URL_KEYS, ("max-uploads", _PAGE), *([("prefix", prefix)] if prefix else [])]
         after: list[tuple[str, str]] = []
         while True:
             answer = await self._gateway.ask("GET", path_of(bucket), [*query, *after], fine={"NoSuchBucket"})
@@ -199,5 +200,5 @@ def _version(node: Element) -> ListedVersion:
 
 
 def _upload(node: Element) -> ListedUpload:
-    begun = calendar.timegm(time.strptime(node.text("Initiated")[:19], "%Y-%m-%dT%H:%M:%S"))
-    return ListedUpload(unquote(node.text("Key")), node.text("UploadId"), float(begun))
+    begun = datetime.fromisoformat(node.text("Initiated")).timestamp()
+    return ListedUpload(unquote(node.text("Key")), node.text("UploadId"), begun)

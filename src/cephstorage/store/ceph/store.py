@@ -258,12 +258,16 @@ class CephStore:
         name = VersionName.parse(store_version)
         return strays_name(name.attempt, name.version_id) if name.version_id is not None else None
 
-    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float) -> int:
+    def tentative(self, store_version: str) -> bool:
+        """Every name without a version's id."""
+        return VersionName.parse(store_version).version_id is None
+
+    async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """Abort uploads of parts that are older and that nobody names (port ``Store``)."""
         named = {VersionName.parse(version).upload for version in keep} | set(self._begun.values())
         count = 0
-        async for upload in self._s3.uploads(str(bucket)):
-            if upload.upload not in named and upload.begun < before:
+        async for upload in self._s3.uploads(str(bucket), key or ""):
+            if upload.upload not in named and upload.begun < before and key in {None, upload.key}:
                 await self._s3.abort(str(bucket), upload.key, upload.upload)
                 count += 1
         return count

@@ -196,7 +196,8 @@ async def test_orphans_are_abandoned_and_what_is_named_is_not(store: CephStore, 
     assert await store.abandon(bucket, keep, now + 60) == 1
     assert await uploads(store, bucket) == [named]
     assert orphan != named
-    assert await store.abandon(bucket, [], now + 60) == 1
+    assert await store.abandon(bucket, [], now + 60, "name") == 0
+    assert await store.abandon(bucket, [], now + 60, "named") == 1
     assert await store.abandon(BucketName("nobody", "nothing"), [], now + 60) == 0
 
 

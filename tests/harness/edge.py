@@ -105,8 +105,10 @@ class Edge:
 
     @property
     def nginx_pids(self) -> set[int]:
-        """Every nginx process of this edge."""
-        return set(members(int((self.run_dir / "nginx.group").read_text())))
+        """Every nginx process of this edge; none while it is between two lives."""
+        with contextlib.suppress(FileNotFoundError):
+            return set(members(int((self.run_dir / "nginx.group").read_text())))
+        return set()
 
     def reload(self) -> None:
         """Have it take over its settings now; returns when new workers do the work."""

@@ -77,7 +77,7 @@ def certificates(folder: Path | None) -> tuple[Certificate, ...]:
 
 
 class EdgeSource:
-    """Renders nginx.conf from the settings in force, as often as it is asked.
+    """The edge's configuration from the settings in force, as often as it is asked.
 
     The database is opened by the first question that finds it, so that an edge starts without it.
     """
@@ -88,14 +88,14 @@ class EdgeSource:
         self._opened = False
         self._sealed = sealed_settings(settings, index)
 
-    async def __call__(self) -> str:
-        """The text of nginx.conf. Raises InvalidSetting, DatabaseUnavailable, SecretKeyWrong."""
+    async def __call__(self) -> EdgeConfig:
+        """What nginx.conf is rendered from. Raises InvalidSetting, DatabaseUnavailable, SecretKeyWrong."""
         if not self._opened:
             await self._index.open()
             self._opened = True
         secret = await self._sealed.made(SECRET_SETTING)
         kept = {name: value for name, value in (await self._index.settings.all()).items() if name in OPTIONS}
-        return render(edge_config(self._settings, secret, {**kept, **self._settings.given_options()}))
+        return edge_config(self._settings, secret, {**kept, **self._settings.given_options()})
 
 
 @asynccontextmanager
@@ -110,7 +110,7 @@ async def _source(settings: Settings) -> AsyncIterator[EdgeSource]:
 
 async def _text(settings: Settings) -> str:
     async with _source(settings) as source:
-        return await source()
+        return render(await source())
 
 
 def rendered(settings: Settings) -> str:
@@ -133,17 +133,27 @@ def check(settings: Settings) -> str | None:
 def reload(settings: Settings) -> str:
     """Have the running edge take over the settings in force; who was told. Raises InvalidSetting."""
     places = folders(settings)
-    ours, nginx = places.run_dir / PID_FILE, places.run_dir / "nginx.pid"
     trouble = check(settings)
     if trouble is not None:
         raise InvalidSetting(f"nginx refuses the settings; the edge goes on as before. It says: {trouble}")
-    file = next((file for file in (ours, nginx) if file.exists()), None)
-    if file is None:
-        raise InvalidSetting(f"No edge runs here: there is no {PID_FILE} in {places.run_dir}.")
-    if file == nginx:
+    ours, nginx = (_running(places.run_dir / name) for name in (PID_FILE, "nginx.pid"))
+    if ours is None and nginx is not None:
         write_config(places, rendered(settings))
-    os.kill(int(file.read_text()), signal.SIGHUP)
-    return "nginx" if file == nginx else "the edge"
+    pid = ours or nginx
+    if pid is None:
+        raise InvalidSetting(f"No edge runs here: start it with 'cephstorage edge run' ({places.run_dir}).")
+    os.kill(pid, signal.SIGHUP)
+    return "the edge" if ours else "nginx"
+
+
+def _running(pid_file: Path) -> int | None:
+    """The living process that a file names. (``nginx -t`` leaves an empty one.)"""
+    try:
+        pid = int(pid_file.read_text())
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return None
+    return pid
 
 
 def run(settings: Settings) -> int:

@@ -1,15 +1,28 @@
 """``edge render | check | run | reload``: nginx in front of the proxies, on this machine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cephstorage.cli.exits import ExitCode
+from cephstorage.cli.exits import ExitCode, Failure
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
 
 app = typer.Typer(no_args_is_help=True)
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """Have errors of this machine's settings and database reported like those of the service."""
+    from cephstorage.domain.errors import CephStorageError
+
+    try:
+        yield
+    except CephStorageError as error:
+        raise Failure(error.msg, code=error.code) from error
 
 
 @verb(app, "render")
@@ -31,10 +44,12 @@ def render(
     from cephstorage.files import write_durably
 
     if system is not None:
-        for path in edge.write_for_system(session.settings, system):
-            print(path)
+        with _in_plain_words():
+            written = edge.write_for_system(session.settings, system)
+        print(*written, sep="\n")
         return ExitCode.OK
-    text = edge.rendered(session.settings)
+    with _in_plain_words():
+        text = edge.rendered(session.settings)
     if output is not None:
         write_durably(output, text.encode())
     else:
@@ -47,7 +62,8 @@ def check(session: Session) -> ExitCode:
     """Render nginx.conf and have nginx test it; nothing is put in place."""
     from cephstorage.bootstrap import edge
 
-    trouble = edge.check(session.settings)
+    with _in_plain_words():
+        trouble = edge.check(session.settings)
     session.output.document({"ok": trouble is None, "nginx": trouble})
     if not session.json:
         print(trouble or "nginx takes the configuration.")
@@ -62,7 +78,9 @@ def run(session: Session) -> ExitCode | None:
     """
     from cephstorage.bootstrap import edge
 
-    if status := edge.run(session.settings):
+    with _in_plain_words():
+        status = edge.run(session.settings)
+    if status:
         raise typer.Exit(status)
     return None
 
@@ -72,7 +90,8 @@ def reload(session: Session) -> ExitCode:
     """Have the running edge take over the settings and certificates now, without losing a request."""
     from cephstorage.bootstrap import edge
 
-    told = edge.reload(session.settings)
+    with _in_plain_words():
+        told = edge.reload(session.settings)
     if not session.json:
         print(f"Told {told} to reload.")
     return ExitCode.OK

@@ -119,6 +119,15 @@ class Nginx:
         """Have new workers take over; the old ones finish what they are at."""
         self._signal(signal.SIGHUP)
 
+    async def replace_workers(self, grace: float) -> None:
+        """Reload, and wait at most ``grace`` seconds until the workers from before are gone."""
+        old = set(members(self.pid)) - {self.pid}
+        self.reload()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while old & set(members(self.pid)):  # noqa: ASYNC110 - workers are the master's children, not ours
+                    await asyncio.sleep(0.05)
+
     async def stop(self, grace: float) -> None:
         """Let requests finish for ``grace`` seconds, then end it."""
         for number, patience in ((signal.SIGQUIT, grace), (signal.SIGTERM, _PATIENCE)):

@@ -8,6 +8,8 @@
 Later slices pass the stage, which sends them whole or not at all.
 """
 
+from dataclasses import replace
+
 from cephstorage.edge import front, inner
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.inner import socket
@@ -18,13 +20,15 @@ _SECRET_QUERY = "(signature|token|secret|password|credential|api_?key|access_?ke
 _KEEP = ("keepalive 64;", "keepalive_requests 100000;", "keepalive_timeout 60s;")
 
 
-def render(config: EdgeConfig) -> str:
+def render(config: EdgeConfig, *, draining: bool = False) -> str:
     """The text of nginx.conf; it holds the edge secret, so the file is for its owner's eyes only.
 
+    ``draining``: nobody is let in any more, but what old workers still do finds the servers behind the front.
     Raises InvalidSetting.
     """
     config.check()
-    sections = [_main(config), block("http", *_spaced(_http_sections(config)))]
+    shown = replace(config, listen=(), listen_tls=(), purge_listen="", health_listen="") if draining else config
+    sections = [_main(shown), block("http", *_spaced(_http_sections(shown)))]
     return "\n".join(line.rstrip() for section in sections for line in [*section, ""]).rstrip() + "\n"
 
 
@@ -44,7 +48,7 @@ def _http_sections(config: EdgeConfig) -> list[Lines]:
         _upstreams(config),
         front.maps(),
         inner.maps(config),
-        front.servers(config),
+        front.servers(config) if config.listen or config.listen_tls else [],
         inner.servers(config),
         purge_server(config),
         health_server(config),

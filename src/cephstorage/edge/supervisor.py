@@ -14,13 +14,15 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cephstorage.domain.errors import CephStorageError, InvalidSetting
+from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.nginx import Folders, Nginx, complaint, complaint_about, write_config
+from cephstorage.edge.render import render
 from cephstorage.files import remove_quietly, write_durably
 
 log = structlog.get_logger()
 
-Source = Callable[[], Awaitable[str]]
-"""Renders nginx.conf from the settings in force. Raises errors of the tree."""
+Source = Callable[[], Awaitable[EdgeConfig]]
+"""The settings in force. Raises errors of the tree."""
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _STABLE = 10.0
@@ -37,6 +39,7 @@ class Supervisor:
         self._every = every
         self._grace = grace
         self._nginx = Nginx(folders)
+        self._config: EdgeConfig | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._last_trouble = ""
@@ -60,7 +63,7 @@ class Supervisor:
     async def _first_config(self) -> bool:
         """Write nginx.conf; one from before serves when the settings can't be read now."""
         try:
-            text = await self._source()
+            text = await self._rendered()
         except CephStorageError as error:
             if isinstance(error, InvalidSetting) or not self._folders.config_file.exists():
                 log.error("edge_cannot_start", msg=error.msg)
@@ -72,6 +75,10 @@ class Supervisor:
         if trouble is not None:
             log.error("edge_configuration_refused", nginx=trouble)
         return trouble is None
+
+    async def _rendered(self) -> str:
+        self._config = await self._source()
+        return render(self._config)
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()
@@ -98,6 +105,7 @@ class Supervisor:
                 await asyncio.wait({ended, stopping, hurry}, timeout=self._every, return_when=asyncio.FIRST_COMPLETED)
                 hurry.cancel()
                 if stopping.done():
+                    await self._drain()
                     await self._nginx.stop(self._grace)
                 if ended.done():
                     return await ended
@@ -106,10 +114,25 @@ class Supervisor:
         finally:
             stopping.cancel()
 
+    async def _drain(self) -> None:
+        """Let nobody in any more and wait, within the grace, for what is under way.
+
+        nginx asks itself for slices, on sockets that an orderly end would close under the requests that still
+        need them. So it goes on with those sockets alone, and the workers from before finish what they have.
+        """
+        if self._config is None:
+            return
+        text = self._folders.config_file.read_text()
+        write_config(self._folders, render(self._config, draining=True))
+        try:
+            await self._nginx.replace_workers(self._grace)
+        finally:
+            write_config(self._folders, text)
+
     async def _follow(self, *, forced: bool) -> None:
         """Take over a changed configuration; when ``forced``, an unchanged one too."""
         try:
-            text = await self._source()
+            text = await self._rendered()
         except CephStorageError as error:
             self._complain("edge_settings_unreadable", error.msg)
             return

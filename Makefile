@@ -15,17 +15,22 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERIAL := $(wildcard tests/e2e/test_memory.py tests/e2e/test_crash.py tests/e2e/test_real_clients.py)
 PYTEST := $(BIN)/pytest -q
 # What the tests call besides Python: the real engines, real clients, and what checks the deployment examples.
-PROGRAMS := nginx nginx-cache-purge postgres ceph-mon ceph-osd radosgw curl openssl chromium wrk ip systemd-analyze
+ENGINES := nginx nginx-cache-purge postgres ceph-mon ceph-osd radosgw
+PROGRAMS := $(ENGINES) curl openssl chromium wrk ip systemd-analyze
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench lock docs clean
+.PHONY: help run run-ceph test lint format bench lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.runtime ## Start the service on 127.0.0.1:8080 with its data in ./data; Ctrl-C or SIGTERM stops it
 	@exec $(BIN)/cephstorage serve
+
+run-ceph: $(VENV)/.dev ## Start Ceph, PostgreSQL, two proxies, a worker and the edge, all below ./data-ceph; Ctrl-C stops them
+	@sh scripts/programs.sh $(ENGINES)
+	@exec $(BIN)/python -m scripts.run_ceph
 
 test: $(VENV)/.dev lint ## Lint, types, import direction and every test
 	@sh scripts/programs.sh $(PROGRAMS)

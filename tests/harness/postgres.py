@@ -6,6 +6,7 @@ process has written stays in the kernel's hands, and no test cuts the power.
 """
 
 import contextlib
+import json
 import os
 import pwd
 import secrets
@@ -37,19 +38,30 @@ _SETTINGS = {
 
 
 class Postgres:
-    """A server, made and started at once. ``password`` is its superuser's, which the tests use."""
+    """A server, made and started at once. ``password`` is its superuser's, which the tests use.
 
-    def __init__(self, *, durable: bool = False) -> None:
+    With a ``folder`` it stays there: the same folder again has the same port, password and data.
+    """
+
+    def __init__(self, *, durable: bool = False, folder: Path | None = None) -> None:
         self._settings = _SETTINGS if durable else {**_SETTINGS, "fsync": "off", "full_page_writes": "off"}
-        self._user = _other_user()
-        self._folder = Path(tempfile.mkdtemp(prefix="cephstorage-postgres-"))
+        self._user = other_user()
+        self._stays = folder is not None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="cephstorage-postgres-"))
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._leash = Leash()
         self.password = secrets.token_hex(8)
         self.port = free_port()
         if self._user:
             shutil.chown(self._folder, self._user)
-        self._make()
+        made = self._folder / "made.json"
+        if made.exists():
+            self.password, self.port = json.loads(made.read_text())
+        else:
+            self._make()
+            made.touch(mode=0o600)
+            made.write_text(json.dumps([self.password, self.port]))
         self.start()
 
     @property
@@ -141,10 +153,11 @@ class Postgres:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def close(self) -> None:
-        """Stop and remove everything."""
+        """Stop and remove everything, but not what was made to stay."""
         self.stop()
         self._leash.close()
-        shutil.rmtree(self._folder)
+        if not self._stays:
+            shutil.rmtree(self._folder)
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A connection of the tests' own, every statement a transaction."""
@@ -162,7 +175,8 @@ class Postgres:
         return self.url(name)
 
 
-def _other_user() -> str | None:
+def other_user() -> str | None:
+    """The user as whom the server runs when this is root."""
     if os.geteuid() != 0:
         return None
     return pwd.getpwnam("postgres").pw_name

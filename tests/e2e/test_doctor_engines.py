@@ -40,7 +40,15 @@ async def test_real_engines_are_well_and_show_no_secret(ceph: Ceph, postgres: Po
     found = {finding.name: finding for finding in await examine(settings)}
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert ceph.gateway in found["store"].detail
-    assert {"store clock", "store bucket names", "database clock", "secret key", "options", "edge"} <= found.keys()
+    assert {
+        "store clock",
+        "store bucket names",
+        "store abilities",
+        "database clock",
+        "secret key",
+        "options",
+        "edge",
+    } <= found.keys()
     assert "SQLite" not in found
     assert ceph.admin("bucket", "list") == before
     shown = repr(found)

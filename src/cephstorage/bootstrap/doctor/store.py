@@ -30,7 +30,9 @@ async def _ceph(settings: Settings, values: Values) -> list[Finding]:
     store = CephStore(ceph_config(values, settings.ceph))
     try:
         said, lead = await store.check(), await store.clock_lead()
-        return [Finding("store", True, said), _clock(lead), await _names(store)]
+        names = await _names(store)
+        can = [await _abilities(store)] if names.ok else []
+        return [Finding("store", True, said), _clock(lead), names, *can]
     except StoreMisconfigured as error:
         return [Finding("store", False, error.msg, "Correct it with 'cephstorage config set', or at the gateway.")]
     except CephStorageError as error:
@@ -43,6 +45,20 @@ def _clock(lead: float) -> Finding:
     well = abs(lead) <= CLOCK_TOLERANCE
     advice = "" if well else "Synchronise the clocks: the gateway refuses requests signed 15 minutes off."
     return Finding("store clock", well, f"{abs(lead):.0f} s apart from this one", advice)
+
+
+async def _abilities(store: CephStore) -> Finding:
+    """What the gateway can do; the bucket in which that is tried is gone afterwards."""
+    name = "store abilities"
+    try:
+        found = await store.abilities()
+    except CephStorageError as error:
+        return Finding(name, False, error.msg, "See the gateway, its quotas and the cluster's health.")
+    lacking = [ability.name for ability in found if ability.needed and not ability.able]
+    if lacking:
+        detail = f"the gateway lacks: {', '.join(lacking)}"
+        return Finding(name, False, detail, "Use Ceph RGW 16.2 or later, reached directly, with S3 enabled.")
+    return Finding(name, True, "; ".join(f"{'' if ability.able else 'no '}{ability.name}" for ability in found))
 
 
 async def _names(store: CephStore) -> Finding:

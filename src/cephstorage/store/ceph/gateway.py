@@ -111,6 +111,18 @@ class Gateway:
         response.close()
         raise of_refusal(response.status, "", f"GET {path}", config.gateway)
 
+    async def get_anonymously(self, target: str) -> bytes:
+        """What anybody gets at a path and query of the gateway; empty when it is refused."""
+        config = self.config
+        try:
+            async with asyncio.timeout(config.timeout):
+                url = URL(f"{config.base}{target}", encoded=True)
+                response = await self._pool().get(url, headers={"host": config.host}, allow_redirects=False)
+                answer = await _read(response, "GET")
+        except FOREIGN as error:
+            raise of_exception(error, config.gateway) from error
+        return answer.body if answer.status == HTTPStatus.OK else b""
+
     async def _send(
         self,
         config: CephConfig,

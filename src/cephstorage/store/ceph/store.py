@@ -31,6 +31,7 @@ from cephstorage.store.ceph.naming import (
     strays_name,
 )
 from cephstorage.store.ceph.parts import PartedUpload, SpoolFile, Stretch, content_md5
+from cephstorage.store.ceph.probe import Ability, Probe
 from cephstorage.store.ceph.reader import CephReader
 from cephstorage.store.ceph.s3 import S3, ListedVersion
 from cephstorage.store.ceph.signing import Credentials, path_of, presigned
@@ -297,6 +298,10 @@ class CephStore:
     async def clock_lead(self) -> float:
         """Seconds by which this machine's clock is ahead of the gateway's."""
         return await self._s3.answers(CHECK_TIMEOUT)
+
+    async def abilities(self) -> list[Ability]:
+        """What the gateway can do, tried in a bucket that is made for it and removed."""
+        return await Probe(self._gateway).run()
 
     async def try_name(self, bucket: BucketName) -> None:
         """See whether the gateway accepts names like this one; nothing is made. Raises StoreMisconfigured."""

@@ -95,7 +95,7 @@ async def change_config(
 
 @router.post("/config/signing-key/rotate")
 async def rotate_signing_key(_: Administrator, parts: Services) -> Json:
-    """Replace the signing key: every URL published so far stops working."""
+    """Replace the signing key: every URL that this service has signed stops working. Presigned ones of RGW don't."""
     await parts.publishing.rotate()
     return {"msg": "signing_key_rotated"}
 

@@ -97,7 +97,11 @@ class Live:
         if folder == self._spools.folder:
             return lambda: None
         await asyncio.to_thread(_prove_writable, folder)
-        await asyncio.to_thread(note_spool, self._settings, folder)
+        try:
+            await asyncio.to_thread(note_spool, self._settings, folder)
+        except OSError as error:
+            where = self._settings.spool_list
+            raise SettingUntenable(f"download_path: it can't be noted in {where}: {error.strerror}.") from error
         return lambda: self._spools.use(folder)
 
     def _spool_dir(self, values: Values) -> Path:

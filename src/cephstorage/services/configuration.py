@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from cephstorage.domain.configuration import OPTIONS, Option, Source, Values, check_together, option
-from cephstorage.domain.errors import CephStorageError, Conflict, SettingFixed
+from cephstorage.domain.errors import CephStorageError, Conflict, SettingFixed, Unavailable
 from cephstorage.ports.index import SettingsTable
 from cephstorage.services.sealing import SealedSettings
 
+log = structlog.get_logger()
 _TRIES = 10
 
 
@@ -99,18 +102,24 @@ class Configuration:
         return Source.DATABASE if name in self._stored else Source.DEFAULT
 
     async def refresh(self) -> None:
-        """Take over what is stored. Raises SecretKeyWrong, InvalidSetting, SettingUntenable: the old values stay."""
+        """Take over what is stored. Raises SecretKeyWrong, InvalidSetting, SettingUntenable: the old values stay.
+
+        A database that does not answer is no fault of the values.
+        """
         async with self._taking_over:
             try:
                 stored = self._read(await self._table.all())
                 values = self._merged(stored)
                 put_in_place = None if values == self._in_force else await self._follower.prepare(values)
+            except Unavailable:
+                raise
             except CephStorageError as error:
                 self._fault = error
                 raise
             self._stored, self._values, self._in_force, self._fault = stored, values, values, None
             if put_in_place is not None:
                 put_in_place()
+                log.info("settings_taken_over", names=sorted(stored))
 
     def _read(self, kept: Mapping[str, str]) -> dict[str, str]:
         return stored_options(kept, self._environment, self._sealed.opened)
@@ -140,6 +149,7 @@ class Configuration:
             seen = await self._tried(wanted, self._read(others), probe=probe)
             kept = {name: self._kept(name, text) for name, text in wanted.items()}
             if not kept or await self._table.change(kept, version):
+                log.info("settings_changed", names=sorted(kept))
                 await self.refresh()
                 return seen
         raise Conflict("The settings are being changed by others all the time; try again.", retry_after=1)

@@ -52,6 +52,8 @@ class ChangeWatch:
                 if error.msg != said:
                     log.warning("watch_failed", code=error.code, msg=error.msg)
                 said = error.msg
+            except Exception:
+                log.exception("watch_crashed")
 
 
 async def _fault_of(refresh: Callable[[], Awaitable[None]]) -> CephStorageError | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cephstorage.domain.configuration import OPTIONS, Source, Values
-from cephstorage.domain.errors import InvalidSetting, SecretKeyWrong, SettingFixed, SettingUntenable
+from cephstorage.domain.errors import InvalidSetting, SecretKeyWrong, SettingFixed, SettingUntenable, Unavailable
 from cephstorage.index import SqliteIndex
 from cephstorage.services.configuration import Configuration
 from cephstorage.services.sealing import Seal, SealedSettings
@@ -197,3 +197,14 @@ async def test_a_kept_secret_that_the_environment_fixes_need_not_open(house: Hou
     ours, _ = house.process({"ceph_secret_key": "ours"})
     await ours.refresh()
     assert ours["ceph_secret_key"] == "ours"
+
+
+async def test_a_database_that_is_gone_is_no_fault_of_the_values(tmp_path: Path) -> None:
+    index = SqliteIndex(tmp_path / "index.db")
+    await index.open()
+    configuration, _ = House(index).process()
+    await configuration.refresh()
+    await index.close()
+    with pytest.raises(Unavailable):
+        await configuration.refresh()
+    await configuration.check()

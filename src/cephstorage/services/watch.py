@@ -1,4 +1,4 @@
-"""Changes made in other processes: noticed within half a second by one counter in the database."""
+"""Changes made in other processes: noticed within a moment by one counter in the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.ports.index import SettingsTable
 
 log = structlog.get_logger()
-_EVERY = 0.5
+_EVERY = 0.2
 
 
 class ChangeWatch:

@@ -38,7 +38,6 @@ UNTRUSTED = (
 """Request headers by which a client could pass for somebody else."""
 ANSWERED = (edge.STORE_TARGET, edge.STORE_HOST, edge.STORE_RANGE, edge.STORE_KEY)
 """Answer headers between proxy and nginx."""
-CONDITIONS = ("if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since")
 PLAIN = ("proxy_http_version 1.1;",)
 
 

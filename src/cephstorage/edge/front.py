@@ -5,7 +5,7 @@ chooses a named location by a variable, without parsing the target a second time
 """
 
 from cephstorage.domain import edge
-from cephstorage.edge.asking import ANSWERED, CONDITIONS, asks, hides, of_client
+from cephstorage.edge.asking import ANSWERED, asks, hides, of_client
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.text import Lines, block, comment
 
@@ -26,7 +26,7 @@ _TOO_LARGE = (
 
 def maps() -> Lines:
     """What a request is, from its raw parts: nginx's own view of the path is decoded and normalised."""
-    plain = "bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
+    plain = "bytes=[0-9]{1,18}-[0-9]{0,18}"
     return [
         *comment("What a request to the service itself is. $request_uri is the target as the client wrote it."),
         *block(
@@ -39,12 +39,24 @@ def maps() -> Lines:
         *comment("More than ten million bytes are no JSON that an API call takes."),
         *block("map $content_length $edge_oversized", '"~^[0-9]{8,}$" 1;', 'default "";'),
         "",
-        *comment("""Mirror traffic that the slice cache can serve: a GET without credentials, whole or for one plain range.
-        (With several ranges the slice filter begins at the first and sends the rest as if it began at 0.)"""),
+        *comment("""Mirror traffic that the slice cache can serve: a GET without credentials, for one range from a place on,
+        or for the whole, perhaps unless it is the copy that the client has. Everything else is for the proxy to judge.
+        (With several ranges the slice filter begins at the first and sends the rest as if it began at 0; for the last
+        bytes it would fetch the first slice, too.)"""),
         *block(
-            'map "$request_method|$http_authorization|$http_range" $edge_uncached',
-            f'"~^GET\\|\\|({plain})?$" "";',
+            'map "$request_method|$http_authorization|$http_if_match$http_if_unmodified_since'
+            '|$http_if_none_match$http_if_modified_since|$http_range" $edge_uncached',
+            f'"~^GET\\|\\|\\|\\|({plain})?$" "";',
+            '"~^GET\\|\\|\\|[^|]+\\|$" "";',
             "default 1;",
+        ),
+        *comment("A proxy may answer such a condition with the first slice; those after it belong to that answer."),
+        *block("map $slice_range $edge_if_none_match", "volatile;", "~^bytes=0- $http_if_none_match;", 'default "";'),
+        *block(
+            "map $slice_range $edge_if_modified_since",
+            "volatile;",
+            "~^bytes=0- $http_if_modified_since;",
+            'default "";',
         ),
         "",
         *comment("""The first slice of an answer may be streamed; a later one must be whole before a byte of it is sent
@@ -56,6 +68,9 @@ def maps() -> Lines:
         "",
         *comment("nginx says that it takes ranges unless it has just answered one."),
         *block('map "$http_range|$http_if_range" $edge_accept_ranges', "~^[^|]+\\|$ bytes;", 'default "";'),
+        "",
+        *comment("The body of a 416 (a constant would make nginx write a page)."),
+        *block("map $status $edge_nothing", 'default "";'),
         "",
         *comment("RFC 9211: the edge's word after the proxy's own."),
         *block(
@@ -185,7 +200,9 @@ def _mirror_server(config: EdgeConfig) -> Lines:
                 ("transfer-encoding", '""'),
                 *of_client("$host"),
                 ("range", "$slice_range"),
-                *((name, '""') for name in CONDITIONS),
+                *((name, '""') for name in ("if-match", "if-range", "if-unmodified-since")),
+                ("if-none-match", "$edge_if_none_match"),
+                ("if-modified-since", "$edge_if_modified_since"),
                 (edge.SLICE, "1"),
                 (edge.TARGET, "$request_uri"),
                 ("x-cephstorage-stage", '"$request_id $slice_range"'),
@@ -241,5 +258,5 @@ def _problem_locations() -> Lines:
             "add_header Cache-Control no-store always;",
             f"return 413 '{_TOO_LARGE}';",
         ),
-        *block("location @unsatisfiable", "error_page 404 = @too_large;", 'return 416 "";'),
+        *block("location @unsatisfiable", 'return 416 "$edge_nothing";'),
     ]

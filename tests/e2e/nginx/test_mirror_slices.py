@@ -75,12 +75,13 @@ def test_a_range_that_is_not_one_plain_range_is_ignored(site: Site, asked: str) 
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
-def test_a_range_beyond_the_end(site: Site, warm: bool) -> None:
+@pytest.mark.parametrize("first", [SIZE, SIZE + MIB])
+def test_a_range_beyond_the_end(site: Site, warm: bool, first: int) -> None:
     stored(site, "/big")
     if warm:
         site.get("/big")
-    answer = site.get("/big", {"Range": f"bytes={SIZE}-"})
-    assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{SIZE}")
+    answer = site.get("/big", {"Range": f"bytes={first}-"})
+    assert (answer.status, answer.headers["content-range"], answer.body) == (416, f"bytes */{SIZE}", b"")
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
@@ -95,6 +96,17 @@ def test_conditions(site: Site, warm: bool) -> None:
     assert (part.status, part.body) == (206, BODY.read(2_000_000, 2_000_002))
     whole = site.get("/big", {"If-Range": '"other"', "Range": "bytes=2000000-2000001"})
     assert (whole.status, whole.body) == (200, BODY.read())
+
+
+@pytest.mark.parametrize("mode", ["permanent", "bypass"])
+def test_a_client_that_has_the_copy_gets_no_body_of_a_cold_object(site: Site, mode: str) -> None:
+    site.order(mode=mode)
+    site.put("/big", BODY, etag='"v1"')
+    for _ in range(2):
+        answer = site.get("/big", {"If-None-Match": '"v1"'})
+        assert (answer.status, answer.body) == (304, b"")
+    answer = site.get("/big", {"If-None-Match": '"v0"'})
+    assert (answer.status, answer.body) == (200, BODY.read())
 
 
 def test_the_answer_is_the_same_from_origin_store_and_edge(site: Site) -> None:

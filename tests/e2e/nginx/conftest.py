@@ -11,30 +11,31 @@ import pytest
 from tests.e2e.mirror.site import Site
 from tests.e2e.nginx.wire import Wire
 from tests.harness.bucket import Bucket
-from tests.harness.edge import Edge, EdgedService
+from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
+from tests.harness.stack import Stack
 
 _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
-def edged(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[EdgedService]:
+def edged(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[Stack]:
     """The module's service and edge."""
     folder = tmp_path_factory.mktemp("edged")
-    service = EdgedService(folder / "data", origin_allowed_ports=str(shared_origin.port)).start()
+    service = Stack(folder / "data", origin_allowed_ports=str(shared_origin.port)).start()
     yield service
     service.stop()
 
 
 @pytest.fixture
-def bucket(edged: EdgedService) -> Bucket:
+def bucket(edged: Stack) -> Bucket:
     """An empty bucket of a new tenant on the module's service."""
     return Bucket(edged, f"tenant-{uuid4().hex[:12]}")
 
 
 @pytest.fixture
-def site(edged: EdgedService, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
+def site(edged: Stack, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
     """A mirror host that no other test uses, on the module's service."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.lower()).strip("-")[:40].strip("-")
     name = f"{name}-{next(_NUMBERS)}"
@@ -44,13 +45,13 @@ def site(edged: EdgedService, shared_origin: FaultOrigin, request: pytest.Fixtur
 
 
 @pytest.fixture
-def launch_edged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., EdgedService]]:
+def launch_edged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., Stack]]:
     """Start services with edges; settings as keyword arguments."""
-    started: list[EdgedService] = []
+    started: list[Stack] = []
 
-    def start(name: str = "data", **settings: str) -> EdgedService:
+    def start(name: str = "data", **settings: str) -> Stack:
         settings.setdefault("origin_allowed_ports", str(origin.port))
-        service = EdgedService(tmp_path / name, **settings)
+        service = Stack(tmp_path / name, **settings)
         started.append(service)
         return service.start()
 

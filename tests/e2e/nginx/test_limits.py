@@ -11,10 +11,11 @@ import pytest
 from tests.e2e.nginx.wire import MIRROR, Wire
 from tests.harness.behaviour import Gate
 from tests.harness.content import MIB, Content
-from tests.harness.edge import Edge, EdgedService
+from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.service import Service
+from tests.harness.stack import Stack
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_no_proxy_at_all_is_a_503_that_says_so(tmp_path_factory: pytest.TempPath
 
 
 def test_a_large_upload_flows_through_without_lying_on_the_edges_disk(
-    launch_edged: Callable[..., EdgedService],
+    launch_edged: Callable[..., Stack],
 ) -> None:
     service = launch_edged()
     service.json("PUT", "/ceph/alice/photos")
@@ -169,7 +170,7 @@ def size_of(folder: os.PathLike[str]) -> int:
     return total
 
 
-def test_an_upload_that_breaks_off_stores_nothing(launch_edged: Callable[..., EdgedService]) -> None:
+def test_an_upload_that_breaks_off_stores_nothing(launch_edged: Callable[..., Stack]) -> None:
     service = launch_edged(edge_body_timeout="1")
     service.json("PUT", "/ceph/alice/photos")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as sock:
@@ -183,7 +184,7 @@ def test_an_upload_that_breaks_off_stores_nothing(launch_edged: Callable[..., Ed
     until(lambda: not list((service.data_dir / "spool").glob("*.part")))
 
 
-def test_a_refused_upload_is_told_why(launch_edged: Callable[..., EdgedService]) -> None:
+def test_a_refused_upload_is_told_why(launch_edged: Callable[..., Stack]) -> None:
     service = launch_edged()
     body = b"x" * (8 * MIB)
     assert service.call("PUT", "/ceph/alice/nowhere/keys/x", body).status == 404

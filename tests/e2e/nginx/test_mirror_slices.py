@@ -4,8 +4,8 @@ import pytest
 
 from tests.e2e.mirror.site import Download, Site
 from tests.harness.content import MIB, Content
-from tests.harness.edge import EdgedService
 from tests.harness.patience import until
+from tests.harness.stack import Stack
 
 SIZE = 5 * MIB + 12345
 BODY = Content(7, SIZE)
@@ -32,7 +32,7 @@ def test_a_cold_object_comes_whole(site: Site) -> None:
     assert by_edge(answer) == "CephStorage-edge; fwd=uri-miss"
 
 
-def test_a_stored_object_is_kept_by_the_edge_and_then_served_without_a_proxy(site: Site, edged: EdgedService) -> None:
+def test_a_stored_object_is_kept_by_the_edge_and_then_served_without_a_proxy(site: Site, edged: Stack) -> None:
     stored(site, "/big")
     assert site.get("/big").body == BODY.read()
     again = site.get("/big")

@@ -15,11 +15,12 @@ import pytest
 
 from tests.e2e.nginx.wire import Wire
 from tests.harness.content import MIB, Content
-from tests.harness.edge import Edge, EdgedService
+from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.programs import find, require
 from tests.harness.service import Service
+from tests.harness.stack import Stack
 
 BODY = Content(11, 2 * MIB + 9)
 
@@ -121,7 +122,7 @@ def test_a_stop_lets_requests_finish(own: Wire) -> None:
 
 def test_a_changed_gateway_in_the_database_reaches_nginx(tmp_path: Path) -> None:
     require("nginx")
-    service = EdgedService(tmp_path / "data").start()
+    service = Stack(tmp_path / "data").start()
     try:
         text = (service.edge.run_dir / "nginx.conf").read_text
         assert "files.example.org" not in text()
@@ -188,7 +189,7 @@ def test_no_edge_to_reload_is_said(tmp_path: Path) -> None:
         edge.stop()
 
 
-def test_two_proxies_of_which_one_is_gone(launch_edged: Callable[..., EdgedService], tmp_path: Path) -> None:
+def test_two_proxies_of_which_one_is_gone(launch_edged: Callable[..., Stack], tmp_path: Path) -> None:
     """A proxy that was killed costs no client an error: what is its own goes to the other one."""
     with FaultOrigin() as first, FaultOrigin() as second:
         edge = Edge(Service(tmp_path / "two"), [f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"]).start()

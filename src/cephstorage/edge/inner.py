@@ -76,6 +76,7 @@ def maps(config: EdgeConfig) -> Lines:
         *comment("Store answers with a key go through the internal cache, the others (mirror slices) straight to RGW."),
         *block("map $edge_store_key $edge_store_scheme", f'"" {scheme};', "default http;"),
         *block("map $edge_store_key $edge_store_way", '"" ceph_gateway;', "default edge_store;"),
+        *block("map $edge_store_key $edge_store_hint", '"" "";', "default $edge_store_target;"),
         "",
         *comment("As in the front: the first slice may be streamed, later ones come whole."),
         *block(
@@ -83,6 +84,15 @@ def maps(config: EdgeConfig) -> Lines:
             "volatile;",
             f"~^bytes=0- {scheme}://ceph_gateway$http_{variable(edge.STORE_TARGET)};",
             "default http://edge_stage/store;",
+        ),
+        *block(
+            "map $slice_range $edge_stage_hint",
+            "volatile;",
+            '~^bytes=0- "";',
+            f"default $http_{variable(edge.STORE_TARGET)};",
+        ),
+        *block(
+            "map $slice_range $edge_stage_key", "volatile;", '~^bytes=0- "";', 'default "$request_id $slice_range";'
         ),
     ]
 
@@ -165,14 +175,15 @@ def _store_location(config: EdgeConfig) -> Lines:
         asks_only(
             ("host", "$edge_store_host"),
             ("range", "$edge_store_range"),
-            (edge.STORE_TARGET, "$edge_store_target"),
+            (edge.STORE_TARGET, "$edge_store_hint"),
             (edge.STORE_KEY, "$edge_store_key"),
         ),
         "proxy_max_temp_file_size 0;",
         _gateway_tls(config),
         _gateway_patience(),
         COMMANDS_OF_STORE,
-        hides(tuple(name for name in _STORE_HEADERS if name != "accept-ranges")),
+        hides(_STORE_HEADERS),
+        "add_header Accept-Ranges bytes;",
         _given_back(_shown()),
         "proxy_intercept_errors on;",
         f"error_page {_FAILURES} = /_store_failed;",
@@ -246,7 +257,7 @@ def _asks_store() -> Lines:
 
 
 def _store_server(config: EdgeConfig) -> Lines:
-    store_key, store_target = f"$http_{variable(edge.STORE_KEY)}", f"$http_{variable(edge.STORE_TARGET)}"
+    store_key = f"$http_{variable(edge.STORE_KEY)}"
     return [
         *comment("""The internal cache of signed and private objects: whoever gets here has been let through by a proxy.
         Its key names the version of the bytes, so nothing in it grows old."""),
@@ -265,8 +276,8 @@ def _store_server(config: EdgeConfig) -> Lines:
                 asks_only(
                     ("host", "$http_host"),
                     ("range", "$slice_range"),
-                    (edge.STORE_TARGET, store_target),
-                    ("x-cephstorage-stage", '"$request_id $slice_range"'),
+                    (edge.STORE_TARGET, "$edge_stage_hint"),
+                    ("x-cephstorage-stage", "$edge_stage_key"),
                 ),
                 _gateway_tls(config),
                 _gateway_patience(),
@@ -279,6 +290,9 @@ def _gateway_tls(config: EdgeConfig) -> Lines:
     if not config.gateways or config.gateways[0].scheme != "https":
         return []
     return [
+        *comment(
+            "nginx verifies host names: for a gateway that is named by its IP address, the proxy sends the bytes."
+        ),
         "proxy_ssl_server_name on;",
         f"proxy_ssl_name {config.gateways[0].host};",
         "proxy_ssl_verify on;",

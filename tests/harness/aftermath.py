@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import ListQuery, Record
-from cephstorage.index import SqliteIndex
+from cephstorage.index import index_at
 from cephstorage.store.disk import DiskStore
 
 _ENTRY = struct.Struct("<QQ")
@@ -30,13 +30,13 @@ class Aftermath:
         return {(record.key, record.store_version) for record in self.records.values()}
 
 
-def examine(data_dir: Path, bucket: str) -> Aftermath:
+def examine(data_dir: Path, bucket: str, database_url: str = "") -> Aftermath:
     """Read index and store of a bucket (full name); the service may run or not."""
-    return asyncio.run(_examine(data_dir, BucketName.parse(bucket)))
+    return asyncio.run(_examine(data_dir, BucketName.parse(bucket), database_url))
 
 
-async def _examine(data_dir: Path, bucket: BucketName) -> Aftermath:
-    index = SqliteIndex(data_dir / "cephstorage.db")
+async def _examine(data_dir: Path, bucket: BucketName, database_url: str) -> Aftermath:
+    index = index_at(database_url, data_dir / "cephstorage.db")
     await index.open()
     try:
         page = await index.keys.listing(bucket, ListQuery(recursive=True, limit=100_000))
@@ -52,7 +52,7 @@ def visible_md5(data_dir: Path, bucket: str, key: str) -> str:
 
 
 async def _visible_md5(data_dir: Path, bucket: BucketName, key: str) -> str:
-    index = SqliteIndex(data_dir / "cephstorage.db")
+    index = index_at("", data_dir / "cephstorage.db")
     await index.open()
     try:
         record = await index.keys.get(bucket, key)

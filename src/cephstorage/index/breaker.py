@@ -19,6 +19,11 @@ _PAUSE = 0.5
 _RETRY_AFTER = 2.0
 
 
+def unavailable(retry_after: float = _RETRY_AFTER) -> DatabaseUnavailable:
+    """What callers are told. The log says where the database is and what it said; clients need not know."""
+    return DatabaseUnavailable("The database does not answer; the service's log says why.", retry_after=retry_after)
+
+
 class Breaker:
     """Thread-safe. ``name`` is the database's in the log; ``attempt`` the seconds that a try may take."""
 
@@ -39,7 +44,7 @@ class Breaker:
             if self._why:
                 now = self._clock()
                 if now < self._next:
-                    raise DatabaseUnavailable(self._why, retry_after=_RETRY_AFTER)
+                    raise unavailable()
                 self._next = now + self._attempt
             return self.trips
 
@@ -47,7 +52,7 @@ class Breaker:
         """Raise DatabaseUnavailable when it has tripped since a call entered."""
         with self._lock:
             if self._why and self.trips != entered:
-                raise DatabaseUnavailable(self._why, retry_after=_RETRY_AFTER)
+                raise unavailable()
 
     def trip(self, why: str) -> None:
         """Note that the database is gone, for a reason that the operator will read."""

@@ -125,6 +125,12 @@ class LandingStatements:
         self._succeed(conn, row, record.size, now)
         return record
 
+    def published(self, conn: Connection, bucket: BucketName, key: str, store_version: str) -> Record | None:
+        """See ``LandingIndex.published``."""
+        record = self._keys.get(conn, bucket, key)
+        same = record is not None and attempt_of(record.store_version) == attempt_of(store_version)
+        return record if same else None
+
     def _succeed(self, conn: Connection, row: Row[Any], size: int, now: float) -> None:
         """End the transfer. Nobody has a fill's token, so that its row has done its work."""
         if row.kind == Kind.FILL:
@@ -196,6 +202,10 @@ class SqlLandingIndex:
     async def publish(self, lease: Lease, now: float, store_version: str | None = None) -> Record:
         """Make the planned version visible. Raises LeaseLost, BucketNotFound, PreconditionFailed."""
         return await self._db.write(self._sql.publish, lease, now, store_version)
+
+    async def published(self, bucket: BucketName, key: str, store_version: str) -> Record | None:
+        """The visible record, if it names the attempt of this version."""
+        return await self._db.read_one(self._sql.published, bucket, key, store_version)
 
     async def disown(self, bucket: BucketName, key: str, store_version: str) -> None:
         """Have a version removed that was stored and not published, unless somebody names it."""

@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from cephstorage.domain.errors import DatabaseUnavailable
-from cephstorage.index.breaker import Breaker
+from cephstorage.index.breaker import Breaker, unavailable
 from cephstorage.index.postgres_faults import is_conflict, is_lost, translated
-from cephstorage.index.postgres_session import READ, WRITE, WRITE_RELAXED, Dialer, PostgresOptions, Session
+from cephstorage.index.postgres_session import READ, WRITE, Dialer, PostgresOptions, Session
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,8 +107,8 @@ class PostgresDatabase:
         return await self._call(self._writers, WRITE, lambda connection: fn(connection, *args, **kwargs))
 
     async def write_relaxed(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``fn`` in a transaction that outlives the process, though not always a crash of the server."""
-        return await self._call(self._writers, WRITE_RELAXED, lambda connection: fn(connection, *args, **kwargs))
+        """The same. A relaxed commit could be lost with the server, while processes that believe in it live on."""
+        return await self.write(fn, *args, **kwargs)
 
     async def _call(self, threads: ThreadPoolExecutor | None, begin: str, call: Callable[[Connection], T]) -> T:
         """Run a call in a thread. Who is cancelled leaves the thread to finish: no transaction stays open."""
@@ -122,7 +125,7 @@ class PostgresDatabase:
             self._breaker.trip(said)
             if job.session is not None:
                 job.session.sever()
-            raise DatabaseUnavailable(said, retry_after=_BEYOND) from error
+            raise unavailable(_BEYOND) from error
 
     def _run(self, job: _Job, begin: str, call: Callable[[Connection], T]) -> T:
         """One transaction, again while it loses races or finds its connection broken. In a thread of the pool."""
@@ -134,14 +137,23 @@ class PostgresDatabase:
                 if tries_left and is_conflict(error):
                     time.sleep(_PAUSE * random.random() * (_TRIES - tries_left))  # noqa: S311 - no secret
                 elif not self._may_go_on(session, error):
-                    raise translated(error, self.name) from error
+                    raise self._told(error) from error
             else:
                 self._breaker.mend()
                 return result
             finally:
                 if session.broken:
                     self._drop(session)
-        raise DatabaseUnavailable(f"{self.name} breaks every connection.", retry_after=1)
+        raise unavailable()
+
+    def _told(self, error: Exception) -> Exception:
+        """What the caller is told of an error, and the log in full."""
+        meaning = translated(error, self.name)
+        if not isinstance(meaning, DatabaseUnavailable):
+            return meaning
+        if not is_lost(error):  # else the breaker says it
+            log.error("database_failed", msg=meaning.msg)
+        return unavailable()
 
     def _may_go_on(self, session: Session, error: Exception) -> bool:
         """After a broken connection: whether the transaction may be run again on a new one."""
@@ -166,7 +178,7 @@ class PostgresDatabase:
             session = Session(self._dialer.dial(), born)
         except DatabaseUnavailable as error:
             self._breaker.trip(error.msg)
-            raise
+            raise unavailable() from error
         self._sessions.add(session)
         self._local.session = session
         return session

@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
-WRITE_RELAXED = f"{WRITE}; SET LOCAL synchronous_commit TO off"
 _IDLE = 60
 _PORT = 5432
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}

@@ -1,6 +1,6 @@
 """Access tokens, known only by the SHA-256 of their secret."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
@@ -27,6 +27,7 @@ class TokenStatements:
         self._replace = update(tokens).where(this)
         self._delete = delete(tokens).where(this)
         self._by_hash = select(tokens).where(tokens.c.secret_hash == bindparam("hash"))
+        self._by_hashes = select(tokens).where(tokens.c.secret_hash.in_(bindparam("hashes", expanding=True)))
         self._all = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
 
     def put(self, conn: Connection, token: AccessToken, secret_hash: str) -> None:
@@ -47,6 +48,11 @@ class TokenStatements:
         """See ``TokenTable.by_hash``."""
         row = conn.execute(self._by_hash, {"hash": secret_hash}).first()
         return None if row is None else _token_of(row)
+
+    def by_hashes(self, conn: Connection, secret_hashes: Collection[str]) -> dict[str, AccessToken]:
+        """See ``TokenTable.by_hashes``."""
+        found = conn.execute(self._by_hashes, {"hashes": list(secret_hashes)})
+        return {row.secret_hash: _token_of(row) for row in found}
 
     def delete(self, conn: Connection, token_id: str) -> None:
         """See ``TokenTable.delete``."""
@@ -73,6 +79,10 @@ class SqlTokenTable:
     async def by_hash(self, secret_hash: str) -> AccessToken | None:
         """The token with this secret, expired ones included."""
         return await self._db.read_one(self._sql.by_hash, secret_hash)
+
+    async def by_hashes(self, secret_hashes: Collection[str]) -> Mapping[str, AccessToken]:
+        """Those of several that are there, by hash."""
+        return await self._db.read_one(self._sql.by_hashes, secret_hashes)
 
     async def delete(self, token_id: str) -> None:
         """Raises AccessTokenNotFound."""

@@ -3,7 +3,7 @@
 What a method returns has been committed. All raise DatabaseUnavailable when the database fails.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -205,6 +205,10 @@ class LandingIndex(Protocol):
         """
         ...
 
+    async def published(self, bucket: BucketName, key: str, store_version: str) -> Record | None:
+        """The visible record, if it names the attempt of this version."""
+        ...
+
     async def disown(self, bucket: BucketName, key: str, store_version: str) -> None:
         """Have a version removed that an attempt stored without publishing it.
 
@@ -303,6 +307,10 @@ class TokenTable(Protocol):
 
     async def by_hash(self, secret_hash: str) -> AccessToken | None:
         """The token with this secret, expired ones included."""
+        ...
+
+    async def by_hashes(self, secret_hashes: Collection[str]) -> Mapping[str, AccessToken]:
+        """Those of several that are there, by hash."""
         ...
 
     async def delete(self, token_id: str) -> None:

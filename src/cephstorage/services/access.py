@@ -23,8 +23,14 @@ class Access:
         self._known: dict[str, AccessToken] = {}
 
     async def refresh(self) -> None:
-        """Forget what is remembered: tokens changed somewhere."""
-        self._known = {}
+        """Look at what is remembered again: tokens changed somewhere.
+
+        While the database is gone the remembered ones go on; what is forgotten here meanwhile stays forgotten.
+        """
+        asked = set(self._known)
+        found = await self._tokens.by_hashes(asked) if asked else {}
+        kept = {name: found.get(name) if name in asked else token for name, token in self._known.items()}
+        self._known = {name: token for name, token in kept.items() if token is not None}
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """The holder of ``Authorization: Bearer ...`` (RFC 6750). Raises Unauthenticated."""

@@ -20,6 +20,7 @@ import structlog
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import (
     CephStorageError,
+    DatabaseUnavailable,
     DigestMismatch,
     LeaseLost,
     LengthMismatch,
@@ -40,6 +41,7 @@ from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing
 from cephstorage.transfer.live import Flowing, LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
+from cephstorage.transfer.sight import Sight
 from cephstorage.transfer.upload import Uploads
 
 log = structlog.get_logger()
@@ -85,6 +87,7 @@ class TransferEngine:
         self._landed = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
         self._uploads = Uploads(parts, self._limits, self._landing, options.lease, options.upload_patience)
+        self._sight = Sight(parts.ledger, options.lease)
         self._stopping = False
 
     @property
@@ -324,8 +327,12 @@ class TransferEngine:
         """Note a phase beside the work. A small object is landed sooner than noted, and fetched anew sooner than resumed."""
         if live.length is not None and live.length < _WORTH_NOTING:
             return []
-        noted = self._ledger.set_phase(live.lease, phase, self._parts.clock(), live.source)
-        return [asyncio.ensure_future(noted)]
+        return [asyncio.ensure_future(self._note(live, phase))]
+
+    async def _note(self, live: LiveTransfer, phase: Phase) -> None:
+        """Note a phase. The bytes go on without the index: what is not noted is only shown and resumed less well."""
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._ledger.set_phase(live.lease, phase, self._parts.clock(), live.source)
 
     async def _settle_failure(self, live: LiveTransfer, transfer: Transfer | None, error: CephStorageError) -> None:
         """Queue another attempt or end the transfer, and tell the readers."""
@@ -362,6 +369,9 @@ class TransferEngine:
         """Keep the free places busy. Claims made at the same moment share one commit, so that many are made when many wait."""
         eager = 1
         while not self._stopping:
+            if not await self._sight.clear():
+                await self._wait_due()
+                continue
             claims = (self._claim_one() for _ in range(min(eager, self._free)))
             claimed = [transfer for transfer in await asyncio.gather(*claims) if transfer is not None]
             for transfer in claimed:
@@ -377,7 +387,7 @@ class TransferEngine:
         try:
             return await self._ledger.claim(self.owner, *self._lease_times(), self._options.claims)
         except CephStorageError as error:
-            log.warning("claim_failed", code=error.code, msg=error.msg)
+            self._sight.lost("claim_failed", error)
             return None
 
     async def _wait_due(self) -> None:
@@ -397,7 +407,7 @@ class TransferEngine:
             try:
                 lost = await self._ledger.renew(held, *self._lease_times())
             except CephStorageError as error:
-                log.warning("renew_failed", code=error.code, msg=error.msg)
+                self._sight.lost("renew_failed", error)
                 continue
             for lease in lost:
                 self._abandon(lease.transfer_id)

@@ -37,6 +37,7 @@ class Janitor:
     for_all: bool = True
     """Whether it also does what one process does for all: removals and old records. False where workers do."""
     _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _failing: set[str] = field(default_factory=set)
 
     async def start(self) -> None:
         """Clean up after processes that died, then go on in the background."""
@@ -80,10 +81,15 @@ class Janitor:
                 await self._guarded(self.sweeper.abandon_orphans)
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step; what fails again and again is said once."""
+        name = getattr(step, "__name__", "?")
         try:
             await step()
+            self._failing.discard(name)
         except (CephStorageError, OSError) as error:
-            log.warning("housekeeping_failed", step=getattr(step, "__name__", "?"), error=str(error))
+            if name not in self._failing:
+                log.warning("housekeeping_failed", step=name, error=str(error))
+            self._failing.add(name)
 
     async def bury_dead_owners(self) -> None:
         """End the leases of processes of this machine that are gone, so that others resume their transfers now."""

@@ -7,29 +7,36 @@ claims the transfer next asks the store once and either publishes or does it aga
 """
 
 import asyncio
+import contextlib
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
-from cephstorage.domain.errors import LeaseLost, StoreUnavailable
+from cephstorage.domain.errors import DatabaseUnavailable, LeaseLost, StoreUnavailable
 from cephstorage.domain.mirrors import without_credentials
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
-from cephstorage.domain.transfers import Lease, Plan, RetryPolicy, SourceFacts, TransferRequest
+from cephstorage.domain.transfers import Kind, Lease, Plan, RetryPolicy, SourceFacts, TransferRequest
 from cephstorage.ports.index import LandingIndex
 from cephstorage.ports.store import Store, StoredObject
 from cephstorage.transfer.spool import Spool
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _AGAIN = RetryPolicy(attempts=1_000_000, base=0.25, cap=5.0)
 """Between two tries of a store commit."""
 _COME_BACK = 10.0
 _MOMENT = 2.0
 """How long every landing lets the store fail: a gateway that restarts, a connection that breaks."""
+_OUTAGE = 600.0
+"""How long a landing waits for the index: what is whole in the spool, or stored already, is not to be fetched again."""
 _KEY_BUSY_WAIT = 0.02
 _KEY_BUSY_TRIES = 500
 
@@ -99,21 +106,40 @@ class Landing:
         spool. Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. When the
         transfer is cancelled or lost meanwhile, what it stored is removed.
         """
-        generation = await self._take_key(lease, plan)
+        outage = max(patience, _MOMENT) if request.kind is Kind.UPLOAD else _OUTAGE
+        generation = await self._take_key(lease, plan, outage)
         planned = planned_object(request, plan, generation)
         try:
             store_version, tries = await self._commit(spool, planned, lease, max(patience, _MOMENT))
             if again or tries > 1:
                 await self._remove_strays(request, store_version)
-            return await self._index.publish(lease, self._clock(), store_version)
+            return await self._publish(request, lease, store_version, outage)
         except (LeaseLost, asyncio.CancelledError):
-            await self._index.disown(request.bucket, request.key, plan.store_version)
+            with contextlib.suppress(DatabaseUnavailable):  # the row still names it: whoever is next sees to it
+                await self._index.disown(request.bucket, request.key, plan.store_version)
             raise
+
+    async def _told(self, tell: Callable[[], Awaitable[T]], outage: float = _OUTAGE) -> T:
+        """Tell the index something; wait for it while it is gone, at most ``outage`` seconds.
+
+        The lease may end meanwhile. It is renewed when the index is back, unless somebody has taken it over: then
+        the answer is LeaseLost.
+        """
+        deadline, tries = time.monotonic() + outage, 0
+        while True:
+            tries += 1
+            try:
+                return await tell()
+            except DatabaseUnavailable as error:
+                wait = _AGAIN.delay(tries, self._chance(), error.retry_after) or _AGAIN.cap
+                if time.monotonic() + wait > deadline or self._hurry.is_set():
+                    raise
+                await self._pause(wait)
 
     async def _remove_strays(self, request: TransferRequest, store_version: str) -> None:
         """A try whose answer was lost may have stored the bytes once more, or still be about to."""
         if (strays := self._store.strays(store_version)) is not None:
-            await self._index.remove(request.bucket, request.key, strays)
+            await self._told(lambda: self._index.remove(request.bucket, request.key, strays))
 
     async def _commit(self, spool: Spool, planned: StoredObject, lease: Lease, patience: float) -> tuple[str, int]:
         """Have the store take the bytes; the version and the number of tries. Each goes on with what is noted."""
@@ -121,7 +147,7 @@ class Landing:
 
         async def note(store_version: str) -> None:
             nonlocal planned
-            await self._index.note_version(lease, store_version)
+            await self._told(lambda: self._index.note_version(lease, store_version))
             planned = replace(planned, store_version=store_version)
 
         while True:
@@ -152,12 +178,31 @@ class Landing:
             return None
         await self._take_key(lease, plan)
         await self._remove_strays(request, store_version)
-        return await self._index.publish(lease, self._clock(), store_version)
+        return await self._publish(request, lease, store_version, _OUTAGE)
 
-    async def _take_key(self, lease: Lease, plan: Plan) -> int:
+    async def _publish(self, request: TransferRequest, lease: Lease, store_version: str, outage: float) -> Record:
+        tries = 0
+
+        async def publish() -> Record:
+            nonlocal tries
+            tries += 1
+            return await self._index.publish(lease, self._clock(), store_version)
+
+        try:
+            return await self._told(publish, outage)
+        except LeaseLost:
+            # A try before may have published, and the connection broken before it could say so.
+            if tries == 1:
+                raise
+            look = partial(self._index.published, request.bucket, request.key, store_version)
+            if (record := await self._told(look, outage)) is None:
+                raise
+            return record
+
+    async def _take_key(self, lease: Lease, plan: Plan, outage: float = _OUTAGE) -> int:
         """Landings of one key are serialised: wait for the one before. The generation to come."""
         for _ in range(_KEY_BUSY_TRIES):
-            generation = await self._index.plan(lease, plan, self._clock())
+            generation = await self._told(lambda: self._index.plan(lease, plan, self._clock()), outage)
             if generation is not None:
                 return generation
             await asyncio.sleep(_KEY_BUSY_WAIT)

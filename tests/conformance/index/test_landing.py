@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from cephstorage.domain.errors import BucketNotEmpty, LeaseLost, PreconditionFailed, TransferNotFound
+from cephstorage.domain.errors import (
+    BucketNotEmpty,
+    LeaseLost,
+    PreconditionFailed,
+    StoreUnavailable,
+    TransferNotFound,
+)
 from cephstorage.domain.records import Precondition
 from cephstorage.domain.transfers import Kind, Lease, Phase, State
 from cephstorage.index import SqlIndex
@@ -231,3 +237,46 @@ async def test_a_given_up_plan_is_removed_under_the_name_that_was_noted_last(ind
     await index.landing.note_version(lease, "id-1.1#upload")
     await index.transfers.cancel("token-1", NOW)
     assert await removal_versions(index) == ["id-1.1#upload"]
+
+
+# -- what the store's housekeeping asks
+
+
+async def test_the_queue_of_removals_tells_its_newest_number(index: SqlIndex) -> None:
+    assert await index.landing.newest_removal() == 0
+    for version in ("a.1#besides/x", "b.1"):
+        await index.landing.remove(BUCKET, "k", version)
+    queued = await index.landing.removals(10)
+    assert [removal.store_version for removal in queued] == ["a.1#besides/x", "b.1"]
+    assert await index.landing.newest_removal() == queued[-1].id
+    await index.landing.removed([queued[-1].id])
+    assert await index.landing.newest_removal() == queued[0].id
+
+
+async def test_every_bucket_and_what_is_being_stored_are_known(index: SqlIndex) -> None:
+    assert list(await index.landing.planned_versions()) == []
+    running, ended = await begin(index, "1"), await begin(index, "2", "other")
+    for lease in (running, ended):
+        assert await index.landing.plan(lease, plan_for(lease), NOW)
+    await index.landing.note_version(running, f"{plan_for(running).store_version}#upload/u")
+    await index.landing.publish(ended, NOW)
+    assert list(await index.landing.planned_versions()) == [f"{plan_for(running).store_version}#upload/u"]
+    assert list(await index.landing.buckets()) == [BUCKET]
+
+
+@pytest.mark.parametrize("kind", [Kind.FETCH, Kind.WARM, Kind.FILL])
+async def test_who_gives_up_waiting_for_the_store_leaves_plan_and_version_to_the_next(
+    index: SqlIndex, kind: Kind
+) -> None:
+    lease = await begin_fill(index, "1") if kind is Kind.FILL else await begin(index, "1", kind=kind)
+    plan = plan_for(lease)
+    assert await index.landing.plan(lease, plan, NOW)
+    await index.transfers.requeue(lease, NOW, NOW, StoreUnavailable("away"))
+    again = await index.transfers.claim(RIVAL, NOW, UNTIL)
+    assert again is not None
+    assert (again.plan, again.phase, again.attempts) == (plan, Phase.STORING, 1)
+    assert await removal_versions(index) == []
+    lease = Lease(again.id, RIVAL, again.fence)
+    assert await index.landing.plan(lease, plan, NOW)
+    assert (await index.landing.publish(lease, NOW, f"{plan.store_version}#v")).store_version.endswith("#v")
+    assert await removal_versions(index) == []

@@ -1,16 +1,25 @@
 """What a landing plans: names, times, validators, and a source that shows no secret."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cephstorage.domain.records import OriginFacts
+from cephstorage.domain.errors import CephStorageError, StoreFull, StoreUnavailable
+from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Kind, Lease, Plan, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqliteIndex
+from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.landing import Landing, planned_object, public_source
+from cephstorage.transfer.spool import Spool, SpoolDirectory
 from tests.unit.transfer.conftest import BUCKET, fill_request
 
 NOW = 1000.0
@@ -97,3 +106,126 @@ def test_the_store_is_told_all_that_a_record_needs_and_no_secret(tmp_path: Path)
         "generation": "3",
     }
     assert "secret" not in repr(told)
+
+
+# -- a store that fails
+
+
+class Failing(DiskStore):
+    """Fails so many times before it works; a try may have stored the bytes nevertheless."""
+
+    def __init__(self, root: Path, times: int, error: type[CephStorageError] = StoreUnavailable) -> None:
+        super().__init__(root)
+        self.times, self.error, self.seen = times, error, list[str]()
+
+    async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
+        self.seen.append(planned.store_version)
+        if note is not None and len(self.seen) == 1:
+            await note(f"{planned.store_version}#upload/u")
+        if self.times:
+            self.times -= 1
+            raise self.error("away")
+        await super().commit(part, planned, note)
+        return f"{planned.store_version.partition('#')[0]}#v"
+
+    def strays(self, store_version: str) -> str:  # type: ignore[override]
+        return f"besides {store_version}"
+
+
+@dataclass
+class Scene:
+    """A verified upload that is about to land on a store."""
+
+    index: SqliteIndex
+    store: Failing
+    landing: Landing
+    spool: Spool
+    lease: Lease
+    plan: Plan
+
+    async def land(self, patience: float = 60.0, *, again: bool = False) -> Record:
+        return await self.landing.land(REQUEST, self.lease, self.spool, self.plan, patience, again=again)
+
+    async def removals(self) -> list[str]:
+        return [removal.store_version for removal in await self.index.landing.removals(10)]
+
+
+REQUEST = TransferRequest(Kind.UPLOAD, BUCKET, "k")
+BODY = b"0123456789"
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Callable[[Failing], Awaitable[Scene]]]:
+    async with AsyncExitStack() as stack:
+
+        async def make(store: Failing) -> Scene:
+            index = SqliteIndex(tmp_path / "index")
+            await index.open()
+            stack.push_async_callback(index.close)
+            await index.buckets.create(BUCKET, NOW)
+            landing = Landing(store, index.landing, time.time, lambda: 0.0)
+            spool = SpoolDirectory(tmp_path / "spool", 1 << 30).open("abc")
+            stack.callback(spool.close)
+            await spool.put(0, BODY)
+            spool.publish(0, len(BODY))
+            planned = landing.plan(REQUEST, None, Lease("abc", "owner", 1), len(BODY), MD5)
+            new = NewTransfer("abc", "token", REQUEST)
+            lease = await index.transfers.begin_upload(new, planned, "owner", time.time(), time.time() + 600)
+            return Scene(index, store, landing, spool, lease, planned)
+
+        yield make
+
+
+async def test_a_store_that_works_is_asked_once_and_leaves_no_strays(
+    scene: Callable[[Failing], Awaitable[Scene]], tmp_path: Path
+) -> None:
+    made = await scene(Failing(tmp_path / "objects", 0))
+    record = await made.land()
+    assert (record.store_version, len(made.store.seen)) == ("abc.1#v", 1)
+    assert await made.removals() == []
+
+
+async def test_a_store_that_fails_is_asked_again_with_what_was_noted(
+    scene: Callable[[Failing], Awaitable[Scene]], tmp_path: Path
+) -> None:
+    made = await scene(Failing(tmp_path / "objects", 2))
+    record = await made.land()
+    assert record.store_version == "abc.1#v"
+    assert made.store.seen == ["abc.1", "abc.1#upload/u", "abc.1#upload/u"]
+    assert await made.removals() == ["besides abc.1#v"]
+
+
+async def test_whoever_lands_again_removes_strays(scene: Callable[[Failing], Awaitable[Scene]], tmp_path: Path) -> None:
+    made = await scene(Failing(tmp_path / "objects", 0))
+    await made.land(again=True)
+    assert await made.removals() == ["besides abc.1#v"]
+
+
+async def test_patience_ends_with_a_time_to_come_back(
+    scene: Callable[[Failing], Awaitable[Scene]], tmp_path: Path
+) -> None:
+    made = await scene(Failing(tmp_path / "objects", 1000))
+    with pytest.raises(StoreUnavailable) as caught:
+        await made.land(0.0)
+    assert caught.value.retry_after
+    assert len(made.store.seen) > 1
+    assert await made.index.keys.get(BUCKET, "k") is None
+
+
+async def test_a_full_store_is_not_waited_for(scene: Callable[[Failing], Awaitable[Scene]], tmp_path: Path) -> None:
+    made = await scene(Failing(tmp_path / "objects", 1000, StoreFull))
+    with pytest.raises(StoreFull):
+        await made.land()
+    assert len(made.store.seen) == 1
+
+
+async def test_a_stop_ends_the_waiting(scene: Callable[[Failing], Awaitable[Scene]], tmp_path: Path) -> None:
+    made = await scene(Failing(tmp_path / "objects", 1000))
+    landing = asyncio.create_task(made.land(3600.0))
+    async with asyncio.timeout(60):
+        while not made.landing.waits:  # noqa: ASYNC110 - it says so itself
+            await asyncio.sleep(0)
+    made.landing.hurry()
+    with pytest.raises(StoreUnavailable):
+        await landing
+    assert not made.landing.waits

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.index.breaker import Breaker, unavailable
-from cephstorage.index.postgres_faults import is_conflict, is_lost, translated
+from cephstorage.index.postgres_faults import is_conflict, is_lost, is_read_only, translated
 from cephstorage.index.postgres_session import READ, WRITE, Dialer, PostgresOptions, Session
 
 log = structlog.get_logger()
@@ -157,7 +157,7 @@ class PostgresDatabase:
 
     def _may_go_on(self, session: Session, error: Exception) -> bool:
         """After a broken connection: whether the transaction may be run again on a new one."""
-        if not is_lost(error):
+        if not is_lost(error) or (session.reading and is_read_only(error)):
             return False
         self._drop(session)
         if session.used and not session.committing:

@@ -47,6 +47,11 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Whether a write was refused: by a server that was demoted, or in a transaction that only reads."""
+    return code_of(error) == _READ_ONLY
+
+
 def unreachable(error: Exception, name: str) -> DatabaseUnavailable:
     """A connection that could not be made. Without ``retry_after`` when waiting will not help."""
     said = _one_line(error)

@@ -49,13 +49,14 @@ class PostgresOptions:
 
     def parameters(self) -> dict[str, Any]:
         """The address as psycopg takes it. Raises DatabaseUnavailable without a word of the address."""
-        try:
+        given = None
+        with contextlib.suppress(psycopg.Error):  # whose text holds the address, password and all
             given = conninfo_to_dict(self.url.replace("postgresql+psycopg://", "postgresql://", 1))
-        except psycopg.Error:
+        if given is None:
             raise DatabaseUnavailable(
                 "CEPHSTORAGE_DATABASE_URL is no address of PostgreSQL; "
                 "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters percent-encoded."
-            ) from None
+            )
         return {
             "target_session_attrs": "read-write",
             "application_name": self.application_name,
@@ -118,11 +119,12 @@ class Session:
         self._cursor = self._raw.cursor()
         self.born = born
         self.used = False
+        self.reading = False
         self.committing = False
 
     def run(self, begin: str, call: Callable[[Connection], T]) -> T:
         """Run ``call`` in a transaction; an empty ``begin``: it is a single statement, which needs none."""
-        self.committing = False
+        self.reading, self.committing = begin != WRITE, False
         if not begin:
             result = call(self._connection)
             self.used = True
@@ -133,7 +135,7 @@ class Session:
         except BaseException:
             self._roll_back()
             raise
-        self.committing = begin != READ
+        self.committing = not self.reading
         self._say("COMMIT")
         if self._cursor.statusmessage != "COMMIT":
             raise DatabaseUnavailable("The database rolled a transaction back; nothing of it was kept.", retry_after=1)

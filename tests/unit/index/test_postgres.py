@@ -1,0 +1,280 @@
+"""The PostgreSQL runner: snapshots, races run again, limits, broken connections, and what is said of errors."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from cephstorage.domain.errors import DatabaseUnavailable, InvalidInput, KeyNotFound, StoreFull
+from cephstorage.index.breaker import Breaker
+from cephstorage.index.postgres import PostgresDatabase
+from cephstorage.index.postgres_faults import translated
+from cephstorage.index.postgres_session import PostgresOptions
+from cephstorage.index.postgres_setup import prepare
+from cephstorage.index.schema import build_schema
+from tests.harness.postgres import Postgres
+
+SCHEMA = build_schema(separate_schemas=True)
+SETTINGS = SCHEMA.settings
+
+
+def make(connection: Connection) -> None:
+    prepare(connection, schema=SCHEMA)
+
+
+@pytest.fixture
+async def db(postgres: Postgres) -> AsyncIterator[PostgresDatabase]:
+    """An open database with two connections and little patience."""
+    options = PostgresOptions(postgres.fresh(), connections=2, statement_timeout=1.0, lock_timeout=0.2)
+    database = PostgresDatabase(options)
+    await database.open(make)
+    yield database
+    await database.close()
+
+
+def put(conn: Connection, name: str) -> str:
+    conn.execute(insert(SETTINGS), {"name": name, "value": "x"})
+    return name
+
+
+def put_then_fail(conn: Connection, name: str) -> None:
+    put(conn, name)
+    raise KeyNotFound("as asked")
+
+
+def names(conn: Connection) -> set[str]:
+    return set(conn.scalars(select(SETTINGS.c.name)))
+
+
+def value_of(conn: Connection, asked: str) -> Any:
+    return conn.exec_driver_sql(asked).scalar()
+
+
+def fault(conn: Connection, code: str) -> None:
+    conn.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{code}'; END $$")
+
+
+async def test_a_failing_call_leaves_nothing_and_no_open_transaction(db: PostgresDatabase) -> None:
+    for number in range(6):
+        with pytest.raises(KeyNotFound):
+            await db.write(put_then_fail, str(number))
+    assert await db.read(names) == set()
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%%' AND datname = current_database()"
+    assert await db.read_one(value_of, asked) == 0
+
+
+async def test_a_read_is_one_snapshot_that_cannot_write(db: PostgresDatabase) -> None:
+    await db.write(put, "a")
+    looked, written = threading.Event(), threading.Event()
+
+    def look_twice(conn: Connection) -> tuple[set[str], set[str]]:
+        before = names(conn)
+        looked.set()
+        written.wait(60)
+        return before, names(conn)
+
+    reading = asyncio.create_task(db.read(look_twice))
+    await asyncio.to_thread(looked.wait, 60)
+    await db.write(put, "b")
+    written.set()
+    assert await reading == ({"a"}, {"a"})
+    with pytest.raises(DatabaseUnavailable):
+        await db.read(put, "c")
+    assert await db.read(names) == {"a", "b"}
+
+
+async def test_a_cancelled_caller_leaves_the_connection_fit(db: PostgresDatabase) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(conn: Connection) -> None:
+        put(conn, "slow")
+        entered.set()
+        leave.wait(60)
+
+    task = asyncio.create_task(db.write(slow))
+    await asyncio.to_thread(entered.wait, 60)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    leave.set()
+    assert await db.write(put, "next") == "next"
+    assert await db.read(names) == {"slow", "next"}
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", "23505"])
+async def test_a_lost_race_is_run_again_as_a_whole_but_not_for_ever(db: PostgresDatabase, code: str) -> None:
+    runs: list[int] = []
+
+    def race(conn: Connection, losses: int) -> None:
+        put(conn, "mine")
+        runs.append(1)
+        if len(runs) <= losses:
+            fault(conn, code)
+
+    await db.write(race, 3)
+    assert (len(runs), await db.read(names)) == (4, {"mine"})
+    runs.clear()
+    with pytest.raises(DatabaseUnavailable):
+        await db.write(lambda conn: fault(conn, code))
+
+
+async def test_limits_of_time_are_the_servers(db: PostgresDatabase) -> None:
+    with pytest.raises(DatabaseUnavailable) as slow:
+        await db.read_one(value_of, "SELECT pg_sleep(30)")
+    assert isinstance(getattr(slow.value.__cause__, "orig", None), psycopg.errors.QueryCanceled)
+    await db.write(put, "a")
+    held, leave = threading.Event(), threading.Event()
+
+    def hold(conn: Connection) -> None:
+        conn.exec_driver_sql('LOCK TABLE "CephStorageConfiguration".settings')
+        held.set()
+        leave.wait(60)
+
+    holding = asyncio.create_task(db.alone(hold))
+    await asyncio.to_thread(held.wait, 60)
+    with pytest.raises(DatabaseUnavailable) as locked:
+        await db.write(put, "b")
+    assert isinstance(getattr(locked.value.__cause__, "orig", None), psycopg.errors.LockNotAvailable)
+    leave.set()
+    await holding
+    assert await db.write(put, "b") == "b"
+
+
+async def test_no_more_connections_than_allowed(db: PostgresDatabase) -> None:
+    await asyncio.gather(*(db.write(put, str(number)) for number in range(20)), *(db.read(names) for _ in range(20)))
+    asked = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'CephStorage' AND datname = current_database()"
+    )
+    assert await db.read_one(value_of, asked) == 2
+
+
+async def test_an_ended_session_is_replaced_without_a_word(db: PostgresDatabase, postgres: Postgres) -> None:
+    await db.write(put, "a")
+    await db.read(names)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = %s"
+    with postgres.connect("postgres") as connection:
+        connection.execute(end, [db.name.rpartition("/")[2]])
+    assert await db.write(put, "b") == "b"
+    assert await db.read(names) == {"a", "b"}
+
+
+async def test_a_killed_server_is_known_at_once_and_taken_up_again(own_postgres: Postgres) -> None:
+    db = PostgresDatabase(PostgresOptions(own_postgres.fresh(), connections=2, connect_timeout=2))
+    await db.open(make)
+    await db.write(put, "a")
+    own_postgres.kill()
+    for _ in range(50):
+        with pytest.raises(DatabaseUnavailable) as gone:
+            await db.write(put, "b")
+        assert gone.value.retry_after
+        assert own_postgres.password not in gone.value.msg
+    own_postgres.start()
+    while True:
+        try:
+            assert await db.read(names) == {"a"}
+        except DatabaseUnavailable:
+            await asyncio.sleep(0.05)
+        else:
+            break
+    assert await db.write(put, "b") == "b"
+    await db.close()
+
+
+async def test_a_server_that_hangs_is_left_and_the_threads_are_freed(own_postgres: Postgres) -> None:
+    db = PostgresDatabase(
+        PostgresOptions(own_postgres.fresh(), connections=2, connect_timeout=2, statement_timeout=0.5)
+    )
+    db._deadline = 1.0
+    await db.open(make)
+    await db.write(put, "a")
+    await db.read(names)
+    own_postgres.freeze()
+    answers = await asyncio.gather(db.read(names), db.write(put, "b"), return_exceptions=True)
+    assert all(isinstance(answer, DatabaseUnavailable) for answer in answers)
+    with pytest.raises(DatabaseUnavailable):
+        await db.write(put, "c")
+    own_postgres.thaw()
+    while True:
+        try:
+            assert "a" in await db.read(names)
+            assert await db.write(put, "d") == "d"
+        except DatabaseUnavailable:
+            await asyncio.sleep(0.05)
+        else:
+            break
+    await db.close()
+
+
+async def test_a_server_that_only_reads_is_refused(postgres: Postgres) -> None:
+    url = postgres.fresh()
+    name = url.rpartition("/")[2]
+    with postgres.connect("postgres") as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseUnavailable, match="read-only"):
+        await PostgresDatabase(PostgresOptions(url)).open(make)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("53100", StoreFull, "is full"),
+        ("25006", DatabaseUnavailable, "only reads now"),
+        ("57P01", DatabaseUnavailable, "broke the connection"),
+        ("53300", DatabaseUnavailable, "max_connections"),
+        ("42P01", DatabaseUnavailable, "cephstorage db upgrade"),
+        ("42501", DatabaseUnavailable, "GRANT"),
+        ("57014", DatabaseUnavailable, "took too long"),
+        ("XX000", DatabaseUnavailable, "as asked"),
+    ],
+)
+def test_every_error_is_said_for_the_operator(code: str, kind: type[Exception], said: str, postgres: Postgres) -> None:
+    with postgres.connect("postgres") as connection, pytest.raises(psycopg.Error) as raised:
+        connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{code}'; END $$")
+    meaning = translated(raised.value, "PostgreSQL at x")
+    assert type(meaning) is kind
+    assert said in str(meaning)
+    assert "PostgreSQL at x" in str(meaning)
+    assert meaning.__cause__ is raised.value
+
+
+async def test_nul_is_the_callers_mistake(db: PostgresDatabase) -> None:
+    with pytest.raises(InvalidInput):
+        await db.write(put, "a\0b")
+
+
+async def test_errors_hold_no_values(db: PostgresDatabase) -> None:
+    await db.write(put, "a")
+    with pytest.raises(DatabaseUnavailable) as raised:
+        await db.write(lambda conn: conn.execute(insert(SETTINGS), {"name": "a", "value": "s3cr3t"}))
+    assert "s3cr3t" not in f"{raised.value} {raised.value.__cause__}"
+
+
+def test_the_address_is_never_shown() -> None:
+    options = PostgresOptions("postgresql://user:s3cr3t@db.example:5433/name")
+    assert options.name == "PostgreSQL at db.example:5433/name"
+    assert "s3cr3t" not in repr(options)
+    with pytest.raises(DatabaseUnavailable) as refused:
+        PostgresOptions("postgresql://user:s3cr3t@[db/name").parameters()
+    assert "s3cr3t" not in f"{refused.value} {refused.value.__cause__} {refused.value.__context__}"
+
+
+def test_the_breaker_lets_one_try_at_a_time() -> None:
+    now = 100.0
+    breaker = Breaker("a database", attempt=5.0, clock=lambda: now)
+    entered = breaker.enter()
+    breaker.trip("gone")
+    with pytest.raises(DatabaseUnavailable):
+        breaker.check(entered)
+    with pytest.raises(DatabaseUnavailable):
+        breaker.enter()
+    now += 1
+    breaker.check(breaker.enter())
+    with pytest.raises(DatabaseUnavailable):
+        breaker.enter()
+    breaker.mend()
+    breaker.check(breaker.enter())
+    assert breaker.enter() == 1

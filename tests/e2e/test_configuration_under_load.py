@@ -1,11 +1,14 @@
 """Settings change under the eyes of several processes at work on the real engines: nothing fails, nothing is lost."""
 
+import contextlib
 import hashlib
+import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.e2e.test_real_engines import access, change
 from tests.harness.bucket import Bucket
 from tests.harness.ceph import Ceph
 from tests.harness.content import MIB, Content
+from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.postgres import Postgres
@@ -79,6 +83,47 @@ def test_credentials_addresses_and_spools_change_under_load(
     assert "Traceback" not in first.log() + second.log()
     left = [path for name in ("spool-0", "spool-1", "spool-2") for path in (tmp_path / name).glob("*")]
     assert left == []
+
+
+def test_the_gateway_changes_behind_the_edge_without_a_wrong_byte(ceph: Ceph, launch: Launch) -> None:
+    """One cluster at two addresses, with TLS and without: the proxy knows of a change before nginx does."""
+    service = launch("one", store="ceph")
+    assert ceph.certificate is not None
+    plain = {**access(ceph), "ceph_ca_file": None}
+    secure = {**access(ceph), "ceph_gateway": ceph.secure_gateway, "ceph_ca_file": str(ceph.certificate.cert)}
+    assert change(service, **plain).status == 200
+    bucket, edge = Bucket(service, "alice"), Edge(service).start()
+    done, answers = threading.Event(), list[tuple[int, bool]]()
+    bucket.put("k", BIG.read())
+    expected = BIG.read()
+
+    def read() -> None:
+        while not done.is_set():
+            parts = urlsplit(bucket.record("k")["url"])
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", edge.port, timeout=60)) as connection:
+                connection.request("GET", f"{parts.path}?{parts.query}")
+                answer = connection.getresponse()
+                answers.append((answer.status, answer.read() == expected))
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            for wanted in (secure, plain, secure, plain):
+                assert change(service, **wanted).status == 200
+                until(lambda wanted=wanted: urlsplit(wanted["ceph_gateway"]).netloc in nginx_conf(edge))
+                seen = len(answers)
+                until(lambda seen=seen: len(answers) >= seen + 4)
+            done.set()
+            for finished in readers:
+                finished.result()
+    finally:
+        done.set()
+        edge.stop()
+    assert set(answers) == {(200, True)}
+
+
+def nginx_conf(edge: Edge) -> str:
+    return (edge.run_dir / "nginx.conf").read_text()
 
 
 def test_a_worker_follows_the_configuration(

@@ -86,9 +86,9 @@ class Live:
         use_store = self._prepared_store(values)
 
         def put_in_place() -> None:
+            self._parts.refuse(inner, public)
             use_spool()
             use_store()
-            self._parts.refuse(inner, public)
 
         return put_in_place
 

@@ -14,7 +14,7 @@ from cephstorage.origin.guard import ConnectGuard
 log = structlog.get_logger()
 Endpoint = tuple[str, int]
 _EVERY = 30.0
-_PATIENCE = 5.0
+_PATIENCE = 2.0
 
 
 class OwnParts:
@@ -36,9 +36,10 @@ class OwnParts:
         addresses = [address for endpoint in inner for address in self._known.get(endpoint, ())]
         self._guard.deny_parts([*inner, *public], addresses)
 
-    async def look_up(self, inner: Collection[Endpoint]) -> None:
-        """Learn the addresses of endpoints; a name that leads nowhere now keeps those that it had."""
-        for endpoint, found in zip(inner, await asyncio.gather(*map(_addresses, inner)), strict=True):
+    async def look_up(self, inner: Collection[Endpoint], *, again: bool = False) -> None:
+        """Learn the addresses of endpoints, also (``again``) of known ones. What leads nowhere now keeps those it had."""
+        wanted = [endpoint for endpoint in inner if again or endpoint not in self._known]
+        for endpoint, found in zip(wanted, await asyncio.gather(*map(_addresses, wanted)), strict=True):
             if found:
                 self._known[endpoint] = found
 
@@ -55,7 +56,7 @@ class OwnParts:
     async def _for_ever(self) -> None:
         while True:
             await asyncio.sleep(_EVERY)
-            await self.look_up(self._inner)
+            await self.look_up(self._inner, again=True)
             self.refuse(self._inner, self._public)
 
 

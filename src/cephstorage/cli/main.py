@@ -12,6 +12,7 @@ import typer
 from cephstorage.cli import (
     buckets,
     configuration,
+    database,
     downloads,
     edge,
     keys,
@@ -37,6 +38,7 @@ app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")
 app.add_typer(mirrors.app, name="mirror", help="Mirrors: add, ls, rm.")
 app.add_typer(edge.app, name="edge", help="The edge (nginx): render, check, run, reload.")
 app.add_typer(configuration.app, name="config", help="Settings while it runs: ls, get, set, unset.")
+app.add_typer(database.app, name="db", help="The database: upgrade, copy.")
 app.add_typer(tokens.app, name="token", help="Access tokens: create, ls, revoke.")
 
 

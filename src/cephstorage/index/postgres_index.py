@@ -1,7 +1,8 @@
 """The whole index in a PostgreSQL database, which any number of processes on any number of machines share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -41,6 +42,15 @@ class PostgresIndex(SqlIndex):
         Raises DatabaseUnavailable. Processes of the older release must have ended.
         """
         return await self.database.alone(partial(upgrade_tables, schema=self._schema))
+
+    async def copy_from(self, file: Path, tell: Callable[[str, int], None]) -> Mapping[str, int]:
+        """Copy the index in a SQLite file into this empty database; rows by table.
+
+        Raises Conflict when it is not empty, DatabaseUnavailable.
+        """
+        from cephstorage.index.copying import copy_index
+
+        return await self.database.alone(lambda connection: copy_index(connection, file, tell))
 
     async def close(self) -> None:
         """Finish what is queued and end. Idempotent."""

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cephstorage.domain.addresses import Network, parse_networks
-from cephstorage.domain.configuration import OPTIONS, Values
+from cephstorage.domain.configuration import OPTIONS, Values, read_address
 from cephstorage.domain.errors import InvalidSetting
 
 MIB = 1024 * 1024
@@ -59,6 +59,10 @@ def _place(value: str) -> str:
         msg = "must be HOST:PORT"
         raise ValueError(msg)
     return value
+
+
+def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(read_address(value, path=False) for value in values)
 
 
 class OriginSettings(BaseModel):
@@ -171,7 +175,7 @@ class EdgeSettings(BaseModel):
     purge_listen: str = Field(
         default="127.0.0.1:8089", description="[ADDRESS:]PORT where proxies tell this edge to forget keys"
     )
-    purge: _Words = Field(
+    purge: Annotated[_Words, AfterValidator(_addresses)] = Field(
         default=(), description="Base URLs of every edge's PURGE_LISTEN, for the proxies: http://HOST:PORT"
     )
     health_listen: str = Field(default="127.0.0.1:8090", description="[ADDRESS:]PORT of /edge-health and /edge-status")

@@ -43,10 +43,11 @@ class PublishBy(Enum):
     RGW = "rgw"
 
 
-def _address(text: str, *, path: bool) -> str:
+def read_address(text: str, *, path: bool) -> str:
     """An http or https address without credentials, query and fragment; ``path``: whether a path may follow.
 
     The host becomes lower-case and a usual port is left out, as clients write them into ``Host``.
+    Raises ValueError with what to write instead.
     """
     wanted = "write http://HOST or https://HOST, with :PORT if it is not the usual one"
     try:
@@ -76,11 +77,11 @@ def _is_host(host: str) -> bool:
 
 
 def _public(text: str) -> str:
-    return _address(text, path=True)
+    return read_address(text, path=True)
 
 
 def _gateway(text: str) -> str:
-    return _address(text, path=False)
+    return read_address(text, path=False)
 
 
 def _word(text: str) -> str:

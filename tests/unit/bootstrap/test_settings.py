@@ -69,3 +69,11 @@ def test_what_is_advertised_is_what_other_machines_reach(host: str, advertise: s
 def test_an_address_to_advertise_is_host_and_port(wrong: str) -> None:
     with pytest.raises(ValidationError, match="HOST:PORT"):
         Settings(advertise=wrong)
+
+
+def test_the_edges_to_be_told_are_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEPHSTORAGE_EDGE_PURGE", "http://127.0.0.1:8089, http://[::1]:8089/")
+    assert Settings().edge.purge == ("http://127.0.0.1:8089", "http://[::1]:8089")
+    monkeypatch.setenv("CEPHSTORAGE_EDGE_PURGE", "http://[::1:8089")
+    with pytest.raises(ValidationError, match="write http://HOST"):
+        Settings()

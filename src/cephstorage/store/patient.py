@@ -6,6 +6,7 @@ is left to the landing: that can wait longer, and has to know when one was tried
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeVar
 
@@ -15,15 +16,27 @@ from cephstorage.domain.transfers import RetryPolicy
 from cephstorage.ports.store import ObjectReader, Store, StoredObject
 
 T = TypeVar("T")
+Read = Callable[[], Awaitable[bytes]]
 MOMENT = RetryPolicy(attempts=4, base=0.1, cap=1.0)
+READING = RetryPolicy(attempts=8, base=0.2, cap=3.0)
+"""For a body that is under way: its reader would rather wait than begin again."""
+_LONG = 20.0
+"""Seconds after which nothing is tried again: who hangs that long is not back in a moment."""
 
 
 class PatientStore:
     """Implements ``cephstorage.ports.store.Store``. Everything but a commit may be asked twice, and is."""
 
-    def __init__(self, store: Store, policy: RetryPolicy = MOMENT, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: RetryPolicy = MOMENT,
+        reading: RetryPolicy = READING,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._store = store
         self._policy = policy
+        self._reading = reading
         self._chance = chance
         self.plan_version = store.plan_version
         self.place = store.place
@@ -34,9 +47,10 @@ class PatientStore:
         self.check = store.check
         self.close = store.close
 
-    async def patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Try until it works, will not work, or took too many tries."""
-        tries = 0
+    async def patiently(self, operation: Callable[[], Awaitable[T]], policy: RetryPolicy | None = None) -> T:
+        """Try until it works, will not work, or took too many tries or too long."""
+        policy = policy or self._policy
+        tries, begun = 0, time.monotonic()
         while True:
             tries += 1
             try:
@@ -44,10 +58,10 @@ class PatientStore:
             except StoreMisconfigured:
                 raise
             except StoreUnavailable as error:
-                delay = self._policy.delay(tries, self._chance())
-                if delay is None:
+                delay = policy.delay(tries, self._chance())
+                if delay is None or time.monotonic() - begun > _LONG:
                     raise
-                await asyncio.sleep(min(max(delay, error.retry_after or 0.0), self._policy.cap))
+                await asyncio.sleep(min(max(delay, error.retry_after or 0.0), policy.cap))
 
     async def create_bucket(self, bucket: BucketName) -> None:
         """See ``Store``."""
@@ -63,7 +77,8 @@ class PatientStore:
 
     async def open(self, bucket: BucketName, key: str, store_version: str) -> "PatientReader":
         """See ``Store``. The reader is patient, too."""
-        return PatientReader(await self.patiently(lambda: self._store.open(bucket, key, store_version)), self)
+        reader = await self.patiently(lambda: self._store.open(bucket, key, store_version))
+        return PatientReader(reader, lambda read: self.patiently(read, self._reading))
 
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
         """See ``Store``."""
@@ -81,9 +96,9 @@ class PatientStore:
 class PatientReader:
     """An opened version whose reads are tried again: each names its place."""
 
-    def __init__(self, reader: ObjectReader, store: PatientStore) -> None:
+    def __init__(self, reader: ObjectReader, patiently: Callable[[Read], Awaitable[bytes]]) -> None:
         self._reader = reader
-        self._store = store
+        self._patiently = patiently
         self.size = reader.size
         self.read_now = reader.read_now
         self.file = reader.file
@@ -91,4 +106,4 @@ class PatientReader:
 
     async def read(self, position: int, size: int) -> bytes:
         """See ``ObjectReader``."""
-        return await self._store.patiently(lambda: self._reader.read(position, size))
+        return await self._patiently(lambda: self._reader.read(position, size))

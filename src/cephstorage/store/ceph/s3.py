@@ -17,6 +17,8 @@ from cephstorage.store.ceph.signing import path_of
 from cephstorage.store.ceph.xml import NOWHERE, VERSIONING_ON, Element, completion, parse
 
 _PAGE = "1000"
+_QUESTION = 10.0
+"""Seconds for a question on which a reader waits."""
 _URL_KEYS = ("encoding-type", "url")
 
 
@@ -77,7 +79,8 @@ class S3:
     async def head(self, bucket: str, key: str, version_id: str | None = None) -> Mapping[str, str] | None:
         """The headers of a version, by default the current one; None when it is not there."""
         query = [("versionId", version_id)] if version_id is not None else []
-        answer = await self._gateway.ask("HEAD", path_of(bucket, key), query, fine={400, 404})
+        timeout = min(_QUESTION, self._gateway.config.timeout)
+        answer = await self._gateway.ask("HEAD", path_of(bucket, key), query, fine={400, 404}, timeout=timeout)
         return answer.headers if answer.status == HTTPStatus.OK else None
 
     async def put(self, bucket: str, key: str, body: Body, md5: str, headers: Mapping[str, str]) -> Answer:

@@ -221,7 +221,8 @@ async def test_a_patient_reader_goes_on_where_the_connection_was_cut(
 ) -> None:
     version = planned(store, bucket, BIG)
     version = replace(version, store_version=await store.commit(spooled(tmp_path, BIG), version))
-    patient = PatientStore(make(config(ceph, gateway=proxy.address)), RetryPolicy(attempts=9, base=0.001, cap=0.01))
+    quick = RetryPolicy(attempts=9, base=0.001, cap=0.01)
+    patient = PatientStore(make(config(ceph, gateway=proxy.address)), quick, quick)
     reader = await patient.open(bucket, "k", version.store_version)
     proxy.fault(Fault(cut_after=5 * MIB, direction="down", times=6))
     body = b""

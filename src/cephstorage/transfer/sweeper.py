@@ -38,8 +38,11 @@ class Sweeper:
         """Remove the versions whose grace is over."""
         last = await self._last_due(time.monotonic())
         while removals := [found for found in await self.parts.landing.removals(_REMOVALS) if found.id <= last]:
+            refused: list[BaseException] = []
             for start in range(0, len(removals), _AT_A_TIME):
-                await self._remove(removals[start : start + _AT_A_TIME])
+                refused += await self._remove(removals[start : start + _AT_A_TIME])
+            if refused:
+                raise refused[0]
 
     async def _last_due(self, now: float) -> int:
         """The highest number in the queue that had been given a grace ago, as far as this process has seen."""
@@ -51,12 +54,17 @@ class Sweeper:
             self._seen.appendleft((now - self.removal_grace, due))
         return due
 
-    async def _remove(self, removals: Sequence[Removal]) -> None:
-        """Remove some at a time; those that the store refuses stay in the queue."""
+    async def _remove(self, removals: Sequence[Removal]) -> list[BaseException]:
+        """Remove some at a time; those that the store refuses stay in the queue, for the reasons returned.
+
+        Raises the reason when it refuses all of them: then it is the store that is not well.
+        """
         results = await asyncio.gather(*map(self._remove_one, removals), return_exceptions=True)
         await self.parts.landing.removed([each.id for each, error in zip(removals, results, strict=True) if not error])
-        if errors := [error for error in results if error is not None]:
-            raise errors[0]
+        refused = [error for error in results if error is not None]
+        if len(refused) == len(removals):
+            raise refused[0]
+        return refused
 
     async def _remove_one(self, removal: Removal) -> None:
         """Remove a version; of an attempt also what was begun for it without its being told."""

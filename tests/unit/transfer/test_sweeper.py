@@ -106,6 +106,25 @@ async def test_what_the_store_refuses_stays_and_holds_up_nothing(index: SqliteIn
     assert await queued(index) == []
 
 
+async def test_one_that_is_refused_for_ever_holds_up_no_other(index: SqliteIndex, store: Noting) -> None:
+    store.refuses = {FIRST}
+    for version in (FIRST, *(f"v{number}#x" for number in range(30))):
+        await index.landing.remove(BUCKET, "k", version)
+    with pytest.raises(StoreUnavailable):
+        await sweeper(index, store).remove_unnamed_bytes()
+    assert await queued(index) == [FIRST]
+
+
+async def test_a_store_that_refuses_everything_is_not_asked_for_the_rest(index: SqliteIndex, store: Noting) -> None:
+    versions = [f"v{number}#x" for number in range(30)]
+    store.refuses = set(versions[:8])
+    for version in versions:
+        await index.landing.remove(BUCKET, "k", version)
+    with pytest.raises(StoreUnavailable):
+        await sweeper(index, store).remove_unnamed_bytes()
+    assert (await queued(index), store.deleted) == (versions, [])
+
+
 async def test_with_an_attempt_goes_what_was_begun_for_its_key(index: SqliteIndex, store: Noting) -> None:
     for version in (FIRST, SECOND):
         await index.landing.remove(BUCKET, "k", version)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 _BUFFER = bytearray(1 << 20)
 _HEADER_END = b"\r\n\r\n"
@@ -48,11 +49,15 @@ def read(port: int, target: str, host: str = "bench", byte_range: str | None = N
     return Read(size, first, time.perf_counter() - started)
 
 
-def wrk(port: int, target: str, host: str, seconds: int = 4, connections: int = 32) -> tuple[float, float]:
-    """Requests per second and MiB per second of the same request over and over."""
+def wrk(
+    port: int, target: str, host: str, seconds: int = 4, connections: int = 32, script: Path | None = None
+) -> tuple[float, float]:
+    """Requests per second and MiB per second of the same request over and over, or of those that a script makes."""
     program = shutil.which("wrk")
     assert program is not None, "wrk is missing; 'make bench' installs it (Debian package wrk)"
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {host}"]
+    if script is not None:
+        command += ["-s", str(script)]
     said = subprocess.run(
         [*command, f"http://127.0.0.1:{port}{target}"], capture_output=True, text=True, check=True
     ).stdout

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import ConnStatus, TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -153,7 +154,8 @@ class Session:
     @property
     def broken(self) -> bool:
         """Whether the connection is gone, or is left in a transaction."""
-        return self._raw.closed or self._raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+        server = self._raw.pgconn
+        return server.status != ConnStatus.OK or server.transaction_status != TransactionStatus.IDLE
 
     def close(self) -> None:
         """Let go of the connection, however it is."""

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from cephstorage.bootstrap import logs
+from cephstorage.bootstrap.database import PATIENCE
 from cephstorage.bootstrap.runtime import Runtime
 from cephstorage.bootstrap.server import Server, make_server
 from cephstorage.bootstrap.settings import Settings
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 BACKLOG = 2048
 _SOCKET_FD = "CEPHSTORAGE_INTERNAL_SOCKET_FD"
 _RESPAWN_PAUSE = 0.5
+_CANNOT_START = 69
+"""What a process tells its supervisor, which gives up when all are young: another try would end the same way."""
+_YOUNG = PATIENCE + 5.0
 _GREETS = "CEPHSTORAGE_INTERNAL_GREETS"
 
 
@@ -35,6 +39,15 @@ def serve(settings: Settings) -> int:
     inherited = os.environ.pop(_SOCKET_FD, None)
     if inherited is not None:
         return _serve_one(settings, socket.socket(fileno=int(inherited)), greets=_GREETS in os.environ)
+    return _shown(_serve(settings))
+
+
+def _shown(status: int) -> int:
+    """The exit status for whoever is not our supervisor."""
+    return 1 if status == _CANNOT_START else status
+
+
+def _serve(settings: Settings) -> int:
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
@@ -79,7 +92,7 @@ def _on_loop(work: Coroutine[Any, Any, int]) -> int:
             return runner.run(work)
         except CephStorageError as error:
             log.error("cannot_start", code=error.code, msg=error.msg)
-            return 1
+            return _CANNOT_START
 
 
 async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
@@ -116,10 +129,10 @@ def work(settings: Settings) -> int:
     """Run a worker in the foreground until SIGTERM or SIGINT: background transfers, and no requests; the exit status."""
     logs.configure(settings.log_format, settings.log_level)
     if not settings.worker_listen:
-        return _on_loop(_work(settings, []))
+        return _shown(_on_loop(_work(settings, [])))
     host, _, port = settings.worker_listen.rpartition(":")
     try:
-        return _on_loop(_work(settings, [_listen(host.strip("[]"), int(port))]))
+        return _shown(_on_loop(_work(settings, [_listen(host.strip("[]"), int(port))])))
     except OSError as error:
         log.error("cannot_listen", place=settings.worker_listen, error=error.strerror)
         return 1
@@ -143,31 +156,42 @@ class _Supervisor:
         self._listener = listener
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
+        self._begun: dict[int, float] = {}
+        self._status = 0
 
     def run(self) -> int:
-        """Return when every process has ended after a signal."""
+        """Return when every process has ended after a signal, or none can start."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
         for number in range(self._settings.workers):
             self._start(greets=number == 0)
         while self._children:
-            pid, _status = os.wait()
+            pid, status = os.wait()
             if self._children.pop(pid, None) is not None and not self._stopping.is_set():
+                if os.waitstatus_to_exitcode(status) == _CANNOT_START and not self._serves():
+                    self._status = 1
+                    self._stop()
+                    continue
                 log.warning("worker_died", pid=pid)
                 time.sleep(_RESPAWN_PAUSE)
                 self._start(greets=False)
-        return 0
+        return self._status
+
+    def _serves(self) -> bool:
+        """Whether a process is old enough to be serving."""
+        now = time.monotonic()
+        return any(now - self._begun[pid] > _YOUNG for pid in self._children)
 
     def _start(self, *, greets: bool) -> None:
         """Start a process, unless a signal came; one that comes meanwhile is passed on."""
         if self._stopping.is_set():
             return
         child = _spawn(self._listener, self._settings.workers, greets=greets)
-        self._children[child.pid] = child
+        self._children[child.pid], self._begun[child.pid] = child, time.monotonic()
         if self._stopping.is_set():
             child.terminate()
 
-    def _stop(self, _: int, __: FrameType | None) -> None:
+    def _stop(self, _: int = 0, __: FrameType | None = None) -> None:
         self._stopping.set()
         for child in self._children.values():
             child.terminate()

@@ -102,6 +102,7 @@ class Purges:
         return Purged(mirror.host, target.canonical, target.key, await self.settle(mirror.bucket, target.key))
 
     async def _for_ever(self) -> None:
+        said = ""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), _EVERY)
@@ -109,8 +110,11 @@ class Purges:
             self._due.clear()
             try:
                 await self._deliver(self._clock() + ahead)
+                said = ""
             except CephStorageError as error:
-                log.warning("purges_not_read", code=error.code, msg=error.msg)
+                if error.msg != said:
+                    log.warning("purges_not_read", code=error.code, msg=error.msg)
+                said = error.msg
 
     async def _deliver(self, until: float) -> None:
         """Go through what is due. Without edges there is nothing to tell."""

@@ -1,5 +1,6 @@
 """The engines behind the ports, chosen by the settings: disk or Ceph, SQLite or PostgreSQL."""
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,7 +35,17 @@ class Adapters:
 
 
 def via_name(settings: Settings) -> str:
-    """How this installation names itself in Via and CDN-Loop: drawn once, so that no other has the same."""
+    """How this installation names itself in Via and CDN-Loop: on all its machines the same, and no other has it.
+
+    Machines of one installation have the secret key in common; a single one has its data folder.
+    """
+    if keys := settings.secret_keys:
+        return f"cephstorage-{hashlib.sha256(b'via ' + keys[0].encode()).hexdigest()[:8]}"
+    return instance_name(settings)
+
+
+def instance_name(settings: Settings) -> str:
+    """The name of this data folder: drawn once."""
     make_private_directory(settings.data_dir)
     file = settings.data_dir / "instance-id"
     content = file.read_bytes() if file.exists() else create_once(file, secrets.token_hex(4).encode())

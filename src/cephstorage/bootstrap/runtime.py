@@ -16,7 +16,7 @@ from typing import Any
 
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
-from cephstorage.bootstrap.adapters import make_adapters, via_name
+from cephstorage.bootstrap.adapters import instance_name, make_adapters, via_name
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.services import make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
@@ -45,7 +45,7 @@ class Runtime:
 
     def __init__(self, settings: Settings, port: int | None, clock: Clock = time.time) -> None:
         via = via_name(settings)
-        self._settings, self._via = settings, via
+        self._settings = settings
         self._adapters = adapters = make_adapters(settings, port, via)
         index, store, serves = adapters.index, adapters.store, port is not None
         self._monitoring = monitoring = Monitoring({"database": index.check, "store": store.check})
@@ -106,7 +106,7 @@ class Runtime:
         await self._services.sealed.renew(SECRETS)
         self._adapters.presence.announce()
         await self._adapters.origin.start()
-        await self._services.access.ensure_admin(self._settings.token_file, self._via)
+        await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))
         await self._services.watch.start()
         self._adapters.own_parts.start()
         await self._janitor.start()

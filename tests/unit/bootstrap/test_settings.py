@@ -1,8 +1,11 @@
 """Settings from the environment: sections, options that are fixed by it, secrets that do not show."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from cephstorage.bootstrap.adapters import instance_name, via_name
 from cephstorage.bootstrap.settings import CephSettings, Settings
 from cephstorage.domain.configuration import OPTIONS
 
@@ -77,3 +80,13 @@ def test_the_edges_to_be_told_are_addresses(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CEPHSTORAGE_EDGE_PURGE", "http://[::1:8089")
     with pytest.raises(ValidationError, match="write http://HOST"):
         Settings()
+
+
+def test_machines_of_one_installation_have_one_name_for_loops_and_folders_have_their_own(tmp_path: Path) -> None:
+    key, other = "k" * 32, "o" * 32
+    first, second = (Settings(data_dir=tmp_path / name, secret_key=key) for name in ("first", "second"))
+    assert via_name(first) == via_name(second)
+    assert key[:8] not in via_name(first)
+    assert via_name(Settings(data_dir=tmp_path / "first", secret_key=other)) != via_name(first)
+    assert instance_name(first) == instance_name(first) != instance_name(second)
+    assert via_name(Settings(data_dir=tmp_path / "first")) == instance_name(first)

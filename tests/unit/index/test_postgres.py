@@ -278,3 +278,68 @@ def test_the_breaker_lets_one_try_at_a_time() -> None:
     breaker.mend()
     breaker.check(breaker.enter())
     assert breaker.enter() == 1
+
+
+HOT = {
+    "a record": ("SELECT * FROM \"CephStorageIndex\".keys WHERE bucket = 'b' AND key = 'k'", "Index Cond"),
+    "a page": (
+        "SELECT * FROM \"CephStorageIndex\".keys WHERE bucket = 'b' AND key >= 'k' ORDER BY key LIMIT 9",
+        "_pkey",
+    ),
+    "a folder's page": (
+        "SELECT * FROM \"CephStorageIndex\".keys WHERE bucket = 'b' AND vfolder = '' AND key > 'k' ORDER BY key LIMIT 9",
+        "_vfolder_key_idx",
+    ),
+    "the next sub-folder": (
+        (
+            "SELECT vfolder FROM \"CephStorageIndex\".keys WHERE bucket = 'b' AND vfolder >= 'a' AND vfolder < 'b'"
+            " ORDER BY vfolder LIMIT 1"
+        ),
+        "_vfolder_key_idx",
+    ),
+    "a claim": (
+        (
+            "SELECT id FROM \"CephStorageGeneral\".transfers WHERE state = 'inprogress' AND due_at <= 1 ORDER BY due_at"
+            " LIMIT 1 FOR UPDATE SKIP LOCKED"
+        ),
+        "transfers_due",
+    ),
+    "an equal request": (
+        "SELECT id FROM \"CephStorageGeneral\".transfers WHERE state = 'inprogress' AND fingerprint = 'f'",
+        "transfers_single_request",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(HOT))
+async def test_hot_statements_search_one_index_of_one_partition(what: str, db: PostgresDatabase) -> None:
+    statement, index = HOT[what]
+
+    def plan(conn: Connection) -> str:
+        conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        conn.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        return "\n".join(conn.exec_driver_sql(f"EXPLAIN {statement}").scalars())
+
+    shown = await db.read(plan) if "UPDATE" not in statement else await db.write(plan)
+    assert index in shown
+    assert "Seq Scan" not in shown
+    assert "Sort" not in shown
+    assert shown.count("Scan") == 1
+
+
+async def test_keys_of_a_bucket_lie_in_one_partition_and_buckets_in_many(db: PostgresDatabase) -> None:
+    def fill(conn: Connection) -> list[tuple[str, int]]:
+        buckets = [{"name": f"t___b{number}", "username": "t"} for number in range(64)]
+        conn.execute(insert(SCHEMA.tenants), {"username": "t", "created_at": 0.0})
+        usage = {"size": 0, "keyamount": 0, "next_generation": 1, "created_at": 0.0}
+        conn.execute(insert(SCHEMA.buckets), [{**bucket, **usage} for bucket in buckets])
+        row = {"vfolder": b"", "ts": 0.0, "md5": "", "content_type": "", "size": 0, "generation": 1}
+        row |= {"store_version": "", "source": "", "validated_at": 0.0}
+        keys = [{**row, "bucket": bucket["name"], "key": f"k{number}"} for bucket in buckets for number in range(2)]
+        conn.execute(insert(SCHEMA.keys), keys)
+        asked = 'SELECT bucket, count(DISTINCT tableoid) FROM "CephStorageIndex".keys GROUP BY bucket'
+        return [tuple(row) for row in conn.exec_driver_sql(asked)]
+
+    assert {count for _, count in await db.write(fill)} == {1}
+    used = await db.read_one(value_of, 'SELECT count(DISTINCT tableoid) FROM "CephStorageIndex".keys')
+    assert 8 < used <= 16

@@ -60,6 +60,7 @@ def make_services(
     publishing = Publishing(sealed, configuration, store, address, settings.publish.expires_in, clock)
     caches = HttpEdgeCaches(lambda: trust.secret, settings.edge.slice)
     purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)
+    mirrors.on_change = purges.forget_mirror
     keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
     known_by_heart = (configuration, mirrors, access, publishing, trust)
     watch = ChangeWatch(index.settings, [service.refresh for service in known_by_heart])

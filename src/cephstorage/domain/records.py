@@ -1,7 +1,7 @@
 """The record of a key (its row in the index) and of a bucket: the values that services hand around."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cephstorage.domain.errors import InvalidTimetag
@@ -29,7 +29,11 @@ class OriginFacts:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One visible version of a key. ``ts`` is its creation time (``timetag``) in epoch seconds."""
+    """One visible version of a key. ``ts`` is its creation time (``timetag``) in epoch seconds.
+
+    ``current`` is False for what was last seen while the database does not answer: it may have been replaced or
+    deleted since.
+    """
 
     bucket: BucketName
     key: str
@@ -44,6 +48,7 @@ class Record:
     source: str
     validated_at: float
     origin: OriginFacts | None = None
+    current: bool = field(default=True, compare=False)
 
     @property
     def vfolder(self) -> str:

@@ -152,18 +152,20 @@ def evaluate(headers: Mapping[str, str], validators: Validators, length: int | N
 
 
 def _failed_precondition(headers: Mapping[str, str], validators: Validators) -> Outcome | None:
-    modified = parse_http_date(validators.last_modified)
     if (if_match := headers.get("if-match")) is not None:
         if not strong_match(if_match, validators.etag):
             return Outcome.PRECONDITION_FAILED
     elif (unmodified := parse_http_date(headers.get("if-unmodified-since"))) is not None:
+        modified = parse_http_date(validators.last_modified)
         if modified is not None and modified > unmodified:
             return Outcome.PRECONDITION_FAILED
     if (if_none_match := headers.get("if-none-match")) is not None:
         return Outcome.NOT_MODIFIED if _weak_match(if_none_match, validators.etag) else None
     since = parse_http_date(headers.get("if-modified-since"))
-    if since is not None and modified is not None and modified <= since:
-        return Outcome.NOT_MODIFIED
+    if since is not None:
+        modified = parse_http_date(validators.last_modified)
+        if modified is not None and modified <= since:
+            return Outcome.NOT_MODIFIED
     return None
 
 

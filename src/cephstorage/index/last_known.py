@@ -7,6 +7,7 @@ been replaced or deleted meanwhile by another process; this one's own changes ar
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 
 from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.domain.names import BucketName
@@ -37,7 +38,7 @@ class LastKnownKeys:
         except (DatabaseUnavailable, TimeoutError):
             if known is None:
                 raise
-            return known
+            return replace(known, current=False)
         if deletes == self._deletes:  # else it may be what was just deleted here
             self._note(name, record)
         return record

@@ -130,7 +130,8 @@ class StoredAnswers:
         if isinstance(place, StoredFile):
             if not file_serves(exchange.request.headers, answer):
                 return None
-            return [(ACCEL_REDIRECT, DISK_LOCATION + place.path.relative_to(self.disk_root).as_posix())]
+            below = str(place.path).removeprefix(f"{self.disk_root}/")
+            return [(ACCEL_REDIRECT, DISK_LOCATION + below)]
         where = [(ACCEL_REDIRECT, STORE_LOCATION), (STORE_TARGET, place.target), (STORE_HOST, place.host)]
         wanted = asked_range(answer)
         return where if wanted is None else [*where, (STORE_RANGE, wanted)]

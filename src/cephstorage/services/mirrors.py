@@ -1,6 +1,6 @@
 """Mirrors: kept in the database, known by heart in every process."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -40,6 +40,8 @@ class Mirrors:
         self._public_address = public_address
         self._clock = clock
         self._by_host: dict[str, Mirror] = {}
+        self.on_change: Callable[[Mirror], Awaitable[None]] = _nothing
+        """Told of a mirror as it was before it was replaced or deleted."""
 
     async def refresh(self) -> None:
         """Learn the mirrors anew: some changed somewhere."""
@@ -70,9 +72,12 @@ class Mirrors:
         Raises InvalidName, InvalidUrl, InvalidMirror.
         """
         mirror = self._mirror(order)
+        before = self._by_host.get(mirror.host)
         await self._buckets.create(mirror.bucket)
         await self._table.put(mirror)
         await self.refresh()
+        if before is not None:
+            await self.on_change(before)
         return mirror
 
     def _mirror(self, order: MirrorOrder) -> Mirror:
@@ -102,8 +107,11 @@ class Mirrors:
 
     async def delete(self, host: str) -> None:
         """Forget a mirror; its keys stay in the bucket. Raises MirrorNotFound."""
+        before = self._by_host.get(host_name(host))
         await self._table.delete(host_name(host))
         await self.refresh()
+        if before is not None:
+            await self.on_change(before)
 
     def all(self, bucket: str | None = None) -> Sequence[Mirror]:
         """Every mirror by host, or those of one bucket (full name)."""
@@ -113,3 +121,7 @@ class Mirrors:
 
 def _lower(names: tuple[str, ...] | None) -> set[str]:
     return {name.lower() for name in names or ()}
+
+
+async def _nothing(_: Mirror) -> None:
+    """Nobody has to know."""

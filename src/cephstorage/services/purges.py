@@ -8,15 +8,16 @@ A caller who deletes or overwrites a key has the answer when every edge that can
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
 from cephstorage.domain.errors import CephStorageError, EdgeUnreachable, InvalidKey
 from cephstorage.domain.mirrors import Mirror, edge_targets, read_target
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.purging import GRACE, after_round, owed
+from cephstorage.domain.purging import FOLLOW_UPS, GRACE, after_round, owed
+from cephstorage.domain.records import ListQuery
 from cephstorage.ports.edge import EdgeCaches
 from cephstorage.ports.index import KeyIndex, Purge, PurgeOutbox
 from cephstorage.services.mirrors import Mirrors
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 _EVERY = 1.0
 _SILENCE = 2.0
 _ROWS = 64
+_ABREAST = 16
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Purges:
         self._silent: dict[str, float] = {}
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._walks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to deliver what is due, this process's rows and what others left."""
@@ -74,9 +78,10 @@ class Purges:
 
     async def stop(self) -> None:
         """Stop between two rounds; what is not told yet stays in the outbox."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._walks, *([self._task] if self._task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._caches.close()
 
     def wake(self) -> None:
@@ -100,6 +105,45 @@ class Purges:
         record = await self._keys.get(mirror.bucket, target.key)
         await self._outbox.add(mirror.bucket, target.key, record.size if record is not None else 0, self._clock())
         return Purged(mirror.host, target.canonical, target.key, await self.settle(mirror.bucket, target.key))
+
+    async def forget_mirror(self, mirror: Mirror) -> None:
+        """Have the edges forget all that a mirror has, which was replaced or deleted.
+
+        Its caller waits for a moment; a large bucket takes longer. A second round follows for what processes have
+        answered that did not know of the change yet. This process has to live that long: nothing of it is in the outbox.
+        """
+        if not self._edges():
+            return
+        walk = self._keep(self._walk(mirror))
+        self._keep(self._walk_again(mirror, walk))
+        await asyncio.wait({walk}, timeout=_PATIENCE)
+
+    def _keep(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._walks.add(task)
+        task.add_done_callback(self._walks.discard)
+        return task
+
+    async def _walk_again(self, mirror: Mirror, first: "asyncio.Task[None]") -> None:
+        await asyncio.wait({first})
+        await asyncio.sleep(FOLLOW_UPS[0])
+        await self._walk(mirror)
+
+    async def _walk(self, mirror: Mirror) -> None:
+        """Tell every edge of every key that the mirror's bucket has."""
+        query: ListQuery | None = ListQuery(vfolder=None)
+        try:
+            while query is not None:
+                page = await self._keys.listing(mirror.bucket, query)
+                for start in range(0, len(page.keys), _ABREAST):
+                    some = page.keys[start : start + _ABREAST]
+                    told = (
+                        self._forget(edge, [mirror], each.key, each.size) for each in some for edge in self._edges()
+                    )
+                    await asyncio.gather(*told)
+                query = replace(query, cursor=page.cursor) if page.cursor is not None else None
+        except CephStorageError as error:
+            log.warning("mirror_not_forgotten", mirror=mirror.host, code=error.code, msg=error.msg)
 
     async def _for_ever(self) -> None:
         said = ""
@@ -127,7 +171,8 @@ class Purges:
     async def _round(self, row: Purge) -> list[str]:
         """Tell the edges that this row still owes; return those that did not answer."""
         edges = owed(self._edges(), row.remaining)
-        answers = await asyncio.gather(*(self._tell(edge, row) for edge in edges))
+        mirrors = self._mirrors.all(str(row.bucket))
+        answers = await asyncio.gather(*(self._forget(edge, mirrors, row.key, row.size) for edge in edges))
         failed = [edge for edge, told in zip(edges, answers, strict=True) if not told]
         again = after_round(row.created_at, row.attempts, self._clock(), failed)
         if again is None:
@@ -136,16 +181,16 @@ class Purges:
             await self._outbox.again(row, again.not_before, again.edges)
         return failed
 
-    async def _tell(self, edge: str, row: Purge) -> bool:
+    async def _forget(self, edge: str, mirrors: Sequence[Mirror], key: str, size: int) -> bool:
         """Whether the edge has forgotten the key. One that has just been silent is not waited for again."""
         if self._silent.get(edge, 0.0) > self._clock():
             return False
         try:
-            for mirror in self._mirrors.all(str(row.bucket)):
-                for target in edge_targets(row.key):
-                    await self._caches.forget(edge, mirror.host, target, row.size)
+            for mirror in mirrors:
+                for target in edge_targets(key):
+                    await self._caches.forget(edge, mirror.host, target, size)
         except EdgeUnreachable as error:
             self._silent[edge] = self._clock() + _SILENCE
-            log.warning("edge_not_told", edge=edge, key=row.key, bucket=str(row.bucket), msg=error.msg)
+            log.warning("edge_not_told", edge=edge, key=key, msg=error.msg)
             return False
         return True

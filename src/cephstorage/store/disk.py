@@ -181,7 +181,7 @@ class DiskStore:
 
     def _path(self, bucket: BucketName, key: str, store_version: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()
-        return self._root / str(bucket) / name[:2] / f"{name}.{store_version}"
+        return Path(f"{self._root}/{bucket}/{name[:2]}/{name}.{store_version}")
 
 
 def _side(path: Path) -> Path:

@@ -174,6 +174,23 @@ class _At:
         return getattr(self._service, name)
 
 
+def test_what_a_mirror_had_is_forgotten_when_it_changes(site: Site) -> None:
+    for path in ("/a", "/b?v=1"):
+        keep(site, path)
+    site.order(private=True)
+    for path in ("/a", "/b?v=1"):
+        assert site.get(path).status == 401
+        assert site.range(path, "3000000-3000009").status == 401
+    site.order()
+    keep(site, "/a")
+    site.order(rules=[{"path": "/a", "mode": "deny"}])
+    assert site.get("/a").status == 403
+    site.order()
+    keep(site, "/a")
+    assert site.service.call("DELETE", f"/mirrors/host?mirror_host={site.host}").status == 200
+    assert site.get("/a").status == 404
+
+
 def test_a_new_version_that_a_fill_brings_replaces_the_old_one(site: Site) -> None:
     site.order(mode="revalidate", ttl=100_000)
     keep(site, "/a")

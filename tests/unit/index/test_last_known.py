@@ -62,6 +62,18 @@ async def test_the_database_is_asked_each_time_and_remembered_only_when_it_fails
         await keys.get(BUCKET, "k")
 
 
+async def test_what_stands_in_says_that_it_may_be_outdated() -> None:
+    database = Database()
+    keys = LastKnownKeys(database)
+    database.records["k"] = record("k")
+    confirmed = await keys.get(BUCKET, "k")
+    database.gone = True
+    assumed = await keys.get(BUCKET, "k")
+    assert confirmed is not None
+    assert assumed is not None
+    assert (confirmed.current, assumed.current) == (True, False)
+
+
 async def test_a_silent_database_is_not_waited_for_when_the_record_is_known() -> None:
     database = Database()
     keys = LastKnownKeys(database, patience=0.01)

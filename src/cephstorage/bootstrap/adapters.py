@@ -71,7 +71,7 @@ def make_adapters(settings: Settings, port: int | None, via: str) -> Adapters:
         index=make_index(settings),
         store=make_store(settings),
         origin=origin,
-        own_parts=OwnParts(guard),
+        own_parts=OwnParts(guard, origin.reconnect),
         peers=ProcessPeers(presence.near),
         presence=presence,
     )

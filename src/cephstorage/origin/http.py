@@ -6,7 +6,7 @@ proxies from the environment, rewriting of URLs. Every connection is made by the
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -53,10 +53,24 @@ class HttpOrigin:
         self._via_name = via_name
         self._limit_per_host = limit_per_host
         self._tls = _tls_context(ca_file)
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: _Pool | None = None
+        self._former: list[_Pool] = []
 
     async def start(self) -> None:
         """Open the connection pool in the running loop."""
+        self._pool = _Pool(self._new_session())
+
+    def reconnect(self) -> None:
+        """Make a new connection for every request from now on: the guard forbids more than it did before.
+
+        A connection that is kept alive passes no guard. What is under way ends on its connection.
+        """
+        if self._pool is not None:
+            before, self._pool = self._pool, _Pool(self._new_session())
+            self._former = [pool for pool in (*self._former, before) if not pool.closed]
+            before.retire()
+
+    def _new_session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self._tls,
             limit=0,
@@ -64,7 +78,7 @@ class HttpOrigin:
             resolver=GuardedResolver(self._guard, self._connect_timeout),
             socket_factory=self._guard.socket_for,
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(
                 total=None,
@@ -82,9 +96,9 @@ class HttpOrigin:
 
     async def close(self) -> None:
         """Drop every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        pools = [*self._former, *([self._pool] if self._pool is not None else [])]
+        self._pool, self._former = None, []
+        await asyncio.gather(*(pool.close() for pool in pools))
 
     async def open(self, request: OriginRequest) -> "HttpOriginResponse":
         """Send the request, follow redirects, return when the last answer's headers are there (port ``Origin``)."""
@@ -102,18 +116,24 @@ class HttpOrigin:
         raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects; the last one leads to {hop.name}.")
 
     async def _ask(self, request: OriginRequest, hop: Hop) -> "HttpOriginResponse":
-        assert self._session is not None, "start() comes first"
+        assert self._pool is not None, "start() comes first"
         self._guard.check_port(hop.host, hop.port)
+        pool = self._pool
+        pool.take()
         try:
-            answer = await self._session.request(
+            answer = await pool.session.request(
                 request.method,
                 URL(hop.url, encoded=True),
                 headers=self._headers(request, hop.headers),
                 allow_redirects=False,
             )
+            return HttpOriginResponse(answer, hop, pool.give_back)
         except FOREIGN as error:
+            pool.give_back()
             raise before_answer(error, hop.name) from shown_cause(error)
-        return HttpOriginResponse(answer, hop)
+        except BaseException:
+            pool.give_back()
+            raise
 
     def _headers(self, request: OriginRequest, extra: Headers) -> list[tuple[str, str]]:
         named = {name.lower(): value for name, value in extra}
@@ -131,11 +151,46 @@ class HttpOrigin:
         return headers
 
 
+class _Pool:
+    """A session, and how many answers still come over its connections."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self._users = 0
+        self._retired = False
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.session.closed
+
+    def take(self) -> None:
+        self._users += 1
+
+    def give_back(self) -> None:
+        self._users -= 1
+        self._close_if_left()
+
+    def retire(self) -> None:
+        self._retired = True
+        self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._retired and self._users == 0:
+            self.close()
+
+    def close(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self.session.close())
+        return self._closing
+
+
 class HttpOriginResponse:
     """The port ``OriginResponse``. ``length`` is 0 for answers that never have a body (HEAD, 204, 304)."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, hop: Hop) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, hop: Hop, give_back: Callable[[], None] | None = None) -> None:
         self._answer = answer
+        self._give_back = give_back
         self._hop = hop
         self.status: int = answer.status
         self.raw_headers: Headers = tuple(
@@ -165,6 +220,9 @@ class HttpOriginResponse:
             self._answer.release()
         else:
             self._answer.close()
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

@@ -5,7 +5,7 @@ They may be configured by name, and a name may lead elsewhere tomorrow, so they 
 
 import asyncio
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -18,10 +18,12 @@ _PATIENCE = 2.0
 
 
 class OwnParts:
-    """Keeps the guard informed."""
+    """Keeps the guard informed, and tells when it forbids other endpoints than before."""
 
-    def __init__(self, guard: ConnectGuard) -> None:
+    def __init__(self, guard: ConnectGuard, on_change: Callable[[], None]) -> None:
         self._guard = guard
+        self._on_change = on_change
+        self._refused: tuple[set[Endpoint], set[Endpoint]] = (set(), set())
         self._inner: Collection[Endpoint] = ()
         self._public: Collection[Endpoint] = ()
         self._known: dict[Endpoint, frozenset[Endpoint]] = {}
@@ -34,7 +36,11 @@ class OwnParts:
         """
         self._inner, self._public = inner, public
         addresses = [address for endpoint in inner for address in self._known.get(endpoint, ())]
-        self._guard.deny_parts([*inner, *public], addresses)
+        refused = ({*inner, *public}, set(addresses))
+        if refused != self._refused:
+            self._refused = refused
+            self._guard.deny_parts(*refused)
+            self._on_change()
 
     async def look_up(self, inner: Collection[Endpoint], *, again: bool = False) -> None:
         """Learn the addresses of endpoints, also (``again``) of known ones. What leads nowhere now keeps those it had."""

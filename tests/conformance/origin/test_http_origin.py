@@ -196,6 +196,34 @@ async def test_a_connection_is_used_again_after_a_body_that_was_read(origin: Fau
     assert {entry.connection for entry in origin.requests} == {1}
 
 
+async def test_a_kept_connection_leads_nowhere_once_its_end_is_forbidden(
+    origin: FaultOrigin, client: HttpOrigin, guard: WatchedGuard
+) -> None:
+    origin.put("/a", b"x")
+    await fetch(client, f"{origin.url}/a")
+    guard.deny_parts([], [("127.0.0.1", origin.port)])
+    client.reconnect()
+    with pytest.raises(ForbiddenAddress):
+        await client.open(OriginRequest(f"{origin.url}/a"))
+    assert len(origin.requests) == 1
+
+
+async def test_what_is_under_way_ends_on_its_connection(origin: FaultOrigin, client: HttpOrigin) -> None:
+    gate = Gate()
+    origin.put("/a", BIG, gate=gate, gate_after=MIB)
+    origin.put("/b", b"x")
+    response = await client.open(OriginRequest(f"{origin.url}/a"))
+    chunks = response.chunks()
+    body = [await anext(chunks)]
+    client.reconnect()
+    await fetch(client, f"{origin.url}/b")
+    gate.set()
+    body += [chunk async for chunk in chunks]
+    await response.close()
+    assert b"".join(body) == BIG.read()
+    assert {entry.connection for entry in origin.requests} == {1, 2}
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 async def test_a_half_read_connection_is_dropped(origin: FaultOrigin, client: Origin, framing: str) -> None:
     origin.put("/a", Content(1, 64 * MIB), framing=framing)

@@ -126,7 +126,7 @@ def test_parts_can_be_exchanged() -> None:
 
 async def test_parts_are_looked_up_and_the_public_ones_are_not() -> None:
     guard = ConnectGuard(EVERYWHERE, [7480])
-    parts = OwnParts(guard)
+    parts = OwnParts(guard, lambda: None)
     inner = [("localhost", 7480), ("127.0.0.3", 80)]
     await parts.look_up(inner)
     parts.refuse(inner, [("public.invalid", 443)])
@@ -143,9 +143,21 @@ async def test_parts_are_looked_up_and_the_public_ones_are_not() -> None:
 
 async def test_a_part_that_leads_nowhere_is_refused_by_name_only() -> None:
     guard = ConnectGuard(EVERYWHERE)
-    parts = OwnParts(guard)
+    parts = OwnParts(guard, lambda: None)
     await parts.look_up([("not a host", 80)])
     parts.refuse([("not a host", 80)], [])
     guard.check("x.example", ("10.0.0.1", 80))
     with pytest.raises(ForbiddenAddress):
         guard.check("not a host", ("10.0.0.1", 80))
+
+
+async def test_who_keeps_connections_alive_is_told_when_more_is_forbidden() -> None:
+    told: list[None] = []
+    parts = OwnParts(ConnectGuard(EVERYWHERE), lambda: told.append(None))
+    inner = [("127.0.0.3", 80)]
+    await parts.look_up(inner)
+    for _ in range(2):
+        parts.refuse(inner, [])
+    assert len(told) == 1
+    parts.refuse([], [("public.invalid", 443)])
+    assert len(told) == 2

@@ -204,6 +204,21 @@ def test_a_quota_is_a_507_and_background_transfers_outlast_it(start: Start, orig
     assert world.bucket.progress(token)["state"] == "inprogress"
 
 
+def test_a_user_who_is_suspended_is_named(start: Start) -> None:
+    world = start(transfer_upload_patience="0")
+    world.bucket.put("before", MEDIUM.read())
+    world.node.admin("user", "suspend", "--uid=cephstorage")
+    reply = world.bucket.upload("k", SMALL.read())
+    assert (reply.status, reply.json()["code"]) == (503, "store_misconfigured")
+    assert "ceph_access_key" in reply.json()["msg"]
+    assert world.node.secret_key not in world.service.log() + reply.body.decode()
+    assert "ceph_access_key" in world.service.call("GET", "/readyz").json()["checks"]["store"]
+    world.node.admin("user", "enable", "--uid=cephstorage")
+    until(world.ready)
+    world.bucket.put("k", SMALL.read())
+    world.settled("before", "k")
+
+
 # -- creations
 
 

@@ -13,6 +13,8 @@ from tests.e2e.test_cli import COMMAND, Cli, Result, run
 from tests.harness.bucket import Bucket
 from tests.harness.service import Service
 
+pytestmark = pytest.mark.stacks("direct")  # they change what other stacks fix by the environment
+
 SECRET = "rgw-secret-0123456789"
 
 

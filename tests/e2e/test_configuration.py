@@ -18,6 +18,10 @@ from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.service import Reply, Service
 
+pytestmark = pytest.mark.stacks(
+    "direct"
+)  # they change what other stacks fix by the environment, and look into the data folder
+
 Launch = Callable[..., Service]
 SECRET = "rgw-secret-0123456789"
 KEY, NEW_KEY = "k" * 32, "n" * 32

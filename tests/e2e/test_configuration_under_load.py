@@ -22,6 +22,8 @@ from tests.harness.patience import until
 from tests.harness.postgres import Postgres
 from tests.harness.service import Service, Worker
 
+pytestmark = pytest.mark.stacks("direct")  # they bring their own engines and edge
+
 Launch = Callable[..., Service]
 KEY = "k" * 32
 ROUNDS = 8

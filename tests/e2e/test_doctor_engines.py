@@ -17,6 +17,8 @@ from tests.harness.content import MIB
 from tests.harness.postgres import Postgres
 from tests.harness.service import Service
 
+pytestmark = pytest.mark.stacks("direct")  # they examine machines of their own
+
 Launch = Callable[..., Service]
 KEY, OTHER_KEY = "k" * 32, "o" * 32
 

@@ -20,6 +20,8 @@ from tests.harness.patience import until
 from tests.harness.postgres import Postgres
 from tests.harness.service import Reply, Service
 
+pytestmark = pytest.mark.stacks("direct")  # they bring their own engines
+
 Launch = Callable[..., Service]
 JSON = {"Content-Type": "application/json"}
 KEY = "k" * 32

@@ -41,10 +41,11 @@ _BEYOND = 5.0
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A call on its way: the breaker's trips when it entered, and the session that it is on."""
+    """A call on its way: the breaker's trips when it entered, the session that it is on, and whether it is over."""
 
     entered: int
     session: Session | None = None
+    over: bool = False
 
 
 class PostgresDatabase:
@@ -114,20 +115,34 @@ class PostgresDatabase:
         """Run a call in a thread. Who is cancelled leaves the thread to finish: no transaction stays open."""
         if threads is None:
             raise DatabaseUnavailable("The database is closed.")
-        job = _Job(self._breaker.enter())
-        running = asyncio.get_running_loop().run_in_executor(threads, self._run, job, begin, call)
+        job, loop = _Job(self._breaker.enter()), asyncio.get_running_loop()
+        running = loop.run_in_executor(threads, self._run, job, begin, call)
         try:
             async with asyncio.timeout(self._deadline):
                 return await running
         except TimeoutError as error:
-            # The server hangs, or the network swallows its answers: nothing but this clock would end the wait.
-            said = f"{self.name} has not answered for {self._deadline:.0f} s."
-            self._breaker.trip(said)
-            if job.session is not None:
-                job.session.sever()
+            self._cut(job)
             raise unavailable(_BEYOND) from error
+        except asyncio.CancelledError:
+            if job.session is not None:  # it has begun, and goes on without its caller
+                loop.call_later(self._deadline, self._cut, job)
+            raise
+
+    def _cut(self, job: _Job) -> None:
+        """End a call that the server, or the network, does not answer: nothing but this clock would."""
+        if job.over:
+            return
+        self._breaker.trip(f"{self.name} has not answered for {self._deadline:.0f} s.")
+        if job.session is not None:
+            job.session.sever()
 
     def _run(self, job: _Job, begin: str, call: Callable[[Connection], T]) -> T:
+        try:
+            return self._transaction(job, begin, call)
+        finally:
+            job.over = True
+
+    def _transaction(self, job: _Job, begin: str, call: Callable[[Connection], T]) -> T:
         """One transaction, again while it loses races or finds its connection broken. In a thread of the pool."""
         for tries_left in reversed(range(_TRIES)):
             session = job.session = self._session(job)
@@ -139,7 +154,8 @@ class PostgresDatabase:
                 elif not self._may_go_on(session, error):
                     raise self._told(error) from error
             else:
-                self._breaker.mend()
+                if session.born == self._breaker.trips:
+                    self._breaker.mend()
                 return result
             finally:
                 if session.broken:

@@ -193,6 +193,9 @@ async def test_a_server_that_hangs_is_left_and_the_threads_are_freed(own_postgre
     await db.write(put, "a")
     await db.read(names)
     own_postgres.freeze()
+    impatient = asyncio.create_task(db.read(names))
+    await asyncio.sleep(0)
+    impatient.cancel()
     answers = await asyncio.gather(db.read(names), db.write(put, "b"), return_exceptions=True)
     assert all(isinstance(answer, DatabaseUnavailable) for answer in answers)
     with pytest.raises(DatabaseUnavailable):

@@ -1,6 +1,7 @@
 """Machines that share nothing but PostgreSQL and Ceph: one fill for all, taken over from the dead, right bytes everywhere."""
 
 import hashlib
+import http.client
 import os
 import signal
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from threading import Barrier
 
 import pytest
 
-from tests.e2e.mirror.site import Site
+from tests.e2e.mirror.site import Download, Site
 from tests.harness.aftermath import spooled_bytes
 from tests.harness.behaviour import Gate
 from tests.harness.ceph import Ceph
@@ -41,12 +42,8 @@ def pair(machines: Machines, origin: FaultOrigin) -> tuple[Site, Site]:
     """One mirror, seen through two machines that both know it."""
     first, second = (Site(machines.serve(name), origin, "m") for name in ("first", "second"))
     first.order()
-    known_by(second)
+    second.known_by(second.service)
     return first, second
-
-
-def known_by(site: Site) -> None:
-    until(lambda: site.get("/not-there").headers.get("cache-status"))
 
 
 @pytest.mark.slow
@@ -116,8 +113,7 @@ def test_a_request_reaches_the_owner_among_several_processes_of_its_machine(
     many = Site(machines.serve("many", workers="3"), origin, "m")
     many.order()
     alone = Site(machines.serve("alone"), origin, "m")
-    for site in (many, alone):
-        known_by(site)
+    many.known_by(many.service, alone.service)
     until(lambda: list((many.service.data_dir / "run").glob("*.sock")), lambda found: len(found) == 3)
     gate = Gate()
     many.put("/a", BIG, gate=gate, gate_after=MIB)
@@ -150,6 +146,16 @@ def test_another_machine_takes_over_from_a_killed_one(pair: tuple[Site, Site]) -
     assert second.body_bytes("/cold") == HELD + BIG.size
 
 
+def all_that_comes(answer: Download) -> bytes:
+    """Until the end or the cut: whether the old owner notices in time what it has lost is its scheduler's business."""
+    try:
+        return answer.rest()
+    except http.client.IncompleteRead as error:
+        return error.partial
+    except ConnectionError:
+        return b""
+
+
 def test_a_frozen_machine_loses_its_fill_and_does_no_harm_when_it_thaws(pair: tuple[Site, Site]) -> None:
     first, second = pair
     behaviour = first.put("/cold", BIG, gate=Gate(), gate_after=HELD)
@@ -164,7 +170,7 @@ def test_a_frozen_machine_loses_its_fill_and_does_no_harm_when_it_thaws(pair: tu
         finally:
             os.kill(first.service.pid, signal.SIGCONT)
         resumed.set()
-        received = start + old.until_cut()
+        received = start + all_that_comes(old)
         assert received == BIG.read(0, len(received))
     assert first.stored("cold")["generation"] == 1
     assert first.get("/cold").body == BIG.read()

@@ -2,11 +2,9 @@
 
 import contextlib
 import http.client
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -14,9 +12,9 @@ from tests.e2e.mirror.site import Site
 from tests.harness.bucket import Bucket
 from tests.harness.ceph import Ceph
 from tests.harness.content import MIB, Content
+from tests.harness.load import Load
 from tests.harness.machines import shared_engines
 from tests.harness.origin import FaultOrigin
-from tests.harness.patience import until
 from tests.harness.postgres import Postgres
 from tests.harness.stack import Stack
 
@@ -26,8 +24,6 @@ HITS = 6
 SIZE = 2 * MIB + 77
 RATE = 4 * MIB
 """Bytes a second that the origin sends, so that fills are under way at every moment."""
-ROUND = 4
-"""Deeds that every client has to do between two restarts."""
 
 
 @pytest.fixture(params=["disk", "ceph"])
@@ -44,54 +40,16 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, origin: FaultOrigin) -
         yield made.start()
 
 
-class Load:
-    """Clients that go on until they are told to end; each counts its deeds and keeps what went wrong."""
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-        self._end = Event()
-        self.done: dict[str, int] = {}
-        self.wrong: list[str] = []
-        self.repeated: list[str] = []
-        self._running = []
-
-    def keep(self, name: str, deed: Callable[[int], None]) -> None:
-        """Do the deed again and again."""
-        self.done[name] = 0
-        self._running.append(self._pool.submit(self._loop, name, deed))
-
-    def _loop(self, name: str, deed: Callable[[int], None]) -> None:
-        for number in itertools.count():
-            if self._end.is_set():
-                return
-            try:
-                deed(number)
-            except (OSError, http.client.HTTPException, AssertionError) as error:
-                self.wrong.append(f"{name} {number}: {error!r}")
-            self.done[name] += 1
-
-    def a_round(self) -> None:
-        """Wait until every client has done some more deeds."""
-        before = dict(self.done)
-        until(lambda: all(self.done[name] >= before[name] + ROUND for name in before))
-
-    def end(self) -> None:
-        self._end.set()
-        for one in self._running:
-            one.result()
-
-
 def test_every_process_is_restarted_under_load(stack: Stack, origin: FaultOrigin) -> None:
     bucket, site = Bucket(stack, "alice"), Site(stack, origin, "m")
     site.order()
-    for proxy in stack.proxies:
-        seen_there = Site(proxy, origin, "m")
-        until(lambda seen_there=seen_there: seen_there.get("/not-there").headers.get("cache-status"))
+    site.known_by(*stack.proxies)
     hits = [Content(60 + number, SIZE) for number in range(HITS)]
     for number, body in enumerate(hits):
         site.fill(f"/hit{number}", body)
     bucket.put("signed", hits[0].read())
     uploaded: dict[str, str] = {}
+    repeated: list[str] = []
 
     def hit(number: int) -> None:
         assert site.get(f"/hit{number % HITS}").body == hits[number % HITS].read()
@@ -117,7 +75,7 @@ def test_every_process_is_restarted_under_load(stack: Stack, origin: FaultOrigin
         except (OSError, http.client.HTTPException):
             status, said = 0, b""
         if status != 201:
-            load.repeated.append(f"up{number}: {status} {said!r}")
+            repeated.append(f"up{number}: {status} {said!r}")
             again = bucket.upload(f"up{number}", body.read())
             assert again.status == 201, again.body[:200]
         uploaded[f"up{number}"] = body.md5
@@ -137,7 +95,7 @@ def test_every_process_is_restarted_under_load(stack: Stack, origin: FaultOrigin
         finally:
             load.end()
     assert load.wrong == []
-    assert len(load.repeated) <= len(stack.members) + len(stack.proxies), load.repeated
+    assert len(repeated) <= len(stack.members) + len(stack.proxies), repeated
     for key, md5 in uploaded.items():
         assert bucket.record(key)["md5"] == md5
     for number in range(load.done["cold"]):

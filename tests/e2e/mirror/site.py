@@ -100,6 +100,12 @@ class Site:
         wish = {"mirror": self.host, "origin": self.origin.url + self.prefix, "bucket": self.bucket, **rules}
         return self.service.json("POST", "/mirrors/host", wish)
 
+    def known_by(self, *processes: Service) -> None:
+        """Wait until these processes, behind an edge or on other machines, know the mirror."""
+        for process in processes:
+            there = Site(process, self.origin, self.host.removesuffix(".test"), self.prefix)
+            until(lambda there=there: there.get("/not-there").headers.get("cache-status"))
+
     # -- the origin's side
 
     def put(self, path: str, body: bytes | Body = b"", **behaviour: Any) -> Behaviour:

@@ -173,7 +173,9 @@ def _peer(folder: Path, stack: Stack) -> Iterator[tuple[int, int]]:
     folder.chmod(0o755)
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert nginx is not None, "nginx is missing"
-    process = subprocess.Popen([nginx, "-c", str(conf), "-e", str(folder / "error.log"), "-g", "user root;"])
+    command = [nginx, "-c", str(conf), "-e", str(folder / "error.log"), "-g", "user root;"]
+    # A session of its own, as the edge's nginx has: the kernel shares a busy processor out between sessions.
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         until((folder / "nginx.pid").exists)
         until(lambda: _answers(port))

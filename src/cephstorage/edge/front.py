@@ -13,6 +13,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 COMMANDS = "proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
 LOCK = ("proxy_cache_lock on;", "proxy_cache_lock_timeout 50ms;", "proxy_cache_lock_age 10s;")
 _SMALL_BODY = "10m"
+AGAIN_PAGES = ("error_page 502 = @again;", "error_page 504 = @unavailable;")
 UNAVAILABLE_PAGE = ("error_page 502 504 = @unavailable;",)
 _UNAVAILABLE = (
     '{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",'
@@ -36,6 +37,7 @@ def maps() -> Lines:
             '"~^PUT /ceph/[^/?]+/[^/?]+/keys/" upload;',
             "default change;",
         ),
+        *block("map $request_method $edge_harmless", "~^(GET|HEAD|OPTIONS)$ 1;", 'default "";'),
         *comment("More than ten million bytes are no JSON that an API call takes."),
         *block("map $content_length $edge_oversized", '"~^[0-9]{8,}$" 1;', 'default "";'),
         "",
@@ -132,9 +134,10 @@ def _api_server(config: EdgeConfig) -> Lines:
             "if ($edge_kind = object) { return 471; }",
             "if ($edge_kind = upload) { return 472; }",
             "if ($edge_kind = change) { return 473; }",
-            _problem_pages(),
+            AGAIN_PAGES,
             plain_proxy,
         ),
+        block("location @again", again("$request_uri"), to_proxy, COMMANDS, hides(ANSWERED)),
         "",
         comment("Decided first: each request reaches a proxy; its bytes may come from the internal cache."),
         block("location @object", _to_inner()),
@@ -236,6 +239,19 @@ def _to_inner() -> Lines:
 def _problem_pages() -> Lines:
     """Pages for nginx's own errors; those of a proxy pass untouched. A location with pages of its own inherits none."""
     return ["error_page 413 = @too_large;", "error_page 416 = @unsatisfiable;", *UNAVAILABLE_PAGE]
+
+
+def again(target: str) -> Lines:
+    """The last try for a question without effect: every proxy in turn, those too that failed a moment ago.
+
+    nginx asks nobody while all are marked as failed, which they are when one is killed just as another is back.
+    """
+    return [
+        *UNAVAILABLE_PAGE,
+        'if ($edge_harmless = "") { return 502; }',
+        f"proxy_pass http://cephstorage_again{target};",
+        "proxy_max_temp_file_size 0;",
+    ]
 
 
 def unavailable() -> Lines:

@@ -6,7 +6,7 @@ Their paths are fixed words; the client's target travels in a header. So no targ
 from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, asks_only, hands_on, hides
 from cephstorage.edge.config import EdgeConfig
-from cephstorage.edge.front import LOCK, UNAVAILABLE_PAGE, unavailable
+from cephstorage.edge.front import AGAIN_PAGES, LOCK, UNAVAILABLE_PAGE, again, unavailable
 from cephstorage.edge.text import Lines, block, canonical, comment, variable
 
 _TARGET = f"$http_{variable(edge.TARGET)}"
@@ -123,7 +123,8 @@ def _inner_server(config: EdgeConfig) -> Lines:
         UNAVAILABLE_PAGE,
         unavailable(),
         "",
-        block("location = /ask", asked, hands_on(*us), answered),
+        block("location = /ask", AGAIN_PAGES, asked, hands_on(*us), answered),
+        block("location @again", again(f"$http_{variable(edge.TARGET)}"), hands_on(*us), answered),
         *([["", *_store_location(config)]] if config.gateways else []),
         *([["", *_disk_location(config)]] if config.objects_dir else []),
         "",

@@ -230,6 +230,7 @@ def _upstreams(config: EdgeConfig) -> Lines:
             [f"server {proxy} max_fails=1 fail_timeout=1s;" for proxy in config.proxies],
             _KEEP,
         ),
+        *_upstream("cephstorage_again", *config.proxies),
         *_upstream("edge_inner", socket(config, "inner")),
         *_upstream("edge_stage", socket(config, "stage")),
         *(_gateway_upstreams(config) if config.gateways else []),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.nginx.wire import Wire
+from tests.e2e.nginx.wire import MIRROR, Wire
 from tests.harness.content import MIB, Content
 from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
@@ -66,6 +66,15 @@ def load(wire: Wire, path: str) -> Iterator[list[object]]:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def _homes(pair: Wire, paths: list[str], *proxies: FaultOrigin) -> dict[str, tuple[bool, ...]]:
+    """Which of the proxies is asked for each path."""
+    for proxy in proxies:
+        proxy.reset_counters()
+    for path in paths:
+        assert pair.ask(path).body == BODY.read()
+    return {path: tuple(proxy.count(path) > 0 for proxy in proxies) for path in paths}
 
 
 @pytest.mark.parametrize("keep", [0, 600])
@@ -199,20 +208,17 @@ def test_two_proxies_of_which_one_is_gone(launch_edged: Callable[..., Stack], tm
             for proxy in (first, second):
                 for path in paths:
                     proxy.put(path, BODY)
-            for path in paths:
-                assert pair.ask(path).body == BODY.read()
-            homes = {path: (first.count(path) > 0, second.count(path) > 0) for path in paths}
+            homes = _homes(pair, paths, first, second)
             assert set(homes.values()) == {(True, False), (False, True)}
             second.stop_listening(cut=True)
             for path in paths:
                 assert pair.ask(path).body == BODY.read()
             second.listen_again()
-            first.reset_counters()
-            second.reset_counters()
-            until(lambda: pair.ask(next(p for p in paths if homes[p][1])).status == 200 and second.count() > 0)
+            first.stop_listening(cut=True)
             for path in paths:
-                if homes[path][0]:
-                    pair.ask(path)
-                    assert second.count(path) == 0
+                for host in (MIRROR, "localhost"):
+                    assert pair.ask(path, host).status == 200
+            first.listen_again()
+            until(lambda: _homes(pair, paths, first, second) == homes)
         finally:
             edge.stop()

@@ -1,5 +1,6 @@
 """Ceph fails under the service: nothing is lost, nothing is left over, nobody sees wrong bytes, and the operator is told."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.harness import raw
 from tests.harness.aftermath import spool_files
 from tests.harness.bucket import Bucket
 from tests.harness.ceph import Ceph, Daemon
@@ -317,6 +319,23 @@ def test_a_replaced_version_stays_for_its_grace(start: Start) -> None:
     world.service.start()
     world.settled("k")
     assert world.bucket.read("k") == b"new"
+
+
+def test_a_reader_gets_one_version_whole_though_it_is_gone_from_ceph(start: Start) -> None:
+    world = start()
+    world.bucket.put("k", BIG.read())
+    url = urlsplit(world.bucket.record("k")["url"])
+    with socket.socket() as sock:
+        # A small window: most of the old version can't have left the service when the new one arrives.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        sock.settimeout(60)
+        sock.connect(("127.0.0.1", world.service.port))
+        sock.sendall(raw.head(world.service, "GET", f"{url.path}?{url.query}".encode(), token=False))
+        sock.recv(1, socket.MSG_PEEK)
+        world.bucket.put("k", SMALL.read())
+        world.settled("k")
+        reply = raw.answer(sock)
+    assert (reply.status, reply.body == BIG.read()) == (200, True)
 
 
 @pytest.mark.parametrize("daemon", ["rgw", "osd", "mon"])

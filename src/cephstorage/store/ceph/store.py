@@ -36,8 +36,8 @@ from cephstorage.store.ceph.reader import CephReader
 from cephstorage.store.ceph.s3 import S3, ListedVersion
 from cephstorage.store.ceph.signing import Credentials, path_of, presigned
 
-WHOLE = 16 << 20
-"""Bytes up to which an object goes in one request: sent again, should that break."""
+WHOLE = 32 << 20
+"""Bytes up to which an object goes in one request: sent again, should that break, but hashed only once."""
 CHECK_TIMEOUT = 5.0
 _URL_LIFE = 6 * 3600
 _URL_STEP = 3600

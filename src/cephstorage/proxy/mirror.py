@@ -32,9 +32,9 @@ from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Target, re
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, TransferRequest
-from cephstorage.domain.validators import Outcome
+from cephstorage.domain.validators import Outcome, is_strong, valid_etag
 from cephstorage.ports.index import KeyIndex, TransferLedger
-from cephstorage.ports.origin import Origin, OriginRequest
+from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.ports.peers import Peers
 from cephstorage.proxy.answer import LiveBytes, Representation, judge, of_record, of_source, send
 from cephstorage.proxy.detour import Detour
@@ -294,9 +294,9 @@ class MirrorProxy:
         return True
 
     async def _pass_through(self, exchange: Exchange, asked: Asked, reason: str) -> None:
-        """Hand the origin's answer on. The edge gets all of it for a slice: a slice that breaks would harm its client."""
+        """Hand the origin's answer on."""
         request = exchange.request
-        whole = request.method != "GET" or exchange.sliced
+        whole = request.method != "GET" or (exchange.sliced and not _asked_for_a_range(exchange))
         wanted = OriginRequest(
             source_url(asked.mirror, asked.policy, asked.target),
             method=request.method,
@@ -305,7 +305,7 @@ class MirrorProxy:
             if_range=None if whole else request.headers.get("if-range"),
         )
         response = await self._parts.origin.open(wanted)
-        if response.status == 206 and not answers_range(response, wanted):
+        if response.status == 206 and not (answers_range(response, wanted) and _joinable(exchange, response)):
             await response.close()
             response = await self._parts.origin.open(replace(wanted, range=None, if_range=None))
         await hand_on(exchange, response, self._marks(f"fwd=bypass; detail={reason}"))
@@ -313,6 +313,21 @@ class MirrorProxy:
     def _marks(self, status: str) -> list[tuple[str, str]]:
         """Every answer explains itself: Cache-Status (RFC 9211) and Via (RFC 9110 section 7.6.3)."""
         return [("cache-status", f"{CACHE}; {status}"), ("via", f"1.1 {self._parts.via_name}")]
+
+
+def _asked_for_a_range(exchange: Exchange) -> bool:
+    """Whether a slice is not the first, so that the edge's client has asked for a range.
+
+    For the first one the edge gets all: it can't tell a slice of what is not stored from a whole body.
+    """
+    wanted = parse_range(exchange.request.headers.get("range"))
+    return wanted is not None and bool(wanted.first)
+
+
+def _joinable(exchange: Exchange, response: OriginResponse) -> bool:
+    """Whether the edge may put a 206 beside other slices: by its ETag it sees that they are of one version."""
+    etag = valid_etag(response.headers.get("etag"))
+    return not exchange.sliced or (etag is not None and is_strong(etag))
 
 
 def _first_range(exchange: Exchange) -> RangeRequest | None:

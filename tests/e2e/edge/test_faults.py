@@ -99,6 +99,18 @@ def test_a_body_that_ends_with_its_connection_is_kept_nowhere(site: Site) -> Non
     right_again(site, "/a", BODY)
 
 
+def test_ranges_of_what_is_passed_through(site: Site) -> None:
+    site.order(mode="bypass")
+    site.put("/a", BODY, etag='"v1"')
+    part = site.range("/a", f"{2 * MIB + 1}-{4 * MIB + 1}")
+    assert (part.status, part.body) == (206, BODY.read(2 * MIB + 1, 4 * MIB + 2))
+    assert site.range("/a", f"{len(BODY) + MIB}-").status == 416
+    assert site.get("/a").body == BODY.read()
+    site.put("/a", BODY, etag=None)
+    whole = site.range("/a", f"{2 * MIB + 1}-{4 * MIB + 1}")
+    assert whole.body in {BODY.read(), BODY.read(2 * MIB + 1, 4 * MIB + 2)}
+
+
 def test_an_object_that_changes_in_mid_body_is_never_mixed(site: Site) -> None:
     site.put(
         "/a", BODY, etag='"v1"', die_after=2 * MIB + 5, die_times=1, change_after_bytes=2 * MIB, changed_body=OTHER,

@@ -268,11 +268,25 @@ def test_an_object_of_unknown_length_that_breaks_ends_without_an_end(site: Site,
             answer.rest()
 
 
-def test_what_is_not_stored_is_never_a_slice(site: Site, edge: Edge) -> None:
-    site.put("/a", Content(64, 12 * MIB), headers=[("Cache-Control", "no-store")])
-    answer = edge.slice("/a", 9)
-    assert (answer.status, len(answer.body)) == (200, 12 * MIB)
-    assert answer.headers["x-accel-expires"] == "0"
+@pytest.mark.parametrize("mode", ["no-store", "bypass"])
+def test_what_is_not_stored_is_a_slice_only_where_slices_can_be_told_apart(site: Site, edge: Edge, mode: str) -> None:
+    big, control = Content(64, 12 * MIB), [("Cache-Control", "no-store")] if mode == "no-store" else []
+    if mode == "bypass":
+        site.order(mode="bypass")
+    for path, etag, ranges in (("/strong", '"v"', True), ("/weak", 'W/"v"', True), ("/none", '"v"', False)):
+        site.put(path, big, headers=control, etag=etag, ranges=ranges)
+        first, later = edge.slice(path), edge.slice(path, 9)
+        assert (first.status, len(first.body)) == (200, len(big)), path
+        assert later.status == (206 if path == "/strong" else 200), path
+        assert later.body == (big.read(9 * SLICE_SIZE, 10 * SLICE_SIZE) if path == "/strong" else big.read()), path
+        assert {first.headers["x-accel-expires"], later.headers["x-accel-expires"]} == {"0"}
+
+
+def test_a_slice_of_what_is_not_stored_breaks_before_its_head(site: Site, edge: Edge) -> None:
+    site.order(mode="bypass")
+    site.put("/a", BODY, die_after=MIB // 2, how="rst", etag='"v"')
+    answer = edge.slice("/a", 2)
+    assert (answer.status, answer.headers["x-accel-expires"]) == (502, "0")
 
 
 def test_an_object_that_changes_between_slices_shows_another_etag(site: Site, edge: Edge) -> None:

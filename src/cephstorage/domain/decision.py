@@ -20,7 +20,8 @@ class Facts:
 
     ``filling``: a fill of this key is under way somewhere; ``filling_target`` is the canonical target
     it is for, where that is known (two targets may share a key). ``cooling_until``: the origin has
-    just proved unable to deliver this key and is left alone until then.
+    just proved unable to deliver this key and is left alone until then. ``continues``: the edge goes on with
+    an answer that was decided when it began, so that the origin need not be asked again.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Facts:
     now: float
     cooling_until: float = 0.0
     loop: bool = False
+    continues: bool = False
     filling_target: str | None = None
 
 
@@ -133,7 +135,8 @@ def _miss(facts: Facts) -> Decision:
 
 
 def _known(facts: Facts, record: Record) -> Decision:
-    if facts.policy.mode is not Mode.REVALIDATE or facts.now - record.validated_at < facts.policy.ttl:
+    fresh = facts.policy.mode is not Mode.REVALIDATE or facts.now - record.validated_at < facts.policy.ttl
+    if fresh or (facts.continues and not facts.filling):
         return StoreHit(record)
     if _only_if_cached(facts):
         return StoreHit(record, stale="only-if-cached")

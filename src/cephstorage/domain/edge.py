@@ -20,6 +20,8 @@ EDGE = "x-cephstorage-edge"
 """nginx -> proxy, sender -> edge: the edge secret."""
 SLICE = "x-cephstorage-slice"
 """nginx -> proxy: ``1`` when Range asks for one slice; answer it only when all of it is at hand."""
+CONTINUES = "x-cephstorage-continues"
+"""nginx -> proxy: ``1`` when the slice follows others of one answer, which was decided with the first of them."""
 STORE_FAILED = "x-cephstorage-store-failed"
 """nginx -> proxy: the status of the store (or 502, 504) after an X-Accel that led nowhere. Read the record again,
 or send the bytes yourself; never redirect to the same version again."""

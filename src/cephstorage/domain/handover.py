@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cephstorage.domain.edge import EDGE, SLICE, STORE_FAILED, kept_as_asked
+from cephstorage.domain.edge import CONTINUES, EDGE, SLICE, STORE_FAILED, kept_as_asked
 from cephstorage.domain.mirrors import Mirror, Mode, Policy, Target, edge_targets
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
@@ -24,10 +24,15 @@ _PLAIN_NUMBER = 10**18
 
 @dataclass(frozen=True, slots=True)
 class EdgeAsk:
-    """What our edge says of a request. ``store_failed``: the status by which the store refused what we sent it to."""
+    """What our edge says of a request.
+
+    ``continues``: the slice follows others of one answer. ``store_failed``: the status by which the store
+    refused what we sent it to.
+    """
 
     slice: bool = False
     store_failed: int | None = None
+    continues: bool = False
 
 
 def edge_ask(headers: Mapping[str, str], secret: str) -> EdgeAsk | None:
@@ -36,7 +41,8 @@ def edge_ask(headers: Mapping[str, str], secret: str) -> EdgeAsk | None:
     if not secret or not hmac.compare_digest(shown.encode("latin-1", "replace"), secret.encode()):
         return None
     failed = headers.get(STORE_FAILED, "")
-    return EdgeAsk(headers.get(SLICE) == "1", (int(failed) if failed.isdecimal() else 502) if failed else None)
+    status = (int(failed) if failed.isdecimal() else 502) if failed else None
+    return EdgeAsk(headers.get(SLICE) == "1", status, headers.get(CONTINUES) == "1")
 
 
 def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, record: Record, now: float) -> int:

@@ -11,6 +11,7 @@ from cephstorage.edge.text import Lines, canonical
 UNTRUSTED = (
     edge.EDGE,
     edge.SLICE,
+    edge.CONTINUES,
     edge.STORE_FAILED,
     edge.TARGET,
     edge.STORE_TARGET,

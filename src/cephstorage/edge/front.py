@@ -19,6 +19,12 @@ _UNAVAILABLE = (
     '{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",'
     '"detail":"No proxy answers the edge; try again.","msg":"No proxy answers the edge; try again."}'
 )
+_MALFORMED = (
+    '{"type":"about:blank","title":"Bad Request","status":400,"code":"invalid_request",'
+    '"detail":"This is no valid HTTP request.","msg":"This is no valid HTTP request."}'
+)
+_MALFORMED_PAGE = "/_malformed"
+"""An address and no named location: nginx leads no request there whose target it could not read."""
 _TOO_LARGE = (
     '{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"body_too_large",'
     '"detail":"The body is too large for this address.","msg":"The body is too large for this address."}'
@@ -64,6 +70,15 @@ def maps() -> Lines:
         *comment("""The first slice of an answer may be streamed; a later one must be whole before a byte of it is sent
         (see the server stage). Slice 0 can only be the first. Volatile: each slice asks anew."""),
         *block("map $slice_range $edge_reader", "volatile;", "~^bytes=0- edge_inner;", "default edge_stage;"),
+        "",
+        *comment("Without a range of the client's, every slice but the first goes on with an answer that was decided."),
+        *block(
+            'map "$http_range|$slice_range" $edge_continues',
+            "volatile;",
+            '"~^\\|bytes=0-" "";',
+            '"~^\\|" 1;',
+            'default "";',
+        ),
         "",
         *comment("Only whole and partial content is kept, whatever lifetime an answer has."),
         *block("map $upstream_status $edge_not_kept", "volatile;", '200 "";', '206 "";', "default 1;"),
@@ -146,6 +161,10 @@ def _api_server(config: EdgeConfig) -> Lines:
         a second proxy is asked only when the first takes no connection."""),
         block(
             "location @upload",
+            comment(
+                "A body in chunks is measured here, while it is read; one with a length where the request came in."
+            ),
+            "client_max_body_size 0;",
             "proxy_request_buffering off;",
             f"proxy_read_timeout {limits.upload_timeout}s;",
             plain_proxy,
@@ -207,6 +226,7 @@ def _mirror_server(config: EdgeConfig) -> Lines:
                 ("if-none-match", "$edge_if_none_match"),
                 ("if-modified-since", "$edge_if_modified_since"),
                 (edge.SLICE, "1"),
+                (edge.CONTINUES, "$edge_continues"),
                 (edge.TARGET, "$request_uri"),
                 ("x-cephstorage-stage", '"$request_id $slice_range"'),
             ),
@@ -238,7 +258,12 @@ def _to_inner() -> Lines:
 
 def _problem_pages() -> Lines:
     """Pages for nginx's own errors; those of a proxy pass untouched. A location with pages of its own inherits none."""
-    return ["error_page 413 = @too_large;", "error_page 416 = @unsatisfiable;", *UNAVAILABLE_PAGE]
+    return [
+        f"error_page 400 = {_MALFORMED_PAGE};",
+        "error_page 413 = @too_large;",
+        "error_page 416 = @unsatisfiable;",
+        *UNAVAILABLE_PAGE,
+    ]
 
 
 def again(target: str) -> Lines:
@@ -273,6 +298,13 @@ def _problem_locations() -> Lines:
             "default_type application/problem+json;",
             "add_header Cache-Control no-store always;",
             f"return 413 '{_TOO_LARGE}';",
+        ),
+        *block(
+            f"location = {_MALFORMED_PAGE}",
+            "internal;",
+            "default_type application/problem+json;",
+            "add_header Cache-Control no-store always;",
+            f"return 400 '{_MALFORMED}';",
         ),
         *block("location @unsatisfiable", 'return 416 "$edge_nothing";'),
     ]

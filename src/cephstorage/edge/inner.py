@@ -205,6 +205,7 @@ def _disk_location(config: EdgeConfig) -> Lines:
         _captured(_shown()),
         "etag off;",
         "if_modified_since off;",
+        "add_header Accept-Ranges $edge_accept_ranges;",
         _given_back(_shown()),
         "log_not_found off;",
         "error_page 403 404 500 = /_disk_failed;",

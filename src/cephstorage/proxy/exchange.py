@@ -89,6 +89,11 @@ class Exchange:
         """Whether the edge asks for one slice, which must not break once its head is out."""
         return self.edge is not None and self.edge.slice
 
+    @property
+    def continues(self) -> bool:
+        """Whether the edge goes on with an answer whose first slice it has."""
+        return self.edge is not None and self.edge.continues
+
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Send the head."""
         self.started = True

@@ -110,7 +110,7 @@ class MirrorProxy:
         asked = Asked(mirror, *read_target(path, request.raw_query, mirror))
         deadline, wait = time.monotonic() + self._parts.patience, _ROUND_WAIT
         while time.monotonic() < deadline:
-            facts = await self.gather(request, asked)
+            facts = await self.gather(request, asked, continues=exchange.continues)
             decision = decide(facts)
             if await self._perform(exchange, asked, decision):
                 self._parts.on_answer(type(decision).__name__)
@@ -119,7 +119,7 @@ class MirrorProxy:
             wait = min(_LONGEST_WAIT, 1.2 * wait)
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
 
-    async def gather(self, request: Request, asked: Asked) -> Facts:
+    async def gather(self, request: Request, asked: Asked, *, continues: bool = False) -> Facts:
         """Everything the decision needs, asked once.
 
         What this process knows by heart is looked at last, in one moment with the decision. A fill that
@@ -143,6 +143,7 @@ class MirrorProxy:
             now=parts.clock(),
             cooling_until=parts.engine.cooling_until(bucket, key) if key is not None else 0.0,
             loop=self._is_loop(request.headers),
+            continues=continues,
         )
 
     def _is_loop(self, headers: dict[str, str]) -> bool:

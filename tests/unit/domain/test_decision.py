@@ -94,6 +94,8 @@ ASKED_AGAIN: list[Case] = [
     ("a fresh copy though filling", {"record": FRESH} | FILLING, StoreHit(FRESH)),
     ("a copy validated after now is fresh", {"record": FROM_THE_FUTURE}, StoreHit(FROM_THE_FUTURE)),
     ("at its ttl a copy has expired", {"record": EXPIRED}, Revalidate(EXPIRED)),
+    ("an expired copy that the edge is sending on", {"record": EXPIRED, "continues": True}, StoreHit(EXPIRED)),
+    ("and while it is filled anew", {"record": EXPIRED, "continues": True} | FILLING, JoinFill(EXPIRED)),
     ("HEAD revalidates too", {"record": EXPIRED} | HEAD, Revalidate(EXPIRED)),
     ("an uploaded key is revalidated too", {"record": UPLOADED}, Revalidate(UPLOADED)),
     ("an expired copy while it is filled", {"record": EXPIRED} | FILLING, JoinFill(EXPIRED)),

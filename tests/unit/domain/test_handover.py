@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cephstorage.domain.edge import EDGE, SLICE, STORE_FAILED
+from cephstorage.domain.edge import CONTINUES, EDGE, SLICE, STORE_FAILED
 from cephstorage.domain.handover import (
     EDGE_LIFETIME,
     EdgeAsk,
@@ -44,6 +44,8 @@ REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
         ({EDGE: SECRET}, EdgeAsk()),
         ({EDGE: SECRET, SLICE: "1"}, EdgeAsk(slice=True)),
         ({EDGE: SECRET, SLICE: "0"}, EdgeAsk()),
+        ({EDGE: SECRET, SLICE: "1", CONTINUES: "1"}, EdgeAsk(slice=True, continues=True)),
+        ({CONTINUES: "1"}, None),
         ({EDGE: SECRET, STORE_FAILED: "404"}, EdgeAsk(store_failed=404)),
         ({EDGE: SECRET, STORE_FAILED: ""}, EdgeAsk()),
         ({EDGE: SECRET, STORE_FAILED: "gone"}, EdgeAsk(store_failed=502)),

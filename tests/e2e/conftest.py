@@ -1,4 +1,8 @@
-"""A real service per test, and per module where tests do not disturb each other."""
+"""A real service per test, and per module where tests do not disturb each other; each test over every stack.
+
+``@pytest.mark.stacks("direct")`` (or a module's ``pytestmark``) says over which stacks a test makes sense, with the
+reason beside it: what looks into the data folder, or measures one process, has nothing to find behind others.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,20 +11,49 @@ from uuid import uuid4
 import pytest
 
 from tests.harness.bucket import Bucket
+from tests.harness.machines import shared_engines
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
+from tests.harness.stack import make
+
+Make = Callable[..., Service]
+"""Takes a data folder, and settings by keyword; the service is not started yet."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the stacks that a test does not mean."""
+    unwanted = [item for item in items if not _is_meant(item)]
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if item not in set(unwanted)]
+
+
+def _is_meant(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("stacks")
+    callspec = getattr(item, "callspec", None)
+    chosen = callspec.params.get("stack") if callspec is not None else None
+    return mark is None or chosen is None or chosen in mark.args
+
+
+@pytest.fixture(scope="module", params=["direct", "edge", "real"])
+def stack(request: pytest.FixtureRequest) -> Make:
+    """Makes services on what this run of the module's tests stands on (see ``tests.harness.stack``)."""
+
+    def engines() -> dict[str, str]:
+        return shared_engines(request.getfixturevalue("postgres"), request.getfixturevalue("ceph"))
+
+    return lambda data_dir, **settings: make(request.param, data_dir, engines, **settings)
 
 
 @pytest.fixture
-def launch(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., Service]]:
+def launch(tmp_path: Path, origin: FaultOrigin, stack: Make) -> Iterator[Callable[..., Service]]:
     """Start services that may reach the test's origin; settings as keyword arguments, e.g. ``workers="2"``."""
     started: list[Service] = []
 
     def start(name: str = "data", **settings: str) -> Service:
         settings.setdefault("origin_allowed_ports", str(origin.port))
-        service = Service(tmp_path / name, **settings).start()
+        service = stack(tmp_path / name, **settings)
         started.append(service)
-        return service
+        return service.start()
 
     yield start
     for service in started:
@@ -42,11 +75,14 @@ def shared_origin() -> Iterator[FaultOrigin]:
 
 @pytest.fixture(scope="module")
 def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_origin: FaultOrigin,
+    stack: Make,
 ) -> Iterator[Service]:
     """A service for a module's tests, with the settings that stand in its ``SETTINGS``."""
     settings = {"origin_allowed_ports": str(shared_origin.port), **getattr(request.module, "SETTINGS", {})}
-    service = Service(tmp_path_factory.mktemp("shared") / "data", **settings).start()
+    service = stack(tmp_path_factory.mktemp("shared") / "data", **settings).start()
     yield service
     service.stop()
 

@@ -97,9 +97,11 @@ def test_bad_names(name: str, shared: Service) -> None:
     for path in (f"/ceph/{name}/photos", f"/ceph/alice/{name}"):
         for method in ("PUT", "GET", "DELETE"):
             reply = shared.call(method, path)
-            assert (reply.status, reply.json()["code"]) == (400, "invalid_name")
+            assert reply.status == 400
+            assert reply.json()["code"] in {"invalid_name", *shared.refuses_itself}
     reply = shared.call("GET", f"/ceph/{name}")
-    assert (reply.status, reply.json()["code"]) == (400, "invalid_name")
+    assert reply.status == 400
+    assert reply.json()["code"] in {"invalid_name", *shared.refuses_itself}
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a-b", "a--b", "a" * 63, "progress"])

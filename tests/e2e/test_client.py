@@ -113,6 +113,7 @@ def test_waiting_outlives_a_killed_service(client: Client, service: Service, ori
     assert client.record("alice", "photos", "k")["md5"] == body.md5
 
 
+@pytest.mark.stacks("direct")  # an edge answers for a service that is gone
 def test_a_download_outlives_a_killed_service(client: Client, service: Service, tmp_path: Path) -> None:
     body = Content(6, 64 * MIB)
     client.put_stream("alice", "photos", "k", (bytes(view) for view in body.views(0, body.size)), size=body.size)
@@ -155,6 +156,7 @@ def test_operations(client: Client) -> None:
     assert client.record("alice", "photos", "k", expires_in=60)["url"] != old
 
 
+@pytest.mark.stacks("direct")  # an edge answers for a service that is gone
 def test_a_stopped_service_is_unreachable(client: Client, service: Service) -> None:
     service.stop()
     with pytest.raises(ServiceUnreachable):

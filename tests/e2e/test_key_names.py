@@ -96,7 +96,8 @@ def test_similar_keys_are_different_keys(bucket: Bucket) -> None:
 def test_refused_names(method: str, spelling: bytes, bucket: Bucket) -> None:
     body = b'{"key_url": "http://example.org/"}' if method == "POST" else b""
     reply = raw.ask(bucket.service, method, bucket.path.encode() + b"/keys/" + spelling, body)
-    assert (reply.status, reply.json()["code"]) == (400, "invalid_key")
+    assert reply.status == 400
+    assert reply.json()["code"] in {"invalid_key", *bucket.service.refuses_itself}
     assert reply.headers["content-type"] == "application/problem+json"
     assert bucket.usage() == (0, 0)
 
@@ -105,7 +106,8 @@ def test_refused_names(method: str, spelling: bytes, bucket: Bucket) -> None:
 def test_refused_names_at_published_addresses(spelling: bytes, bucket: Bucket) -> None:
     path = f"/objects/{bucket.username}___{bucket.name}/".encode() + spelling
     reply = raw.ask(bucket.service, "GET", path + b"?expires=9999999999&signature=x", token=False)
-    assert (reply.status, reply.json()["code"]) == (400, "invalid_key")
+    assert reply.status == 400
+    assert reply.json()["code"] in {"invalid_key", *bucket.service.refuses_itself}
 
 
 @pytest.mark.parametrize("raw_byte", [b"\xff", b"\xc3\xbc", b"\xe9"])

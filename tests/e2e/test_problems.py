@@ -156,6 +156,7 @@ def test_odd_headers(header: str, shared: Service) -> None:
             assert 400 <= raw.answer(sock).status < 500
 
 
+@pytest.mark.stacks("direct")  # nginx answers for itself
 def test_a_request_that_is_not_http(shared: Service) -> None:
     for garbage in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",

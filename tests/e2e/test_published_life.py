@@ -3,6 +3,8 @@
 import socket
 from collections.abc import Callable
 
+import pytest
+
 from tests.harness import raw
 from tests.harness.bucket import Bucket, address
 from tests.harness.content import MIB, Content
@@ -61,6 +63,7 @@ def test_urls_stand_on_the_public_address(launch: Callable[..., Service]) -> Non
     assert spoofed.json()["url"].startswith(base)
 
 
+@pytest.mark.stacks("direct", "edge")  # it counts files of the disk store
 def test_a_reader_gets_one_version_whole(bucket: Bucket) -> None:
     old, new = Content(1, 32 * MIB), Content(2, 32 * MIB)
     bucket.put("k", old.read())

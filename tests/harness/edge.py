@@ -35,11 +35,14 @@ class Edge:
     Further settings by keyword, e.g. ``edge_header_timeout="1"``. Everything it writes is below ``folder``.
     """
 
-    def __init__(self, service: Service, proxies: Iterable[str] | None = None, **settings: str) -> None:
+    def __init__(
+        self, service: Service, proxies: Iterable[str] | None = None, port: int | None = None, **settings: str
+    ) -> None:
         require("nginx")
         self.service = service
         self.folder = Path(tempfile.mkdtemp(prefix="edge-"))
-        self.port, self.purge_port, self.health_port, self.tls_port = (free_port() for _ in range(4))
+        self.port = free_port() if port is None else port
+        self.purge_port, self.health_port, self.tls_port = (free_port() for _ in range(3))
         self.url = f"http://127.0.0.1:{self.port}"
         self.proxies = list(proxies) if proxies is not None else []
         self.settings = settings
@@ -174,7 +177,8 @@ class EdgedService(Service):
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         edge_settings = {name: settings.pop(name) for name in list(settings) if name.startswith("edge_")}
-        super().__init__(data_dir, **settings)
+        self._port = free_port()
+        super().__init__(data_dir, **{"public_address": f"http://127.0.0.1:{self._port}", **settings})
         self.direct = ""
         self._edge_settings = edge_settings
         self._edge: Edge | None = None
@@ -191,7 +195,7 @@ class EdgedService(Service):
         super().start()
         self.direct = self.url
         if self._edge is None:
-            self._edge = Edge(self, [self.direct.removeprefix("http://")], **self._edge_settings).start()
+            self._edge = Edge(self, [self.direct.removeprefix("http://")], self._port, **self._edge_settings).start()
         self.url = self._edge.url
         return self
 

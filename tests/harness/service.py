@@ -24,6 +24,8 @@ class Service:
 
     module = "cephstorage"
     verb = "serve"
+    refuses_itself: frozenset[str] = frozenset()
+    """The codes under which a web server before it refuses targets that can't be decoded, without asking."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir

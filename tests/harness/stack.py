@@ -13,8 +13,8 @@ from tests.harness.edge import Edge
 from tests.harness.patience import until
 from tests.harness.service import Service, Worker
 
-KINDS = ("direct", "edge", "ceph")
-"""Disk and SQLite; the same behind an edge; Ceph and PostgreSQL, two machines and a worker, behind an edge."""
+KINDS = ("direct", "edge", "real", "cluster")
+"""Disk and SQLite; the same behind an edge; Ceph and PostgreSQL behind an edge; that with two machines and a worker."""
 
 
 def make(kind: str, data_dir: Path, engines: Callable[[], dict[str, str]], **settings: str) -> Service:
@@ -23,6 +23,8 @@ def make(kind: str, data_dir: Path, engines: Callable[[], dict[str, str]], **set
         return Service(data_dir, **{name: value for name, value in settings.items() if not name.startswith("edge_")})
     if kind == "edge":
         return Stack(data_dir, **settings)
+    if kind == "real":
+        return Stack(data_dir, **engines(), **settings)
     return Stack(data_dir, proxies=2, worker=True, engines=engines(), **settings)
 
 
@@ -31,6 +33,8 @@ class Stack(Service):
 
     ``settings`` go to every process; those that begin with ``edge_`` to the edge and its senders of purges.
     """
+
+    refuses_itself = frozenset({"invalid_request"})
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Stack(Service):
             own = {name: value for name, value in self.settings.items() if name.startswith("edge_")}
             self._edge = Edge(self, **own)
             self.settings["edge_purge"] = f"http://127.0.0.1:{self._edge.purge_port}"
+            self.settings.setdefault("public_address", self._edge.url)
         for member in self.members:
             member.settings = {**self.settings, **self._particulars(member)}
             if not member.running:

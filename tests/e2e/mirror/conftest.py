@@ -21,10 +21,12 @@ def shared_origin() -> Iterator[FaultOrigin]:
 
 
 @pytest.fixture(scope="module")
-def shared_service(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[Service]:
+def shared_service(
+    tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin, stack: Callable[..., Service]
+) -> Iterator[Service]:
     """The module's service, with the defaults."""
     folder = tmp_path_factory.mktemp("mirror")
-    service = Service(folder / "data", origin_allowed_ports=str(shared_origin.port)).start()
+    service = stack(folder / "data", origin_allowed_ports=str(shared_origin.port)).start()
     yield service
     service.stop()
 

@@ -39,6 +39,8 @@ class Download:
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
         self.headers = {name.lower(): value for name, value in self._answer.getheaders()}
+        self.proxy_said = self.headers.get("cache-status", "").partition(", CephStorage-edge")[0]
+        """Cache-Status without what an edge has added (RFC 9211 section 2: each cache appends its own)."""
         self.body = b""
         self._announced = self._answer.length
         self._read = 0

@@ -61,7 +61,7 @@ def test_a_hit_asks_nobody_not_even_after_a_restart(site: Site) -> None:
         _restart(site)
         answer = site.get("/d/a.bin")
         assert answer.body == BODY.read()
-        assert answer.headers["cache-status"] == "CephStorage; hit"
+        assert answer.proxy_said == "CephStorage; hit"
         assert int(answer.headers["age"]) >= 0
     assert site.count("/d/a.bin") == 1
     assert not spool_files(Path(site.service.data_dir))
@@ -98,6 +98,7 @@ def _seen_while_filling(site: Site, path: str, **behaviour: Any) -> list[Downloa
     return [first, head, joined]
 
 
+@pytest.mark.stacks("direct")  # nginx hands a body of unknown length on when it pleases
 def test_the_same_face_in_every_state(site: Site) -> None:
     variants = {
         f"/{tag}/{framing}": (etag, framing) for tag, etag in ETAGS.items() for framing in ("length", "chunked")
@@ -160,8 +161,15 @@ def test_an_empty_object(site: Site, framing: str) -> None:
     assert site.record("empty")["size"] == 0
     stored = site.get("/empty")
     assert (stored.status, stored.headers["content-length"], stored.body) == (200, "0", b"")
-    assert site.range("/empty", "0-0").status == 416
     assert site.count("/empty") == 1
+
+
+@pytest.mark.stacks(
+    "direct"
+)  # nginx knows no range of nothing and sends the whole of it (RFC 9110 section 14.2 lets it)
+def test_no_range_of_an_empty_object_can_be_satisfied(site: Site) -> None:
+    site.fill("/empty", b"")
+    assert site.range("/empty", "0-0").status == 416
 
 
 def test_client_conditions_are_answered_here(site: Site) -> None:
@@ -211,7 +219,6 @@ def test_every_answer_explains_itself(site: Site) -> None:
         "torn": site.get("/torn"),
         "method": site.get("/a", method="POST"),
         "only if cached": site.get("/b", {"Cache-Control": "only-if-cached"}),
-        "broken target": site.get("/%zz"),
     }
     assert {name: answer.status for name, answer in answers.items()} == {
         "miss": 200,
@@ -230,12 +237,19 @@ def test_every_answer_explains_itself(site: Site) -> None:
         "torn": 502,
         "method": 405,
         "only if cached": 504,
-        "broken target": 400,
     }
     for name, answer in answers.items():
         assert answer.headers.get("cache-status", "").startswith("CephStorage"), name
         assert "cephstorage-" in answer.headers.get("via", ""), name
-    assert answers["miss"].headers["cache-status"] == "CephStorage; fwd=uri-miss; stored"
-    assert answers["hit"].headers["cache-status"] == "CephStorage; hit"
+    assert answers["miss"].proxy_said == "CephStorage; fwd=uri-miss; stored"
+    assert answers["hit"].proxy_said == "CephStorage; hit"
     assert "detail=private" in answers["private"].headers["cache-status"]
     assert "detail=bypass" in answers["bypass"].headers["cache-status"]
+
+
+@pytest.mark.stacks("direct")  # nginx refuses such a target by itself
+def test_a_broken_target_is_explained_too(site: Site) -> None:
+    answer = site.get("/%zz")
+    assert answer.status == 400
+    assert answer.proxy_said.startswith("CephStorage")
+    assert "cephstorage-" in answer.headers["via"]

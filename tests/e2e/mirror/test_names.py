@@ -28,6 +28,7 @@ def _target(key: str) -> str:
     return "/" if key == "/" else "/" + quote(key, safe=LETTERS)
 
 
+@pytest.mark.stacks("direct")  # nginx refuses targets that lead above the root; see tests/e2e/nginx for the others
 def test_every_name_is_an_object_of_its_own(bare: Site) -> None:
     targets = {key: _target(key) for key in NASTY_KEYS.values()}
     assert len(set(targets.values())) == len(targets)
@@ -42,7 +43,7 @@ def test_every_name_is_an_object_of_its_own(bare: Site) -> None:
         for key, target in targets.items():
             answer = bare.get(target)
             assert answer.body == f"the body of {key!r}".encode(), key
-            assert answer.headers["cache-status"] == "CephStorage; hit", key
+            assert answer.proxy_said == "CephStorage; hit", key
             assert bare.head(target).headers["content-length"] == str(len(answer.body))
     assert set(bare.keys()) >= set(targets)
 
@@ -54,7 +55,7 @@ def test_two_spellings_of_a_target_are_one_object(site: Site) -> None:
     assert site.get("/caf%C3%A9/~a").body == b"one"
     site.stored("café/~a")
     for spelling in ("/caf%c3%a9/~a", "/caf%C3%A9/%7Ea", "/%63af%C3%A9/%7ea"):
-        assert site.get(spelling).headers["cache-status"] == "CephStorage; hit"
+        assert site.get(spelling).proxy_said == "CephStorage; hit"
         assert site.count(spelling) == 0
 
 

@@ -38,6 +38,7 @@ def test_permanent_and_immutable_never_ask_again(ruled: Site) -> None:
     assert "immutable" in ruled.get("/never/b").headers["cache-control"]
 
 
+@pytest.mark.stacks("direct")  # behind an edge a range of what is never kept comes as a whole
 def test_bypass_always_asks_and_never_stores(ruled: Site) -> None:
     for body in (OLD, NEW):
         ruled.put("/live/a", body)
@@ -76,7 +77,7 @@ def test_a_304_serves_the_stored_copy(ruled: Site, etag: str | None, modified: s
     answer = ruled.get("/always/a")
     assert (answer.status, answer.body) == (200, OLD.read())
     assert answer.headers["etag"] == filled.headers["etag"]
-    assert answer.headers["cache-status"] == "CephStorage; hit; fwd=stale; fwd-status=304"
+    assert answer.proxy_said == "CephStorage; hit; fwd=stale; fwd-status=304"
     first, second = ruled.logged("/always/a")
     assert condition not in first.headers
     assert second.headers[condition] == (etag or modified if condition == "if-none-match" else modified)
@@ -98,6 +99,7 @@ def test_clients_of_one_moment_share_one_conditional_request(ruled: Site) -> Non
         assert {one.result().body for one in asked} == {b"content"}
 
 
+@pytest.mark.stacks("direct")  # nginx ends an answer whose next slice is of another version
 def test_a_new_version_replaces_the_old_one_and_old_readers_end_whole(ruled: Site) -> None:
     big = Content(53, 24 * MIB)
     ruled.fill("/always/a", big, etag='"v1"')
@@ -139,7 +141,7 @@ def test_a_stored_copy_beats_any_trouble_of_the_origin(ruled: Site, trouble: dic
     for _ in range(3):
         answer = ruled.get("/always/a")
         assert (answer.status, answer.body) == (200, OLD.read())
-        assert answer.headers["cache-status"].startswith("CephStorage; hit; detail=stale-")
+        assert answer.proxy_said.startswith("CephStorage; hit; detail=stale-")
     assert ruled.count("/always/a") == asked, "the origin gets a moment of peace"
 
 
@@ -150,7 +152,7 @@ def test_an_unreachable_origin_and_a_restart(own_site: Callable[..., Site]) -> N
     with site.origin_down():
         answer = site.get("/a")
         assert answer.body == OLD.read()
-        assert answer.headers["cache-status"] == "CephStorage; hit; detail=stale-origin_unreachable"
+        assert answer.proxy_said == "CephStorage; hit; detail=stale-origin_unreachable"
         site.service.stop()
         site.service.start()
         assert site.get("/a").body == OLD.read()

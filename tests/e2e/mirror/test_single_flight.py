@@ -86,6 +86,7 @@ def test_clients_that_come_before_the_origins_head(site: Site) -> None:
     assert site.count("/a") == 1
 
 
+@pytest.mark.stacks("direct")  # an edge sends waiting clients on one after the other, some of them after the error
 @pytest.mark.parametrize(("status", "framing"), [(404, "length"), (404, "chunked"), (403, "length"), (500, "length")])
 def test_one_error_answers_all_who_waited(site: Site, status: int, framing: str) -> None:
     gate = Gate()

@@ -34,6 +34,8 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
 def _shown(default: object) -> str:
     if default is None or default in ("", (), SecretStr("")):
         return ""
+    if isinstance(default, tuple):
+        return f"`{','.join(map(str, default))}`"
     return f"`{default:.15g}`" if isinstance(default, float) else f"`{default}`"
 
 

@@ -1,7 +1,6 @@
 """A real nginx edge as its operator starts it: ``python -m cephstorage edge run``, on free loopback ports.
 
-``Edge`` stands in front of given proxies. ``EdgedService`` is a ``Service`` whose address is that of an edge
-before it, so that what speaks to a service can be pointed through nginx without knowing.
+``Edge`` stands in front of given proxies; ``tests.harness.stack`` makes whole installations with one.
 """
 
 import contextlib
@@ -170,38 +169,3 @@ class Edge:
                 answer.read()
         connection.close()
         return statuses
-
-
-class EdgedService(Service):
-    """A service behind an edge of its own: ``url`` and ``port`` are the edge's, ``direct`` the service's."""
-
-    def __init__(self, data_dir: Path, **settings: str) -> None:
-        edge_settings = {name: settings.pop(name) for name in list(settings) if name.startswith("edge_")}
-        self._port = free_port()
-        super().__init__(data_dir, **{"public_address": f"http://127.0.0.1:{self._port}", **settings})
-        self.direct = ""
-        self._edge_settings = edge_settings
-        self._edge: Edge | None = None
-
-    @property
-    def edge(self) -> Edge:
-        """The edge before it."""
-        assert self._edge is not None
-        return self._edge
-
-    def start(self) -> "EdgedService":
-        """Start the service, and its edge unless that runs on."""
-        self.url = self.direct
-        super().start()
-        self.direct = self.url
-        if self._edge is None:
-            self._edge = Edge(self, [self.direct.removeprefix("http://")], self._port, **self._edge_settings).start()
-        self.url = self._edge.url
-        return self
-
-    def stop(self) -> int:
-        """Stop both; the service's exit status."""
-        if self._edge is not None:
-            self._edge.stop()
-            self._edge = None
-        return super().stop()

@@ -31,7 +31,8 @@ def make(kind: str, data_dir: Path, engines: Callable[[], dict[str, str]], **set
 class Stack(Service):
     """``url`` and ``port`` are the edge's. With ``engines`` each proxy is a machine of its own, else all share the data folder.
 
-    ``settings`` go to every process; those that begin with ``edge_`` to the edge and its senders of purges.
+    ``settings`` go to every process; those that begin with ``edge_`` to the edge and its senders of purges, who tell
+    further edges in ``edge_purge``, too.
     """
 
     refuses_itself = frozenset({"invalid_request"})
@@ -84,7 +85,8 @@ class Stack(Service):
         if self._edge is None:
             own = {name: value for name, value in self.settings.items() if name.startswith("edge_")}
             self._edge = Edge(self, **own)
-            self.settings["edge_purge"] = f"http://127.0.0.1:{self._edge.purge_port}"
+            others = self.settings.get("edge_purge", "")
+            self.settings["edge_purge"] = f"http://127.0.0.1:{self._edge.purge_port},{others}".rstrip(",")
             self.settings.setdefault("public_address", self._edge.url)
         for member in self.members:
             member.settings = {**self.settings, **self._particulars(member)}

@@ -9,26 +9,24 @@ from cephstorage.domain.edge import SLICE as SLICE_HEADER
 from cephstorage.domain.names import encode_key
 from tests.e2e.mirror.site import Download, Site
 from tests.harness.content import MIB, Content
-from tests.harness.edge import Edge, EdgedService
+from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.ports import free_port
+from tests.harness.stack import Stack
 
 OLD, NEW = Content(71, 5 * MIB + 3), Content(72, 4 * MIB + 9)
 KEPT = "CephStorage-edge; hit"
 
 
 @pytest.fixture
-def launch_purged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., EdgedService]]:
+def launch_purged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[..., Stack]]:
     """Start a service whose edge is told of purges, and of further ones by their addresses."""
-    started: list[EdgedService] = []
+    started: list[Stack] = []
 
-    def start(*more_edges: str, **settings: str) -> EdgedService:
-        own = f"127.0.0.1:{free_port()}"
-        service = EdgedService(
-            tmp_path / "data", origin_allowed_ports=str(origin.port), edge_purge_listen=own, **settings
-        )
-        service.settings["edge_purge"] = ",".join([f"http://{own}", *more_edges])
+    def start(*more_edges: str, **settings: str) -> Stack:
+        told = {"edge_purge": ",".join(more_edges)} if more_edges else {}
+        service = Stack(tmp_path / "data", origin_allowed_ports=str(origin.port), **told, **settings)
         started.append(service)
         return service.start()
 
@@ -38,7 +36,7 @@ def launch_purged(tmp_path: Path, origin: FaultOrigin) -> Iterator[Callable[...,
 
 
 @pytest.fixture
-def site(launch_purged: Callable[..., EdgedService], origin: FaultOrigin) -> Site:
+def site(launch_purged: Callable[..., Stack], origin: FaultOrigin) -> Site:
     made = Site(launch_purged(), origin, "purged")
     made.order()
     return made
@@ -139,13 +137,13 @@ def test_a_client_can_not_make_the_edge_keep_or_show_anything(site: Site) -> Non
 
 
 def test_an_edge_that_was_away_is_told_when_it_is_back(
-    launch_purged: Callable[..., EdgedService], origin: FaultOrigin
+    launch_purged: Callable[..., Stack], origin: FaultOrigin
 ) -> None:
     other_purges = f"127.0.0.1:{free_port()}"
     service = launch_purged(f"http://{other_purges}")
     site = Site(service, origin, "purged")
     site.order()
-    proxy = service.direct.removeprefix("http://")
+    proxy = service.proxies[0].url.removeprefix("http://")
     other = Edge(service, [proxy], edge_purge_listen=other_purges).start()
     try:
         keep(site, "/a")
@@ -166,7 +164,7 @@ def test_an_edge_that_was_away_is_told_when_it_is_back(
 class _At:
     """A service as seen through another edge."""
 
-    def __init__(self, service: EdgedService, port: int) -> None:
+    def __init__(self, service: Stack, port: int) -> None:
         self._service = service
         self.port = port
 

@@ -20,6 +20,8 @@ from tests.harness.patience import until
 from tests.harness.s3 import Bystander
 from tests.harness.service import Reply, Service
 
+pytestmark = pytest.mark.stacks("direct")  # it brings its own engines
+
 Launch = Callable[..., Service]
 BIG = Content(1, 40 * MIB + 5)
 MEDIUM = Content(2, 3 * MIB)

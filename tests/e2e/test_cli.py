@@ -21,6 +21,8 @@ from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
 
+pytestmark = pytest.mark.stacks("direct", "real")  # the command line speaks HTTP as every other client
+
 COMMAND = [sys.executable, "-m", "cephstorage"]
 
 

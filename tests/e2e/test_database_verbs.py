@@ -19,6 +19,8 @@ from tests.harness.origin import FaultOrigin
 from tests.harness.postgres import Postgres
 from tests.harness.service import Service
 
+pytestmark = pytest.mark.stacks("direct")  # it brings its own engines
+
 BODY = b"bytes of an object" * 1000
 Launch = Callable[..., Service]
 

@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Route, expect, sync_playwright
 
 from tests.harness.service import Service
 
+pytestmark = pytest.mark.stacks("direct")  # the document is the same everywhere
+
 CHROMIUM = Path("/usr/bin/chromium")
 """Debian's. ``make test`` installs it."""
 METHODS = ("get", "put", "post", "delete", "head")

@@ -22,6 +22,8 @@ from tests.harness.patience import until
 from tests.harness.postgres import Postgres
 from tests.harness.service import Reply, Service
 
+pytestmark = pytest.mark.stacks("direct")  # it brings its own engines
+
 BODY = b"bytes of an object" * 1000
 LEASE = 2.0
 Launch = Callable[..., Service]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.harness.edge import Edge
 from tests.harness.patience import until
+from tests.harness.ports import free_port
 from tests.harness.service import Service, Worker
 
 KINDS = ("direct", "edge", "real", "cluster")
@@ -48,6 +49,7 @@ class Stack(Service):
     ) -> None:
         super().__init__(data_dir, **(engines or {}), **settings)
         self._own_machines = engines is not None
+        self._port = free_port()
         self.proxies = [Service(self._folder(f"proxy-{number}" if number else "")) for number in range(proxies)]
         self.worker = Worker(self._folder("worker")) if worker else None
         self._edge: Edge | None = None
@@ -84,7 +86,7 @@ class Stack(Service):
         """Start what does not run; return when all of it answers."""
         if self._edge is None:
             own = {name: value for name, value in self.settings.items() if name.startswith("edge_")}
-            self._edge = Edge(self, **own)
+            self._edge = Edge(self, port=self._port, **own)
             others = self.settings.get("edge_purge", "")
             self.settings["edge_purge"] = f"http://127.0.0.1:{self._edge.purge_port},{others}".rstrip(",")
             self.settings.setdefault("public_address", self._edge.url)

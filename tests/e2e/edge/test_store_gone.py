@@ -13,6 +13,8 @@ from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.stack import Stack
 
+pytestmark = pytest.mark.stacks("direct")  # it brings its own edge and engines
+
 BODY, OTHER = Content(81, 5 * MIB + 21), Content(82, 5 * MIB + 21)
 GATEWAY: Daemon = "rgw"
 

@@ -20,10 +20,10 @@ PROGRAMS := $(ENGINES) curl openssl chromium wrk ip systemd-analyze
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run run-ceph test lint format bench lock docs clean
+.PHONY: help run run-ceph test lint format bench bench-engines lock docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.runtime ## Start the service on 127.0.0.1:8080 with its data in ./data; Ctrl-C or SIGTERM stops it
 	@exec $(BIN)/cephstorage serve
@@ -50,6 +50,12 @@ format: $(VENV)/.dev ## Rewrite the code in the house style
 bench: $(VENV)/.dev ## Measure this machine; BENCH="..." passes arguments on
 	@sh scripts/programs.sh wrk
 	@exec $(BIN)/python -m bench $(BENCH)
+
+bench-engines: $(VENV)/.dev ## Measure the edge, Ceph and PostgreSQL beside nginx, RGW and SQLite alone
+	@sh scripts/programs.sh wrk $(ENGINES)
+	$(BIN)/python -m bench.edge
+	$(BIN)/python -m bench.ceph
+	$(BIN)/python -m bench.database
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml; UPGRADE=1 takes the newest releases
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --group build --output-file requirements.lock

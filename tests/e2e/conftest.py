@@ -67,8 +67,8 @@ def service(launch: Callable[..., Service]) -> Service:
 
 
 @pytest.fixture(scope="module")
-def shared_origin() -> Iterator[FaultOrigin]:
-    """An origin for a module's tests; each uses paths of its own."""
+def shared_origin(stack: Make) -> Iterator[FaultOrigin]:
+    """An origin for a module's tests on one stack; each uses paths of its own."""
     with FaultOrigin() as server:
         yield server
 

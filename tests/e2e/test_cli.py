@@ -303,6 +303,7 @@ def test_conflicts(cli: Cli) -> None:
     assert cli("get", "alice/photos/k", "-").out == b"1"
 
 
+@pytest.mark.stacks("direct")  # there is an edge to be told; see tests/e2e/edge/test_purges.py
 def test_mirrors(cli: Cli) -> None:
     rules = ("--rule", "*.deb=immutable", "--rule", "/live/**=revalidate:60")
     added = cli("mirror", "add", "deb.test", "http://origin.test/debian", "alice/deb", *rules, "--json")
@@ -342,6 +343,7 @@ def test_tokens(cli: Cli, service: Service) -> None:
     assert printed.err.startswith("id ")
 
 
+@pytest.mark.stacks("direct")  # doctor has other findings there; see test_doctor_engines
 def test_doctor(cli: Cli, service: Service) -> None:
     env = {**service.env, "CEPHSTORAGE_TRANSFER_SPOOL_QUOTA": str(MIB)}
     cli("put", "-", "alice/photos/k", stdin=b"1")

@@ -50,7 +50,9 @@ def test_the_tour_does_what_it_shows(launch: Callable[..., Service], tmp_path: P
     assert ran.returncode == 0, ran.stdout + ran.stderr
     outputs = ran.stdout.split("=== end of step ===\n")
     for (commands, shown), output in zip(steps, outputs[:-1], strict=True):
-        assert re.search(as_pattern(shown), output), f"{commands}\nshows:\n{shown}\nbut printed:\n{output}"
+        assert re.search(as_pattern(shown), output, re.IGNORECASE), (
+            f"{commands}\nshows:\n{shown}\nbut printed:\n{output}"
+        )
 
 
 def test_the_table_of_calls_is_the_api(service: Service) -> None:

@@ -40,6 +40,7 @@ def test_upload_create_mirror_and_restart(stack: Service, origin: FaultOrigin) -
     assert bucket.success(bucket.create("k", f"{origin.url}/k"))["bytes_done"] == BODY.size
     site = Site(stack, origin, "m")
     site.order()
+    site.known_by(*getattr(stack, "proxies", ()))
     assert site.fill("/cold", BODY).body == BODY.read()
     checked(bucket, site)
     assert stack.stop() == 0

@@ -12,6 +12,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.harness.ports import free_port
+
 _WORKS = "works in the background"
 _LISTENS = re.compile(r"listens on (http://\S+)")
 
@@ -31,6 +33,7 @@ class Service:
         self.data_dir = data_dir
         self.settings = settings
         self.url = ""
+        self._first_port = free_port()
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -40,7 +43,7 @@ class Service:
     def env(self) -> dict[str, str]:
         """The environment of the service, also fit for the CLI."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CEPHSTORAGE_")}
-        port = self.url.rpartition(":")[2] or "0"
+        port = self.url.rpartition(":")[2] or str(self._first_port)
         own = {
             "CEPHSTORAGE_DATA_DIR": str(self.data_dir),
             "CEPHSTORAGE_PORT": port,

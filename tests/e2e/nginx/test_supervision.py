@@ -131,7 +131,7 @@ def test_a_stop_lets_requests_finish(own: Wire) -> None:
 
 def test_a_changed_gateway_in_the_database_reaches_nginx(tmp_path: Path) -> None:
     require("nginx")
-    service = Stack(tmp_path / "data").start()
+    service = Stack(tmp_path / "data", public_address="").start()
     try:
         text = (service.edge.run_dir / "nginx.conf").read_text
         assert "files.example.org" not in text()

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from cephstorage.domain.errors import InvalidSetting
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import OriginFacts
+from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
+from cephstorage.domain.validators import Validators
 from cephstorage.edge.config import Certificate, EdgeConfig, Gateway, Limits
 from cephstorage.edge.nginx import Folders
 from cephstorage.edge.render import render
+from cephstorage.store.ceph.naming import headers_of
+from cephstorage.transfer.landing import planned_object
 from tests.harness.programs import find, require
 from tests.harness.tls import make_certificate
 
@@ -53,6 +59,22 @@ SETTINGS = {"disk": DISK, "ceph": CEPH, "full": FULL, "bare": BARE}
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_configuration_is_the_golden_one(name: str) -> None:
     assert render(SETTINGS[name]) == (GOLDEN / f"{name}.conf").read_text()
+
+
+def test_nothing_that_we_write_on_objects_is_shown_to_clients() -> None:
+    """What the store's user metadata says of us and of origins is nobody's business."""
+    lease, request = (
+        Lease("id", "owner", 1),
+        TransferRequest(Kind.FILL, BucketName("a", "b"), "k", "http://o.example/k"),
+    )
+    public = Validators('"e"', "Thu, 01 Jan 1970 00:00:05 GMT")
+    plan = Plan(
+        1, "0" * 32, "text/plain", 5.0, public, f"{lease.transfer_id}.1", "http://o.example/k", OriginFacts("/k")
+    )
+    written = headers_of(planned_object(request, plan, 7)).keys()
+    assert "x-amz-meta-attempt" in written
+    hidden = {line.split()[1].rstrip(";").lower() for line in render(CEPH).splitlines() if "proxy_hide_header" in line}
+    assert {name for name in written if name.startswith("x-amz-meta-")} <= hidden
 
 
 @pytest.mark.parametrize("name", SETTINGS)

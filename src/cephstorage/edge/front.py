@@ -67,18 +67,7 @@ def maps() -> Lines:
             'default "";',
         ),
         "",
-        *comment("""The first slice of an answer may be streamed; a later one must be whole before a byte of it is sent
-        (see the server stage). Slice 0 can only be the first. Volatile: each slice asks anew."""),
-        *block("map $slice_range $edge_reader", "volatile;", "~^bytes=0- edge_inner;", "default edge_stage;"),
-        "",
-        *comment("Without a range of the client's, every slice but the first goes on with an answer that was decided."),
-        *block(
-            'map "$http_range|$slice_range" $edge_continues',
-            "volatile;",
-            '"~^\\|bytes=0-" "";',
-            '"~^\\|" 1;',
-            'default "";',
-        ),
+        *_slice_maps(),
         "",
         *comment("Only whole and partial content is kept, whatever lifetime an answer has."),
         *block("map $upstream_status $edge_not_kept", "volatile;", '200 "";', '206 "";', "default 1;"),
@@ -102,6 +91,24 @@ def maps() -> Lines:
             "volatile;",
             '"" $edge_cache_status;',
             'default "$upstream_http_cache_status, $edge_cache_status";',
+        ),
+    ]
+
+
+def _slice_maps() -> Lines:
+    """Which slice of an answer is asked for, and what of the client's request goes with it."""
+    return [
+        *comment("""The first slice of an answer may be streamed; a later one must be whole before a byte of it is sent
+        (see the server stage). Slice 0 can only be the first. Volatile: each slice asks anew."""),
+        *block("map $slice_range $edge_reader", "volatile;", "~^bytes=0- edge_inner;", "default edge_stage;"),
+        "",
+        *comment("Without a range of the client's, every slice but the first goes on with an answer that was decided."),
+        *block(
+            'map "$http_range|$slice_range" $edge_continues',
+            "volatile;",
+            '"~^\\|bytes=0-" "";',
+            '"~^\\|" 1;',
+            'default "";',
         ),
     ]
 

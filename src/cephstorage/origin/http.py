@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from cephstorage.domain.errors import OriginProtocol, TooManyRedirects
+from cephstorage.lending import Lent
 from cephstorage.origin.failures import FOREIGN, before_answer, in_body, shown_cause
 from cephstorage.origin.guard import ConnectGuard, GuardedResolver
 from cephstorage.origin.hops import REDIRECTS, Headers, Hop, first_hop
@@ -53,12 +54,12 @@ class HttpOrigin:
         self._via_name = via_name
         self._limit_per_host = limit_per_host
         self._tls = _tls_context(ca_file)
-        self._pool: _Pool | None = None
-        self._former: list[_Pool] = []
+        self._pool: Lent[aiohttp.ClientSession] | None = None
+        self._former: list[Lent[aiohttp.ClientSession]] = []
 
     async def start(self) -> None:
         """Open the connection pool in the running loop."""
-        self._pool = _Pool(self._new_session())
+        self._pool = self._new_pool()
 
     def reconnect(self) -> None:
         """Make a new connection for every request from now on: the guard forbids more than it did before.
@@ -66,9 +67,13 @@ class HttpOrigin:
         A connection that is kept alive passes no guard. What is under way ends on its connection.
         """
         if self._pool is not None:
-            before, self._pool = self._pool, _Pool(self._new_session())
+            before, self._pool = self._pool, self._new_pool()
             self._former = [pool for pool in (*self._former, before) if not pool.closed]
             before.retire()
+
+    def _new_pool(self) -> Lent[aiohttp.ClientSession]:
+        session = self._new_session()
+        return Lent(session, session.close)
 
     def _new_session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -121,7 +126,7 @@ class HttpOrigin:
         pool = self._pool
         pool.take()
         try:
-            answer = await pool.session.request(
+            answer = await pool.thing.request(
                 request.method,
                 URL(hop.url, encoded=True),
                 headers=self._headers(request, hop.headers),
@@ -149,40 +154,6 @@ class HttpOrigin:
             if request.if_range is not None:
                 headers.append(("If-Range", request.if_range))
         return headers
-
-
-class _Pool:
-    """A session, and how many answers still come over its connections."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-        self._users = 0
-        self._retired = False
-        self._closing: asyncio.Task[None] | None = None
-
-    @property
-    def closed(self) -> bool:
-        return self.session.closed
-
-    def take(self) -> None:
-        self._users += 1
-
-    def give_back(self) -> None:
-        self._users -= 1
-        self._close_if_left()
-
-    def retire(self) -> None:
-        self._retired = True
-        self._close_if_left()
-
-    def _close_if_left(self) -> None:
-        if self._retired and self._users == 0:
-            self.close()
-
-    def close(self) -> asyncio.Task[None]:
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self.session.close())
-        return self._closing
 
 
 class HttpOriginResponse:

@@ -12,40 +12,11 @@ from pathlib import Path
 
 from cephstorage.domain.errors import StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
+from cephstorage.lending import Lent
 from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject
 
 _FULL_FOR = 60.0
 """Seconds for which a refusal for lack of room is remembered."""
-
-
-class _Held:
-    """A store and how many use it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.closing: asyncio.Task[None] | None = None
-        self._users = 0
-        self._retired = False
-
-    def take(self) -> None:
-        self._users += 1
-
-    def give_back(self) -> None:
-        self._users -= 1
-        self._close_if_left()
-
-    def retire(self) -> None:
-        self._retired = True
-        self._close_if_left()
-
-    def _close_if_left(self) -> None:
-        if self._retired and self._users == 0:
-            self.close()
-
-    def close(self) -> asyncio.Task[None]:
-        if self.closing is None:
-            self.closing = asyncio.ensure_future(self.store.close())
-        return self.closing
 
 
 class _LentReader:
@@ -73,15 +44,15 @@ class LiveStore:
     """Implements ``cephstorage.ports.store.Store`` by whichever store it was given last."""
 
     def __init__(self) -> None:
-        self._held: _Held | None = None
-        self._retired: list[_Held] = []
+        self._held: Lent[Store] | None = None
+        self._retired: list[Lent[Store]] = []
         self._lack = "The object store is not configured."
         self._full: tuple[StoreFull, float] | None = None
 
     def use(self, store: Store) -> None:
         """Use this store from now on."""
         self._retire()
-        self._held = _Held(store)
+        self._held = Lent(store, store.close)
         self._full = None
 
     def lack(self, why: str) -> None:
@@ -91,7 +62,7 @@ class LiveStore:
 
     def _retire(self) -> None:
         held, self._held = self._held, None
-        self._retired = [old for old in self._retired if old.closing is None or not old.closing.done()]
+        self._retired = [old for old in self._retired if not old.closed]
         if held is not None:
             self._retired.append(held)
             held.retire()
@@ -103,7 +74,7 @@ class LiveStore:
         self._retired = []
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def _current(self) -> _Held:
+    def _current(self) -> Lent[Store]:
         if self._held is None:
             raise StoreUnavailable(self._lack, retry_after=30)
         return self._held
@@ -113,7 +84,7 @@ class LiveStore:
         held = self._current()
         held.take()
         try:
-            yield held.store
+            yield held.thing
         finally:
             held.give_back()
 
@@ -129,7 +100,7 @@ class LiveStore:
 
     def plan_version(self, transfer_id: str, fence: int) -> str:
         """See ``Store``."""
-        return self._current().store.plan_version(transfer_id, fence)
+        return self._current().thing.plan_version(transfer_id, fence)
 
     async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
         """See ``Store``."""
@@ -152,7 +123,7 @@ class LiveStore:
         held = self._current()
         held.take()
         try:
-            reader = await held.store.open(bucket, key, store_version)
+            reader = await held.thing.open(bucket, key, store_version)
         except BaseException:
             held.give_back()
             raise
@@ -160,11 +131,11 @@ class LiveStore:
 
     def place(self, bucket: BucketName, key: str, store_version: str) -> Place | None:
         """See ``Store``."""
-        return self._current().store.place(bucket, key, store_version)
+        return self._current().thing.place(bucket, key, store_version)
 
     def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> str | None:
         """See ``Store``."""
-        return self._held.store.published(bucket, key, store_version, expires_in) if self._held is not None else None
+        return self._held.thing.published(bucket, key, store_version, expires_in) if self._held is not None else None
 
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
         """See ``Store``."""
@@ -173,11 +144,11 @@ class LiveStore:
 
     def strays(self, store_version: str) -> str | None:
         """See ``Store``."""
-        return self._current().store.strays(store_version)
+        return self._current().thing.strays(store_version)
 
     def tentative(self, store_version: str) -> bool:
         """See ``Store``."""
-        return self._current().store.tentative(store_version)
+        return self._current().thing.tentative(store_version)
 
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """See ``Store``."""

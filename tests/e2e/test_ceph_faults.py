@@ -223,6 +223,16 @@ def test_a_user_who_is_suspended_is_named(start: Start) -> None:
     world.settled("before", "k")
 
 
+def test_a_gateway_that_refuses_us_is_named_at_the_start(start: Start) -> None:
+    world = start()
+    assert "store_found" in world.service.log()
+    world.service.stop()
+    world.service.settings["ceph_secret_key"] = "wrong" * 8
+    world.service.start()
+    assert "store_not_ready" in world.service.log()
+    assert "ceph_secret_key" in world.service.log().rpartition("store_not_ready")[2]
+
+
 # -- creations
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import structlog
+
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import instance_name, make_adapters, via_name
@@ -22,6 +24,7 @@ from cephstorage.bootstrap.services import make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
 from cephstorage.domain.configuration import SECRETS
+from cephstorage.domain.errors import CephStorageError
 from cephstorage.files import make_private_directory
 from cephstorage.proxy.data_plane import DataPlane
 from cephstorage.proxy.explain import Explain
@@ -29,6 +32,8 @@ from cephstorage.proxy.mirror import MirrorParts, MirrorProxy
 from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.services.monitoring import Monitoring
+
+log = structlog.get_logger()
 
 THREADS = 16
 _TAKEOVER = 3.0
@@ -108,10 +113,18 @@ class Runtime:
         await self._adapters.origin.start()
         await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))
         await self._services.watch.start()
+        await self._look_at_store()
         self._adapters.own_parts.start()
         await self._janitor.start()
         self._engine.start()
         self._services.purges.start()
+
+    async def _look_at_store(self) -> None:
+        """Say at once what is wrong with the store: the first upload may be hours away, and mirrors go on without it."""
+        try:
+            log.info("store_found", said=await self._adapters.store.check())
+        except CephStorageError as error:
+            log.warning("store_not_ready", code=error.code, msg=error.msg, advice="cephstorage doctor")
 
     async def hand_over(self) -> None:
         """The beginning of an orderly stop: what no request waits for is given back to other processes."""

@@ -36,12 +36,18 @@ def _is_meant(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="module", params=["direct", "edge", "real"])
 def stack(request: pytest.FixtureRequest) -> Make:
-    """Makes services on what this run of the module's tests stands on (see ``tests.harness.stack``)."""
+    """Makes services on what this run of the module's tests stands on (see ``tests.harness.stack``).
 
-    def engines() -> dict[str, str]:
-        return shared_engines(request.getfixturevalue("postgres"), request.getfixturevalue("ceph"))
+    A service on the data folder of another one has its database and buckets, too.
+    """
+    known: dict[Path, dict[str, str]] = {}
 
-    return lambda data_dir, **settings: make(request.param, data_dir, engines, **settings)
+    def engines(data_dir: Path) -> dict[str, str]:
+        if data_dir not in known:
+            known[data_dir] = shared_engines(request.getfixturevalue("postgres"), request.getfixturevalue("ceph"))
+        return known[data_dir]
+
+    return lambda data_dir, **settings: make(request.param, data_dir, lambda: engines(data_dir), **settings)
 
 
 @pytest.fixture

@@ -66,6 +66,13 @@ class Edge:
 
 
 @pytest.fixture(scope="module")
+def shared_origin() -> Iterator[FaultOrigin]:
+    """The module's origin, whatever stands before it."""
+    with FaultOrigin() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def shared_service(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[Service]:
     """The module's service, with the defaults."""
     folder: Path = tmp_path_factory.mktemp("edge")

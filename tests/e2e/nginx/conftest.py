@@ -20,6 +20,13 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
+def shared_origin() -> Iterator[FaultOrigin]:
+    """The module's origin, whatever stands before it."""
+    with FaultOrigin() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def edged(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) -> Iterator[Stack]:
     """The module's service and edge."""
     folder = tmp_path_factory.mktemp("edged")

@@ -56,7 +56,7 @@ def test_every_option_is_shown_with_its_source(launch: Launch) -> None:
         "ceph_gateway": ("http://127.0.0.1:7480", "database", False),
     }
     state = service.json("GET", "/config")
-    assert (state["port"], state["public_address"]) == (0, "https://files.example.org")
+    assert (state["port"], state["public_address"]) == (service.port, "https://files.example.org")
     assert (state["ceph"]["gateway"], state["ceph"]["region"]) == ("http://127.0.0.1:7480", "here")
 
 

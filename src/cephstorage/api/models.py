@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from cephstorage.domain.access import AccessToken
-from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Query, Rule, without_credentials
+from cephstorage.domain.mirrors import Mirror
+from cephstorage.domain.policy import Cookies, Mode, Query, Rule
 from cephstorage.domain.records import Bucket, Record
 from cephstorage.domain.transfers import Phase, State, Transfer
+from cephstorage.domain.urls import without_credentials
 from cephstorage.services.keys import Order
 from cephstorage.services.mirrors import MirrorOrder
 from cephstorage.services.purges import Purged

@@ -7,7 +7,8 @@ specification (``tests/unit/domain/test_decision.py``).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cephstorage.domain.mirrors import Mode, Policy, Target
+from cephstorage.domain.mirrors import Target
+from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.records import Record
 from cephstorage.domain.storability import cache_directives
 

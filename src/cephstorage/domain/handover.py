@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cephstorage.domain.edge import CONTINUES, EDGE, SLICE, STORE_FAILED, kept_as_asked
-from cephstorage.domain.mirrors import Mirror, Mode, Policy, Target, edge_targets
+from cephstorage.domain.mirrors import Mirror, Target, edge_targets
+from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
 from cephstorage.domain.validators import Answer, Outcome

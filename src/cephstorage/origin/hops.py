@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from cephstorage.domain.errors import InvalidUrl, OriginProtocol
-from cephstorage.domain.mirrors import check_url
+from cephstorage.domain.urls import check_url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NEGOTIATION = {"accept", "accept-charset", "accept-language", "user-agent"}

@@ -4,7 +4,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide
-from cephstorage.domain.mirrors import Mode, check_url, read_target, source_url, without_credentials
+from cephstorage.domain.mirrors import read_target, source_url
+from cephstorage.domain.policy import Mode
+from cephstorage.domain.urls import check_url, without_credentials
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import Asked, MirrorProxy
 from cephstorage.services.mirrors import Mirrors

@@ -28,7 +28,8 @@ from cephstorage.domain.errors import (
     Unavailable,
 )
 from cephstorage.domain.handover import edge_lifetime
-from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Target, read_target, source_url
+from cephstorage.domain.mirrors import Mirror, Target, read_target, source_url
+from cephstorage.domain.policy import Cookies, Mode, Policy
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, TransferRequest

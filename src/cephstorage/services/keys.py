@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cephstorage.domain.digests import Digest, parse_md5
 from cephstorage.domain.errors import InvalidInput, KeyNotFound, PreconditionFailed
-from cephstorage.domain.mirrors import check_url
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import ListQuery, Page, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
+from cephstorage.domain.urls import check_url
 from cephstorage.ports.index import BucketIndex, KeyIndex, TransferLedger
 from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from cephstorage.domain.errors import InvalidMirror, InvalidName, MirrorNotFound
-from cephstorage.domain.mirrors import Cookies, Mirror, Mode, Policy, Query, Rule, origin_url, preset_rules
+from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName, host_name
+from cephstorage.domain.policy import Cookies, Mode, Policy, Query, Rule
+from cephstorage.domain.presets import preset_rules
+from cephstorage.domain.urls import origin_url
 from cephstorage.ports.index import MirrorTable
 from cephstorage.services.buckets import Buckets
 

@@ -19,9 +19,9 @@ from typing import TypeVar
 import structlog
 
 from cephstorage.domain.errors import DatabaseUnavailable, LeaseLost, StoreUnavailable
-from cephstorage.domain.mirrors import without_credentials
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
 from cephstorage.domain.transfers import Kind, Lease, Plan, RetryPolicy, SourceFacts, TransferRequest
+from cephstorage.domain.urls import without_credentials
 from cephstorage.ports.index import LandingIndex
 from cephstorage.ports.store import Store, StoredObject
 from cephstorage.transfer.spool import Spool

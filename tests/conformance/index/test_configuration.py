@@ -7,8 +7,10 @@ import pytest
 
 from cephstorage.domain.access import AccessToken, Role
 from cephstorage.domain.errors import AccessTokenNotFound, BucketNotEmpty, BucketNotFound, MirrorNotFound, OriginTimeout
-from cephstorage.domain.mirrors import Mirror, Mode, Policy, Query, Rule, preset_rules
+from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.policy import Mode, Policy, Query, Rule
+from cephstorage.domain.presets import preset_rules
 from cephstorage.domain.records import Bucket
 from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import BUCKET, NOW, OTHER, begin, land

@@ -21,8 +21,9 @@ from cephstorage.domain.decision import (
     StoreHit,
     decide,
 )
-from cephstorage.domain.mirrors import Mode, Policy, Target
+from cephstorage.domain.mirrors import Target
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.records import OriginFacts, Record
 
 TARGET = Target("/pool/x.deb", "/pool/x.deb", "/pool/x.deb", "pool/x.deb")

@@ -16,8 +16,9 @@ from cephstorage.domain.handover import (
     file_serves,
     needs_bytes,
 )
-from cephstorage.domain.mirrors import Mirror, Mode, Policy, Query, Target, edge_targets, read_target
+from cephstorage.domain.mirrors import Mirror, Target, edge_targets, read_target
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.policy import Mode, Policy, Query
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.validators import Answer, Validators, evaluate
 

@@ -8,21 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cephstorage.domain.errors import InvalidKey, InvalidMirror, InvalidUrl
-from cephstorage.domain.mirrors import (
-    MAX_URL,
-    Cookies,
-    Mirror,
-    Mode,
-    Policy,
-    Query,
-    Rule,
-    check_url,
-    origin_url,
-    preset_rules,
-    read_target,
-    source_url,
-)
+from cephstorage.domain.mirrors import Mirror, read_target, source_url
 from cephstorage.domain.names import BucketName, encode_key
+from cephstorage.domain.policy import Cookies, Mode, Policy, Query, Rule
+from cephstorage.domain.presets import preset_rules
+from cephstorage.domain.urls import MAX_URL, check_url, origin_url
 from tests.harness.names import NASTY_KEYS
 
 BUCKET = BucketName("mirrors", "debian")

@@ -5,8 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cephstorage.domain.mirrors import Mirror, Policy, Rule
+from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.policy import Policy, Rule
 from cephstorage.domain.records import OriginFacts, Precondition
 from cephstorage.domain.transfers import Plan, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Validators

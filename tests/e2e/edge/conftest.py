@@ -1,9 +1,7 @@
 """Mirrors asked as the edge asks, and the module's service and origin."""
 
 import asyncio
-import re
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ from tests.e2e.mirror.site import Download, Site
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
 
-_NUMBERS = count(1)
 SLICE_SIZE = 1 << 20
 
 
@@ -90,11 +87,7 @@ def secret(shared_service: Service) -> str:
 @pytest.fixture
 def site(shared_service: Service, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
     """A mirror host that no other test uses, on the module's service."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.lower()).strip("-")[:40].strip("-")
-    name = f"{name}-{next(_NUMBERS)}"
-    made = Site(shared_service, shared_origin, name, f"/{name}")
-    made.order()
-    return made
+    return Site.of_test(shared_service, shared_origin, request.node.originalname)
 
 
 @pytest.fixture

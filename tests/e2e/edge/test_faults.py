@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterator
-from itertools import count
 
 import pytest
 
@@ -16,7 +14,6 @@ from tests.harness.stack import Stack
 
 BODY = Content(101, 5 * MIB + 11)
 OTHER = Content(102, 4 * MIB + 7)
-_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, shared_origin: FaultOrigin) 
 @pytest.fixture
 def site(stack: Stack, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
     """A mirror host that no other test uses."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.originalname)[:40].strip("-") + f"-{next(_NUMBERS)}"
-    made = Site(stack, shared_origin, name, f"/{name}")
-    made.order()
-    return made
+    return Site.of_test(stack, shared_origin, request.node.originalname)
 
 
 def nothing_wrong(site: Site, path: str, body: Content = BODY) -> Download:

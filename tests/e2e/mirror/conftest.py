@@ -1,16 +1,12 @@
 """One service and one origin per module; a mirror host of its own per test."""
 
-import re
 from collections.abc import Callable, Iterator
-from itertools import count
 
 import pytest
 
 from tests.e2e.mirror.site import Site
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
-
-_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +30,7 @@ def shared_service(
 @pytest.fixture
 def site(shared_service: Service, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
     """A mirror host that no other test uses, on the module's service."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.lower()).strip("-")[:40].strip("-")
-    name = f"{name}-{next(_NUMBERS)}"
-    made = Site(shared_service, shared_origin, name, f"/{name}")
-    made.order()
-    return made
+    return Site.of_test(shared_service, shared_origin, request.node.originalname)
 
 
 @pytest.fixture

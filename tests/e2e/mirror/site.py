@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -17,6 +19,7 @@ from tests.harness.patience import until
 from tests.harness.service import Service
 
 PIECE = 256 * 1024
+_NUMBERS = count(1)
 
 
 class Download:
@@ -96,6 +99,15 @@ class Site:
         self.host = f"{name}.test"
         self.bucket = f"mirrors___{name}"
         self.prefix = prefix
+
+    @classmethod
+    def of_test(cls, service: Service, origin: FaultOrigin, test: str) -> Self:
+        """A mirror, made, that no other test uses: its host and its folder at the origin have the test's name."""
+        name = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")[:40].strip("-")
+        name = f"{name}-{next(_NUMBERS)}"
+        made = cls(service, origin, name, f"/{name}")
+        made.order()
+        return made
 
     def order(self, **rules: Any) -> Any:
         """POST the mirror: made, or replaced."""

@@ -1,8 +1,6 @@
 """A service behind its own edge per module, and per test where it is harmed."""
 
-import re
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,8 +13,6 @@ from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
 from tests.harness.service import Service
 from tests.harness.stack import Stack
-
-_NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +40,7 @@ def bucket(edged: Stack) -> Bucket:
 @pytest.fixture
 def site(edged: Stack, shared_origin: FaultOrigin, request: pytest.FixtureRequest) -> Site:
     """A mirror host that no other test uses, on the module's service."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.lower()).strip("-")[:40].strip("-")
-    name = f"{name}-{next(_NUMBERS)}"
-    made = Site(edged, shared_origin, name, f"/{name}")
-    made.order()
-    return made
+    return Site.of_test(edged, shared_origin, request.node.originalname)
 
 
 @pytest.fixture

@@ -191,6 +191,52 @@ def test_kills_of_the_database_under_load_lose_nothing_and_do_nothing_twice(
         assert_no_more_than_asked(left, load)
 
 
+def test_a_standby_that_is_promoted_goes_on_with_all_that_was_acknowledged(
+    launch: Launch, origin: FaultOrigin, own_postgres: Postgres, standby: Postgres
+) -> None:
+    """Failover as operators do it: both servers in the address, synchronous replication, the first one dies."""
+    name = own_postgres.fresh().rpartition("/")[2]
+    service = launch(database_url=both(own_postgres, standby, name), transfer_retry_cap="1")
+    site, bucket = Site(service, origin, "mirror"), Bucket(service, "alice")
+    site.order()
+    site.fill("/hit", BODY)
+    load = Load(site, bucket)
+    until(lambda: load.acknowledged > 20)
+    own_postgres.kill()
+    hits = load.hits
+    until(lambda: load.hits > hits + 20)  # nobody has been promoted yet
+    standby.promote()
+    acknowledged = load.acknowledged
+    until(lambda: load.acknowledged > acknowledged + 20)
+    load.stop()
+    for token in load.tokens.values():
+        bucket.success(token)
+    for key, body in load.kept.items():
+        assert bucket.read(key) == body
+    for path in load.filled:
+        until(lambda path=path: site.record(path.removeprefix("/")))
+    for each in ("alice___photos", "mirrors___mirror"):
+        look = partial(examine, service.data_dir, each, standby.url(name))
+        left = until(look, lambda found: found.named == found.stored)
+        assert left.drift == []
+        assert_no_more_than_asked(left, load)
+
+
+@pytest.fixture
+def standby(own_postgres: Postgres) -> Iterator[Postgres]:
+    """A server that has all that ``own_postgres`` acknowledges, and follows it."""
+    server = Postgres(follows=own_postgres)
+    own_postgres.await_standby()
+    yield server
+    server.close()
+
+
+def both(one: Postgres, two: Postgres, name: str) -> str:
+    """An address that names two servers."""
+    user, _, _ = one.url(name).partition("@")
+    return f"{user}@127.0.0.1:{one.port},127.0.0.1:{two.port}/{name}"
+
+
 def assert_no_more_than_asked(left: Aftermath, load: "Load") -> None:
     """A key is published once by its one transfer; uploads that were refused may have been published all the same."""
     once = {key for key in left.records if key.startswith(("c", "f"))}

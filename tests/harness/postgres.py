@@ -41,9 +41,10 @@ class Postgres:
     """A server, made and started at once. ``password`` is its superuser's, which the tests use.
 
     With a ``folder`` it stays there: the same folder again has the same port, password and data.
+    ``follows`` makes it a standby of another server.
     """
 
-    def __init__(self, *, durable: bool = False, folder: Path | None = None) -> None:
+    def __init__(self, *, durable: bool = False, folder: Path | None = None, follows: "Postgres | None" = None) -> None:
         self._settings = _SETTINGS if durable else {**_SETTINGS, "fsync": "off", "full_page_writes": "off"}
         self._user = other_user()
         self._stays = folder is not None
@@ -51,7 +52,7 @@ class Postgres:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._leash = Leash()
-        self.password = secrets.token_hex(8)
+        self.password = follows.password if follows is not None else secrets.token_hex(8)
         self.port = free_port()
         if self._user:
             shutil.chown(self._folder, self._user)
@@ -59,7 +60,7 @@ class Postgres:
         if made.exists():
             self.password, self.port = json.loads(made.read_text())
         else:
-            self._make()
+            self._make() if follows is None else self._copy(follows)
             made.touch(mode=0o600)
             made.write_text(json.dumps([self.password, self.port]))
         self.start()
@@ -73,23 +74,28 @@ class Postgres:
         secret.write_text(self.password)
         if self._user:
             shutil.chown(secret, self._user)
-        made = subprocess.run(
-            [
-                _program("initdb"),
-                f"--pgdata={self._folder / 'data'}",
-                f"--username={USER}",
-                f"--pwfile={secret}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-            ],
-            capture_output=True,
-            cwd=self._folder,
-            check=False,
-            **self._as_user(),
+        self._run(
+            "initdb",
+            f"--pgdata={self._folder / 'data'}",
+            f"--username={USER}",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
         )
-        assert made.returncode == 0, made.stderr.decode()
+
+    def _copy(self, primary: "Postgres") -> None:
+        copied = f"--pgdata={self._folder / 'data'}"
+        self._run(
+            "pg_basebackup", copied, f"--dbname={primary.url('postgres')}", "--write-recovery-conf", "--checkpoint=fast"
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [_program(program), *arguments], capture_output=True, cwd=self._folder, check=False, **self._as_user()
+        )
+        assert done.returncode == 0, done.stderr.decode()
 
     def _as_user(self) -> dict[str, Any]:
         return {"user": self._user, "group": self._user, "extra_groups": []} if self._user else {}
@@ -117,6 +123,19 @@ class Postgres:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._ended()
+
+    def await_standby(self) -> None:
+        """From now on a commit is acknowledged when the standby has it, too."""
+        with contextlib.closing(self.connect("postgres")) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            state = "SELECT sync_state FROM pg_stat_replication"
+            until(lambda: connection.execute(state).fetchall() == [("sync",)])
+
+    def promote(self) -> None:
+        """Make a standby the server that writes; return when it does."""
+        with contextlib.closing(self.connect("postgres")) as connection:
+            assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
 
     def kill(self) -> None:
         """kill -9, the server and every process of its own, as when the machine dies."""

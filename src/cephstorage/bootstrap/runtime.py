@@ -28,7 +28,8 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.files import make_private_directory
 from cephstorage.proxy.data_plane import DataPlane
 from cephstorage.proxy.explain import Explain
-from cephstorage.proxy.mirror import MirrorParts, MirrorProxy
+from cephstorage.proxy.mirror import MirrorProxy
+from cephstorage.proxy.mirror_request import MirrorParts
 from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.services.monitoring import Monitoring

@@ -8,7 +8,8 @@ from cephstorage.domain.mirrors import read_target, source_url
 from cephstorage.domain.policy import Mode
 from cephstorage.domain.urls import check_url, without_credentials
 from cephstorage.proxy.exchange import Request
-from cephstorage.proxy.mirror import Asked, MirrorProxy
+from cephstorage.proxy.mirror import MirrorProxy
+from cephstorage.proxy.mirror_request import Asked
 from cephstorage.services.mirrors import Mirrors
 
 

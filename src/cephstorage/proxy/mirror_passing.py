@@ -1,0 +1,55 @@
+"""Passing through: the origin is asked as the client asked, and its answer is handed on, stored nowhere."""
+
+from dataclasses import replace
+
+from cephstorage.domain.mirrors import source_url
+from cephstorage.domain.ranges import parse_range
+from cephstorage.domain.validators import is_strong, valid_etag
+from cephstorage.ports.origin import OriginRequest, OriginResponse
+from cephstorage.proxy.exchange import Exchange
+from cephstorage.proxy.mirror_request import Asked, MirrorParts
+from cephstorage.proxy.passthrough import hand_on, passed_headers
+from cephstorage.transfer.intake import answers_range
+
+
+class PassingThrough:
+    """Hands origins' answers on."""
+
+    def __init__(self, parts: MirrorParts) -> None:
+        self._parts = parts
+
+    async def send(self, exchange: Exchange, asked: Asked, reason: str) -> None:
+        """Hand the origin's answer on."""
+        request = exchange.request
+        whole = request.method != "GET" or (exchange.sliced and not _asked_for_a_range(exchange))
+        wanted = OriginRequest(
+            source_url(asked.mirror, asked.policy, asked.target),
+            method=request.method,
+            headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
+            range=None if whole else parse_range(request.headers.get("range")),
+            if_range=None if whole else request.headers.get("if-range"),
+        )
+        response = await self._parts.origin.open(wanted)
+        if response.status == 206 and not (answers_range(response, wanted) and _joinable(exchange, response)):
+            await response.close()
+            response = await self._parts.origin.open(replace(wanted, range=None, if_range=None))
+        await hand_on(exchange, response, self._parts.marks(f"fwd=bypass; detail={reason}"))
+
+
+def _asked_for_a_range(exchange: Exchange) -> bool:
+    """Whether a slice is not the first, so that the edge's client has asked for a range.
+
+    For the first one the edge gets all: it can't tell a slice of what is not stored from a whole body.
+    """
+    wanted = parse_range(exchange.request.headers.get("range"))
+    return wanted is not None and bool(wanted.first)
+
+
+def _joinable(exchange: Exchange, response: OriginResponse) -> bool:
+    """Whether the edge may put a 206 beside other slices: by its ETag it sees that they are of one version."""
+    etag = valid_etag(response.headers.get("etag"))
+    return not exchange.sliced or (etag is not None and is_strong(etag))
+
+
+def _trail(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, headers[name]) for name in ("via", "cdn-loop") if name in headers)

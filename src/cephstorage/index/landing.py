@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from cephstorage.domain.errors import LeaseLost, PreconditionFailed
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, attempt_of
+from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, TransferRequest
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
@@ -21,7 +22,6 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
-from cephstorage.index.serialise import from_json, to_json
 from cephstorage.ports.index import Removal
 
 

@@ -15,11 +15,11 @@ from sqlalchemy.sql.elements import ColumnElement
 from cephstorage.domain.errors import CephStorageError, LeaseLost, Unavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import attempt_of
+from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, Plan, SourceFacts, State, Transfer
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.schema import Schema, served, word
-from cephstorage.index.serialise import from_json, to_json
 
 _FREE = {"owner": None, "lease_until": 0.0}
 

@@ -6,11 +6,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cephstorage.domain.errors import MirrorNotFound
 from cephstorage.domain.mirrors import Mirror
+from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.changes import ChangeStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
-from cephstorage.index.serialise import from_json, to_json
 
 
 class MirrorStatements:

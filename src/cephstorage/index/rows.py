@@ -6,9 +6,9 @@ from sqlalchemy import Row
 
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import OriginFacts, Record
+from cephstorage.domain.serialise import from_json, from_json_or_none, to_json, to_json_or_none
 from cephstorage.domain.transfers import Kind, Phase, Plan, SourceFacts, State, Transfer, TransferRequest
 from cephstorage.index.folders import folder_sort_key
-from cephstorage.index.serialise import from_json, from_json_or_none, to_json, to_json_or_none
 
 RECORD_COLUMNS = (
     "key",

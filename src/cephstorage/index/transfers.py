@@ -16,13 +16,13 @@ from cephstorage.domain.errors import (
 )
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import NO_PRECONDITION
+from cephstorage.domain.serialise import to_json
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, Transfer, TransferRequest
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.rows import request_json, transfer_of
 from cephstorage.index.schema import Schema, word
-from cephstorage.index.serialise import to_json
 from cephstorage.ports.index import FillSlot, NewTransfer
 
 _FIRST_FENCE = 1

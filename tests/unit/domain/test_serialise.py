@@ -9,9 +9,9 @@ from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.policy import Policy, Rule
 from cephstorage.domain.records import OriginFacts, Precondition
+from cephstorage.domain.serialise import from_json, from_json_or_none, to_json, to_json_or_none
 from cephstorage.domain.transfers import Plan, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Validators
-from cephstorage.index.serialise import from_json, from_json_or_none, to_json, to_json_or_none
 
 BUCKET = BucketName("alice", "photos")
 # Any code point, lone surrogates included: origins send bytes that are no text.

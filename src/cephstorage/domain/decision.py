@@ -7,10 +7,10 @@ specification (``tests/unit/domain/test_decision.py``).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cephstorage.domain.cache_control import cache_directives
 from cephstorage.domain.mirrors import Target
 from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.records import Record
-from cephstorage.domain.storability import cache_directives
 
 READS = frozenset({"GET", "HEAD"})
 

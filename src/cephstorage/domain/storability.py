@@ -1,12 +1,12 @@
 """May this origin answer be stored, and what of it is kept? (RFC 9111 section 3, the mirror's share of it.)
 
-The full freshness arithmetic of mode ``origin`` will stand beside this; here is what even a permanent
-mirror must respect: no-store, private, Set-Cookie, Vary: *, and bodies whose end can't be known.
+What even a permanent mirror must respect: no-store, private, Set-Cookie, Vary: *, and bodies whose end can't be
+known. For how long a stored answer may be used is the matter of ``freshness``.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 
+from cephstorage.domain.cache_control import response_directives
 from cephstorage.domain.edge import INTERNAL_PREFIX
 
 HOP_BY_HOP = frozenset(
@@ -52,15 +52,6 @@ _NOT_KEPT = HOP_BY_HOP | {
     "strict-transport-security",
     "via",
 }
-_DIRECTIVE = re.compile(r'([A-Za-z0-9!#$%&\'*+.^_`|~-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
-
-
-def cache_directives(header: str | None) -> dict[str, str | None]:
-    """Read Cache-Control: lower-case names, unquoted values; the first of equal names wins."""
-    found: dict[str, str | None] = {}
-    for name, value in _DIRECTIVE.findall(header or ""):
-        found.setdefault(name.lower(), value.strip('"') if value else None)
-    return found
 
 
 def not_stored_reason(status: int, headers: Mapping[str, str], *, authorized: bool, drop_cookies: bool) -> str | None:
@@ -71,8 +62,8 @@ def not_stored_reason(status: int, headers: Mapping[str, str], *, authorized: bo
     """
     if status not in {200, 206}:
         return "status"
-    control = cache_directives(headers.get("cache-control"))
-    if "no-store" in control:
+    control, _ = response_directives(headers)
+    if "no-store" in control and "must-understand" not in control:  # RFC 9111 section 5.2.2.3: 200 is understood
         return "no-store"
     if "private" in control:
         return "private"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cephstorage.domain.cache_control import cache_directives
 from cephstorage.domain.storability import (
     HOP_BY_HOP,
     SERVER_COMMANDS,
-    cache_directives,
     connection_headers,
     kept_headers,
     not_stored_reason,
@@ -45,6 +45,10 @@ REASONS: list[tuple[int, dict[str, str], bool, bool, str | None]] = [
     (200, {"cache-control": "no-store"}, False, False, "no-store"),
     (200, {"cache-control": "NO-STORE"}, False, False, "no-store"),
     (200, {"cache-control": "public, no-store"}, False, False, "no-store"),
+    (200, {"cache-control": "no-store, must-understand"}, False, False, None),
+    (200, {"cache-control": "no-store", "cdn-cache-control": "max-age=60"}, False, False, None),
+    (200, {"cache-control": "max-age=60", "cdn-cache-control": "no-store"}, False, False, "no-store"),
+    (200, {"cache-control": "no-store", "cdn-cache-control": "max-age=60,"}, False, False, "no-store"),
     (200, {"cache-control": "private"}, False, False, "private"),
     (200, {"cache-control": 'private="x-user"'}, False, False, "private"),
     (200, {"cache-control": "no-cache"}, False, False, None),

@@ -137,7 +137,7 @@ def _miss(facts: Facts) -> Decision:
 
 def _known(facts: Facts, record: Record) -> Decision:
     fresh = facts.policy.mode is not Mode.REVALIDATE or facts.now - record.validated_at < facts.policy.ttl
-    if fresh or (facts.continues and not facts.filling):
+    if (fresh and record.invalidated_at is None) or (facts.continues and not facts.filling):
         return StoreHit(record)
     if _only_if_cached(facts):
         return StoreHit(record, stale="only-if-cached")

@@ -126,6 +126,12 @@ class TransferNotFound(NotFound):
     code = "token_not_found"
 
 
+class JobNotFound(NotFound):
+    """No job has this id, or its record has been cleaned up."""
+
+    code = "job_not_found"
+
+
 class MirrorNotFound(NotFound):
     """No mirror answers for this host name."""
 
@@ -154,6 +160,12 @@ class TransferEnded(Conflict):
     """The transfer has ended; there is nothing to cancel."""
 
     code = "transfer_ended"
+
+
+class JobEnded(Conflict):
+    """The job has ended; there is nothing to cancel."""
+
+    code = "job_ended"
 
 
 class IdempotencyMismatch(Conflict):

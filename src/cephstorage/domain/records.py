@@ -35,7 +35,8 @@ class OriginFacts:
 class Record:
     """One visible version of a key. ``ts`` is its creation time (``timetag``) in epoch seconds.
 
-    ``current`` is False for what was last seen while the database does not answer: it may have been replaced or
+    ``invalidated_at``: somebody asked then that the origin confirm this version before it is used again
+    (epoch seconds). ``current`` is False for what was last seen while the database does not answer: it may have been replaced or
     deleted since.
     """
 
@@ -52,6 +53,7 @@ class Record:
     source: str
     validated_at: float
     origin: OriginFacts | None = None
+    invalidated_at: float | None = None
     current: bool = field(default=True, compare=False)
 
     @property

@@ -32,7 +32,12 @@ class KeyStatements:
         self._touch = (
             update(keys)
             .where(one, keys.c.generation == bindparam("of_generation"))
-            .values(validated_at=bindparam("now"))
+            .values(validated_at=bindparam("now"), invalidated_at=None)
+        )
+        self._invalidate = (
+            update(keys)
+            .where(one, keys.c.generation == bindparam("of_generation"))
+            .values(invalidated_at=bindparam("now"))
         )
 
     def get(self, conn: Connection, bucket: BucketName, key: str) -> Record | None:
@@ -60,11 +65,35 @@ class KeyStatements:
         record = self.get(conn, bucket, key)
         if record is None:
             raise KeyNotFound(f"There is no key {key!r} in {bucket}.")
+        self._drop(conn, record, now)
+
+    def _drop(self, conn: Connection, record: Record, now: float, job: str | None = None) -> None:
+        bucket, key = record.bucket, record.key
         conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
         self._buckets.add_usage(conn, bucket, -record.size, -1)
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
         self._removals.queue(conn, bucket, key, record.store_version)
-        self._purges.queue(conn, bucket, key, record.size, now)
+        self._purges.queue(conn, bucket, key, record.size, now, job)
+
+    def withdraw(self, conn: Connection, seen: Record, now: float, job: str) -> bool:
+        """Delete a mirror's copy, unless it has changed since it was seen. The caller holds the bucket for writing."""
+        if not self._is_still(conn, seen):
+            return False
+        self._drop(conn, seen, now, job)
+        return True
+
+    def invalidate(self, conn: Connection, seen: Record, now: float, job: str) -> bool:
+        """Have a copy confirmed before it is used again, unless it has changed since it was seen; edges forget it."""
+        if not self._is_still(conn, seen):
+            return False
+        one = {"in_bucket": str(seen.bucket), "of_key": seen.key, "of_generation": seen.generation, "now": now}
+        conn.execute(self._invalidate, one)
+        self._purges.queue(conn, seen.bucket, seen.key, seen.size, now, job)
+        return True
+
+    def _is_still(self, conn: Connection, seen: Record) -> bool:
+        record = self.get(conn, seen.bucket, seen.key)
+        return record is not None and record.generation == seen.generation and record.origin is not None
 
     def touch(self, conn: Connection, bucket: BucketName, key: str, generation: int, now: float) -> None:
         """See ``KeyIndex.touch``."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.names import BucketName
@@ -27,8 +27,8 @@ class PurgeStatements:
         mirrored = exists(select(mirrors.c.host).where(mirrors.c.bucket == bindparam("bucket", type_=TEXT)))
         names: dict[str, Any] = {"bucket": TEXT, "key": TEXT, "size": WHOLE, "created_at": Double, "not_before": Double}
         values: list[ColumnElement[Any]] = [bindparam(name, type_=kind).label(name) for name, kind in names.items()]
-        row = select(*values, bindparam("attempts", 0, type_=WHOLE).label("attempts")).where(mirrored)
-        self._queue = insert(purges).from_select([*names, "attempts"], row)
+        more = (bindparam("attempts", 0, type_=WHOLE).label("attempts"), bindparam("job", type_=TEXT).label("job"))
+        self._queue = insert(purges).from_select([*names, "attempts", "job"], select(*values, *more).where(mirrored))
         columns = [purges.c[name] for name in ("id", "bucket", "key", "size", "created_at", "attempts", "remaining")]
         this = purges.c.id == bindparam("of_id")
         self._due = (
@@ -39,6 +39,10 @@ class PurgeStatements:
         )
         of_key = (purges.c.bucket == bindparam("in_bucket")) & (purges.c.key == bindparam("of_key"))
         self._of_key = select(*columns).where(of_key).order_by(purges.c.id)
+        of_job = purges.c.job == bindparam("of_job")
+        untold = select(*columns).where(of_job, purges.c.remaining.is_(None))
+        self._untold = untold.order_by(purges.c.id).limit(bindparam("limit"))
+        self._owed = select(purges.c.remaining, func.count()).where(of_job).group_by(purges.c.remaining)
         self._again = (
             update(purges)
             .where(this)
@@ -46,13 +50,17 @@ class PurgeStatements:
         )
         self._done = delete(purges).where(this)
 
-    def queue(self, conn: Connection, bucket: BucketName, key: str, size: int, now: float) -> None:
+    def queue(
+        self, conn: Connection, bucket: BucketName, key: str, size: int, now: float, job: str | None = None
+    ) -> None:
         """Have a version of ``size`` bytes forgotten by the edges, if a mirror uses the bucket."""
-        conn.execute(self._queue, _new(bucket, key, size, now))
+        conn.execute(self._queue, {**_new(bucket, key, size, now), "job": job})
 
-    def add(self, conn: Connection, bucket: BucketName, key: str, size: int, now: float) -> None:
+    def add(
+        self, conn: Connection, bucket: BucketName, key: str, size: int, now: float, job: str | None = None
+    ) -> None:
         """See ``PurgeOutbox.add``."""
-        conn.execute(self._add, {**_new(bucket, key, size, now), "attempts": 0})
+        conn.execute(self._add, {**_new(bucket, key, size, now), "attempts": 0, "job": job})
 
     def due(self, conn: Connection, now: float, limit: int) -> list[Purge]:
         """See ``PurgeOutbox.due``."""
@@ -61,6 +69,15 @@ class PurgeStatements:
     def of_key(self, conn: Connection, bucket: BucketName, key: str) -> list[Purge]:
         """See ``PurgeOutbox.of_key``."""
         return [_purge(row) for row in conn.execute(self._of_key, {"in_bucket": str(bucket), "of_key": key})]
+
+    def untold(self, conn: Connection, job: str, limit: int) -> list[Purge]:
+        """See ``PurgeOutbox.untold``."""
+        return [_purge(row) for row in conn.execute(self._untold, {"of_job": job, "limit": limit})]
+
+    def owed(self, conn: Connection, job: str) -> list[tuple[tuple[str, ...] | None, int]]:
+        """See ``PurgeOutbox.owed``."""
+        found = conn.execute(self._owed, {"of_job": job})
+        return [(None if remaining is None else tuple(json.loads(remaining)), count) for remaining, count in found]
 
     def again(self, conn: Connection, purge: Purge, not_before: float, remaining: Sequence[str]) -> None:
         """See ``PurgeOutbox.again``."""
@@ -99,6 +116,14 @@ class SqlPurgeOutbox:
     async def of_key(self, bucket: BucketName, key: str) -> Sequence[Purge]:
         """The rows of one key, oldest first."""
         return await self._db.read_one(self._sql.of_key, bucket, key)
+
+    async def untold(self, job: str, limit: int) -> Sequence[Purge]:
+        """Rows of a job that no edge has been told of."""
+        return await self._db.read_one(self._sql.untold, job, limit)
+
+    async def owed(self, job: str) -> Sequence[tuple[tuple[str, ...] | None, int]]:
+        """How many rows of a job owe which edges."""
+        return await self._db.read_one(self._sql.owed, job)
 
     async def again(self, purge: Purge, not_before: float, remaining: Sequence[str]) -> None:
         """Come back to a row. Relaxed: telling an edge once more is harmless."""

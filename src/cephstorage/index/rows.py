@@ -23,13 +23,16 @@ RECORD_COLUMNS = (
     "source",
     "validated_at",
     "origin",
+    "invalidated_at",
 )
 _IN_COLUMNS = frozenset({"kind", "bucket", "key"})
 
 
 def record_of(bucket: BucketName, row: Row[Any]) -> Record:
     """A record from a row of ``RECORD_COLUMNS``."""
-    values: list[Any] = [*row[:-1], from_json_or_none(OriginFacts, row[-1])]
+    columns: tuple[Any, ...] = tuple(row)
+    *values, origin, invalidated_at = columns
+    values += [from_json_or_none(OriginFacts, origin), invalidated_at]
     return Record(bucket, *values)
 
 

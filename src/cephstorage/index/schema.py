@@ -34,7 +34,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 
@@ -58,6 +58,8 @@ class Schema:
     removals: Table
     purges: Table
     tokens: Table
+    jobs: Table
+    job_items: Table
     settings: Table
     counters: Table
     series: Table
@@ -121,6 +123,15 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         ),
         purges=_purges(general),
         tokens=_tokens(general),
+        jobs=_jobs(general),
+        job_items=general.table(
+            "job_items",
+            _column("job", key=True),
+            _column("number", WHOLE, key=True),
+            _column("kind"),
+            _column("target"),
+            _column("depth", WHOLE),
+        ),
         settings=configuration.table("settings", _column("name", key=True), _column("value")),
         counters=configuration.table("counters", _column("name", key=True), _column("value", WHOLE)),
         series=monitor.table(
@@ -187,6 +198,7 @@ def _keys(index: _Area, general: _Area) -> Table:
         _column("source"),
         _column("validated_at", Double),
         _column("origin", null=True),
+        _column("invalidated_at", Double, null=True),
         postgresql_partition_by="HASH (bucket)",
     )
     Index("keys_by_folder", table.c.bucket, table.c.vfolder, table.c.key)
@@ -266,7 +278,10 @@ def _idempotency(general: _Area) -> Table:
 
 
 def _purges(general: _Area) -> Table:
-    """``size`` is that of the version that is gone; ``remaining`` the edges still to be told, as JSON (null: all)."""
+    """``size`` is that of the version that is gone; ``remaining`` the edges still to be told, as JSON (null: all).
+
+    ``job``: the job that asked for it, if one did.
+    """
     table = general.table(
         "purges",
         _column("id", WHOLE, key=True),
@@ -277,7 +292,10 @@ def _purges(general: _Area) -> Table:
         _column("not_before", Double),
         _column("attempts", WHOLE),
         _column("remaining", null=True),
+        _column("job", null=True),
     )
+    of_job = table.c.job.is_not(None)
+    Index("purges_by_job", table.c.job, sqlite_where=of_job, postgresql_where=of_job)
     Index("purges_due", table.c.not_before)
     Index("purges_by_key", table.c.bucket, table.c.key)
     return table
@@ -295,4 +313,34 @@ def _tokens(general: _Area) -> Table:
         _column("expires_at", Double, null=True),
     )
     Index("tokens_by_secret", table.c.secret_hash, unique=True)
+    return table
+
+
+def _jobs(general: _Area) -> Table:
+    """``request``, ``counts`` and ``errors`` are JSON; ``place`` is where a walk over keys goes on."""
+    table = general.table(
+        "jobs",
+        _column("id", key=True),
+        _column("kind"),
+        _column("mirror"),
+        _column("bucket"),
+        _column("request"),
+        _column("state"),
+        _column("created_at", Double),
+        _column("updated_at", Double),
+        _column("ended_at", Double, null=True),
+        _column("place", null=True),
+        _column("counts"),
+        _column("errors"),
+        _column("error_code", null=True),
+        _column("error_msg", null=True),
+        _column("owner", null=True),
+        _column("fence", WHOLE),
+        _column("due_at", Double),
+    )
+    running = table.c.state == word(State.INPROGRESS)
+    ended = table.c.ended_at.is_not(None)
+    Index("jobs_due", table.c.due_at, sqlite_where=running, postgresql_where=running)
+    Index("jobs_by_mirror", table.c.mirror, table.c.created_at)
+    Index("jobs_ended", table.c.ended_at, sqlite_where=ended, postgresql_where=ended)
     return table

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
 from cephstorage.index.changes import ChangeStatements
+from cephstorage.index.jobs import JobStatements, SqlJobTable
 from cephstorage.index.keys import KeyStatements, SqlKeyIndex
 from cephstorage.index.landing import LandingStatements, SqlLandingIndex
 from cephstorage.index.leases import LeaseStatements
@@ -37,6 +38,7 @@ class SqlIndex(ABC):
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
         self.purges = SqlPurgeOutbox(db, purges)
+        self.jobs = SqlJobTable(db, JobStatements(schema, buckets, keys, purges))
         self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))
         self.settings = SqlSettingsTable(db, SettingStatements(schema, changes), changes)
 

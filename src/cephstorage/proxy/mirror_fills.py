@@ -108,7 +108,7 @@ class FollowedFills:
         if record is None:
             return False
         await self._parts.keys.touch(record.bucket, record.key, record.generation, now)
-        fresh = replace(record, validated_at=now)
+        fresh = replace(record, validated_at=now, invalidated_at=None)
         return await self.stored(exchange, asked, fresh, "hit; fwd=stale; fwd-status=304")
 
     async def _not_stored(self, exchange: Exchange, asked: Asked, head: NotStored, stored: Record | None) -> bool:

@@ -36,6 +36,7 @@ FRESH = replace(HELD, validated_at=1201.0)
 EXPIRED = replace(HELD, validated_at=1200.0)
 FROM_THE_FUTURE = replace(HELD, validated_at=9000.0)
 OTHERS = replace(HELD, origin=OriginFacts("/pool%2Fx.deb"))
+MARKED = replace(HELD, invalidated_at=1400.0)
 UPLOADED = replace(HELD, origin=None)
 
 PERMANENT, IMMUTABLE, BYPASS, DENY = (Policy(mode=m) for m in (Mode.PERMANENT, Mode.IMMUTABLE, Mode.BYPASS, Mode.DENY))
@@ -87,6 +88,11 @@ HELD_FOR_GOOD: list[Case] = [
     ("permanent: the copy for only-if-cached", {"record": HELD} | ONLY_CACHED, StoreHit(HELD)),
     ("permanent: the copy for no-cache", {"record": HELD, "headers": {"cache-control": "no-cache"}}, StoreHit(HELD)),
     ("permanent: an uploaded key too", {"record": UPLOADED}, StoreHit(UPLOADED)),
+    ("permanent: a copy to be confirmed is asked for", {"record": MARKED}, Revalidate(MARKED)),
+    ("and joins the fill", {"record": MARKED} | FILLING, JoinFill(MARKED)),
+    ("it beats an origin that fails", {"record": MARKED} | COOLING, StoreHit(MARKED, stale="cooling")),
+    ("and goes on while the edge sends it", {"record": MARKED, "continues": True}, StoreHit(MARKED)),
+    ("immutable: it is asked for, too", {"record": MARKED, "policy": IMMUTABLE}, Revalidate(MARKED)),
     ("immutable: the copy", {"record": HELD, "policy": IMMUTABLE}, StoreHit(HELD)),
     ("immutable: the copy though old", {"record": HELD, "policy": IMMUTABLE, "now": 9e9}, StoreHit(HELD)),
 ]

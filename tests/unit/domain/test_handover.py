@@ -74,6 +74,7 @@ def test_only_who_knows_the_secret_is_the_edge(headers: dict[str, str], expected
         ("a long ttl is bounded", {"policy": replace(REVALIDATE, ttl=1e9), "now": 1000.0}, EDGE_LIFETIME),
         ("a copy from the future is bounded", {"policy": replace(REVALIDATE, ttl=1e9), "now": -1e9}, EDGE_LIFETIME),
         ("nor of a record that the database could not confirm", {"record": replace(RECORD, current=False)}, 0),
+        ("nor before the origin has confirmed it", {"record": replace(RECORD, invalidated_at=900.0)}, 0),
         ("not under another spelling", {"written": "/pool/%78.deb"}, 0),
         ("nor with an ignored query", {"written": "/pool/x.deb?a"}, 0),
         ("nor with an empty one", {"written": "/pool/x.deb?"}, 0),

@@ -16,11 +16,12 @@ SERIAL := $(wildcard $(addprefix tests/e2e/test_,memory.py crash.py real_clients
 PYTEST := $(BIN)/pytest -q
 # What the tests call besides Python: the real engines, real clients, and what checks the deployment examples.
 ENGINES := nginx nginx-cache-purge postgres ceph-mon ceph-osd radosgw
+PEERS := nginx nginx-cache-purge varnishd squid traffic_server
 PROGRAMS := $(ENGINES) curl openssl chromium wrk ip systemd-analyze
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run run-ceph test lint format bench bench-engines lock docs clean
+.PHONY: help run run-ceph test lint format bench bench-engines bench-peers lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +57,10 @@ bench-engines: $(VENV)/.dev ## Measure the edge, Ceph and PostgreSQL beside ngin
 	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.ceph
 	$(BIN)/python -m bench.database
+
+bench-peers: $(VENV)/.dev ## Measure the mirror beside nginx, Varnish, Squid and Traffic Server; BENCH="..." passes arguments on
+	@sh scripts/programs.sh wrk $(PEERS)
+	@exec $(BIN)/python -m bench.peers $(BENCH)
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml; UPGRADE=1 takes the newest releases
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --group build --output-file requirements.lock

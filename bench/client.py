@@ -50,7 +50,13 @@ def read(port: int, target: str, host: str = "bench", byte_range: str | None = N
 
 
 def wrk(
-    port: int, target: str, host: str, seconds: int = 4, connections: int = 32, script: Path | None = None
+    port: int,
+    target: str,
+    host: str,
+    seconds: int = 4,
+    connections: int = 32,
+    script: Path | None = None,
+    header: str | None = None,
 ) -> tuple[float, float]:
     """Requests per second and MiB per second of the same request over and over, or of those that a script makes."""
     program = shutil.which("wrk")
@@ -58,6 +64,8 @@ def wrk(
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {host}"]
     if script is not None:
         command += ["-s", str(script)]
+    if header is not None:
+        command += ["-H", header]
     said = subprocess.run(
         [*command, f"http://127.0.0.1:{port}{target}"], capture_output=True, text=True, check=True
     ).stdout

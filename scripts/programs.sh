@@ -22,7 +22,18 @@ package() {
     nginx-cache-purge) echo libnginx-mod-http-cache-purge ;;
     postgres) echo postgresql ;;
     systemd-analyze) echo systemd ;;
+    traffic_server) echo trafficserver ;;
+    varnishd) echo varnish ;;
     *) echo "$1" ;;
+    esac
+}
+
+# The units that a program's package starts at boot: tests and measurements start the programs themselves.
+units() {
+    case $1 in
+    nginx | squid) echo "$1" ;;
+    traffic_server) echo trafficserver ;;
+    varnishd) echo varnish varnishncsa ;;
     esac
 }
 
@@ -52,13 +63,14 @@ install() {
     done
     echo "Installing:$packages" >&2
     keep_quiet
-    had_nginx=$(present nginx && echo yes || true)
     apt-get -qq update </dev/null
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages </dev/null >&2 || return 0
-    if [ -z "$had_nginx" ] && present nginx && present systemctl; then
-        systemctl disable --quiet nginx.service 2>/dev/null || true
-    fi
+    for program in "$@"; do
+        for unit in $(units "$program"); do
+            ! present systemctl || systemctl disable --quiet "$unit.service" 2>/dev/null || true
+        done
+    done
 }
 
 missing=$(lacking "$@")

@@ -61,6 +61,8 @@ class Runtime:
         address = settings.local_address(port)
         self._services = services = make_services(settings, adapters, engine, parts.spools, address, clock)
         monitoring.checks |= {"settings": services.configuration.check, "spool": parts.spools.check}
+        if services.abilities is not None:
+            monitoring.checks["store abilities"] = services.abilities.check
         stored = StoredAnswers(index.keys, store, settings.objects_dir)
         proxy = MirrorProxy(
             MirrorParts(
@@ -119,6 +121,8 @@ class Runtime:
         await self._janitor.start()
         self._engine.start()
         self._services.purges.start()
+        if self._services.abilities is not None:
+            self._services.abilities.start()
 
     async def _look_at_store(self) -> None:
         """Say at once what is wrong with the store: the first upload may be hours away, and mirrors go on without it."""
@@ -133,6 +137,8 @@ class Runtime:
 
     async def stop(self) -> None:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
+        if self._services.abilities is not None:
+            await self._services.abilities.stop()
         await self._engine.stop()
         await self._services.purges.stop()
         await self._janitor.stop()

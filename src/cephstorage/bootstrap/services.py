@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from cephstorage.bootstrap.adapters import Adapters
 from cephstorage.bootstrap.live import Live
+from cephstorage.bootstrap.probing import GatewayInForce
 from cephstorage.bootstrap.secret_key import sealed_settings
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.edge.purge import HttpEdgeCaches
+from cephstorage.services.abilities import StoreAbilities
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
@@ -37,6 +39,8 @@ class Services:
     purges: Purges
     keys: Keys
     watch: ChangeWatch
+    abilities: StoreAbilities | None
+    """None: objects lie on disk, which is able to do everything."""
 
 
 def make_services(
@@ -62,6 +66,11 @@ def make_services(
     purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)
     mirrors.on_change = purges.forget_mirror
     keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
+    abilities = None
+    if live_store is not None:
+        gateway = GatewayInForce(settings.ceph, lambda: configuration.values)
+        abilities = StoreAbilities(index.settings, gateway.address, gateway, adapters.presence.owner, clock)
     known_by_heart = (configuration, mirrors, access, publishing, trust)
-    watch = ChangeWatch(index.settings, [service.refresh for service in known_by_heart])
-    return Services(sealed, configuration, access, buckets, mirrors, publishing, trust, purges, keys, watch)
+    refreshes = [service.refresh for service in known_by_heart]
+    watch = ChangeWatch(index.settings, refreshes + ([abilities.refresh] if abilities else []))
+    return Services(sealed, configuration, access, buckets, mirrors, publishing, trust, purges, keys, watch, abilities)

@@ -36,7 +36,7 @@ async def examine(settings: Settings, *, address: str | None = None) -> list[Fin
         careful("clock", lambda: machine.clock(chosen, time.time())),
         *([] if on_server else [sqlite_version()]),
         *database,
-        *await examine_store(settings, values),
+        *await examine_store(settings, values, kept),
         *await examine_edge(settings),
         *await examine_service(address),
     ]

@@ -1,19 +1,23 @@
-"""The store: reached, its keys right, its names and its clock as the service needs them."""
+"""The store: reached, its keys right, its names and its clock as the service needs them, and what it can do."""
+
+import time
 
 from cephstorage.bootstrap.adapters import ceph_config
+from cephstorage.bootstrap.doctor.database import Kept
 from cephstorage.bootstrap.doctor.finding import CLOCK_TOLERANCE, Finding
 from cephstorage.bootstrap.live import PROBE
 from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.abilities import ABILITIES_SETTING, Abilities, parse, told
 from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.errors import CephStorageError, StoreMisconfigured
 from cephstorage.store.ceph import CephStore
 from cephstorage.store.disk import DiskStore
 
 
-async def examine_store(settings: Settings, values: Values) -> list[Finding]:
-    """Look at the store that is chosen."""
+async def examine_store(settings: Settings, values: Values, kept: Kept) -> list[Finding]:
+    """Look at the store that is chosen. ``kept``: what the database remembers, among it what the service has seen."""
     if settings.store == "ceph":
-        return await _ceph(settings, values)
+        return [*await _ceph(settings, values), *_remembered(values["ceph_gateway"], kept.get(ABILITIES_SETTING))]
     root = settings.objects_dir
     if not root.exists():
         return [Finding("store", True, "not there yet; the first start makes it")]
@@ -54,11 +58,25 @@ async def _abilities(store: CephStore) -> Finding:
         found = await store.abilities()
     except CephStorageError as error:
         return Finding(name, False, error.msg, "See the gateway, its quotas and the cluster's health.")
-    lacking = [ability.name for ability in found if ability.needed and not ability.able]
-    if lacking:
-        detail = f"the gateway lacks: {', '.join(lacking)}"
-        return Finding(name, False, detail, "Use Ceph RGW 16.2 or later, reached directly, with S3 enabled.")
-    return Finding(name, True, "; ".join(f"{'' if ability.able else 'no '}{ability.name}" for ability in found))
+    return _finding(name, Abilities(store.gateway, "", time.time(), tuple(found)))
+
+
+def _finding(name: str, seen: Abilities, when: str = "") -> Finding:
+    try:
+        return Finding(name, True, f"{when}{seen.said()}")
+    except StoreMisconfigured:
+        missing = ", ".join(ability.name for ability in seen.missing)
+        return Finding(name, False, f"{when}the gateway lacks: {missing}", told(seen.missing))
+
+
+def _remembered(gateway: str, kept: str | None) -> list[Finding]:
+    """What a process of the service found when it tried this gateway."""
+    seen = parse(kept)
+    if not isinstance(seen, Abilities) or seen.gateway != gateway:
+        return []
+    hours = max(0.0, time.time() - seen.tried_at) / 3600
+    release = f", {seen.release}" if seen.release else ""
+    return [_finding("store abilities at work", seen, f"tried by the service {hours:.1f} h ago{release}: ")]
 
 
 async def _names(store: CephStore) -> Finding:

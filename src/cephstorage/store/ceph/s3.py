@@ -32,6 +32,14 @@ class ListedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedBucket:
+    """A bucket of the user's; ``age`` in seconds by the gateway's own clock."""
+
+    name: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
 class ListedUpload:
     """An unfinished upload of parts; ``begun`` in epoch seconds."""
 
@@ -177,6 +185,17 @@ class S3:
         answer = await self._gateway.ask("GET", "/", timeout=timeout)
         return clock_difference(answer, time.time())
 
+    async def release(self, timeout: float) -> str:
+        """How the gateway names itself, with its release since Ceph 19; empty when it does not."""
+        return (await self._gateway.ask("GET", "/", timeout=timeout)).headers.get("server", "")
+
+    async def buckets(self) -> list[ListedBucket]:
+        """The user's buckets; RGW lists them all at once."""
+        answer = await self._gateway.ask("GET", "/")
+        now = time.time() - clock_difference(answer, time.time())
+        listed = [node for group in _root(answer).children("Buckets") for node in group.children("Bucket")]
+        return [ListedBucket(node.text("Name"), now - _moment(node.text("CreationDate"))) for node in listed]
+
 
 def clock_difference(answer: Answer, now: float) -> float:
     """Seconds by which this machine's clock is ahead of the gateway's, to a second or so."""
@@ -203,5 +222,8 @@ def _version(node: Element) -> ListedVersion:
 
 
 def _upload(node: Element) -> ListedUpload:
-    begun = datetime.fromisoformat(node.text("Initiated")).timestamp()
-    return ListedUpload(unquote(node.text("Key")), node.text("UploadId"), begun)
+    return ListedUpload(unquote(node.text("Key")), node.text("UploadId"), _moment(node.text("Initiated")))
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from cephstorage.domain.abilities import Ability
 from cephstorage.domain.errors import BucketNotEmpty, StoredBytesMissing, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import attempt_of
@@ -31,7 +32,7 @@ from cephstorage.store.ceph.naming import (
     strays_name,
 )
 from cephstorage.store.ceph.parts import PartedUpload, SpoolFile, Stretch, content_md5
-from cephstorage.store.ceph.probe import Ability, Probe
+from cephstorage.store.ceph.probe import Probe
 from cephstorage.store.ceph.reader import CephReader
 from cephstorage.store.ceph.s3 import S3, ListedVersion
 from cephstorage.store.ceph.signing import Credentials, path_of, presigned
@@ -55,6 +56,11 @@ class CephStore:
         self._commits: dict[str, _Turn] = {}
         self._fresh: OrderedDict[str, None] = OrderedDict()
         self._begun: OrderedDict[str, str] = OrderedDict()
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address."""
+        return self._gateway.config.gateway
 
     async def create_bucket(self, bucket: BucketName) -> None:
         """Make the bucket, versioned."""
@@ -298,6 +304,10 @@ class CephStore:
     async def clock_lead(self) -> float:
         """Seconds by which this machine's clock is ahead of the gateway's."""
         return await self._s3.answers(CHECK_TIMEOUT)
+
+    async def release(self) -> str:
+        """How the gateway names itself; empty when it does not."""
+        return await self._s3.release(CHECK_TIMEOUT)
 
     async def abilities(self) -> list[Ability]:
         """What the gateway can do, tried in a bucket that is made for it and removed."""

@@ -6,8 +6,11 @@ import pytest
 
 from cephstorage.domain.errors import StoreFull, StoreMisconfigured, StoreUnavailable
 from cephstorage.store.ceph import CephConfig, CephStore
+from cephstorage.store.ceph.failures import of_refusal
 from cephstorage.store.ceph.gateway import Gateway
-from cephstorage.store.ceph.probe import Probe
+from cephstorage.store.ceph.probe import _KEY, Probe
+from cephstorage.store.ceph.s3 import S3
+from cephstorage.store.ceph.signing import path_of
 from tests.harness.ceph import Ceph
 from tests.harness.fault_proxy import Fault, FaultProxy, s3_error
 from tests.unit.store.ceph.conftest import config
@@ -66,3 +69,72 @@ async def test_a_gateway_that_refuses_everything_says_why(make: Make, ceph: Ceph
         proxy.fault(Fault(answer=answer))
         with pytest.raises(error):
             await through.abilities()
+
+
+class _Refusing(Gateway):
+    """As a gateway of another make, which answers one kind of question with an error."""
+
+    def __init__(self, settings: CephConfig, word: str, status: int, code: str) -> None:
+        super().__init__(settings)
+        self._word, self._status, self._code = word, status, code
+
+    async def ask(self, method, path, query=(), headers=None, body=b"", **more):  # type: ignore[no-untyped-def, override]
+        if any(name == self._word for name, _ in query):
+            raise of_refusal(self._status, self._code, f"{method} {path}", "there")
+        return await super().ask(method, path, query, headers, body, **more)
+
+
+@pytest.mark.parametrize(
+    ("word", "lacking"), [("versioning", "versions"), ("uploads", "uploads in parts"), ("allow-unordered", None)]
+)
+async def test_what_is_refused_is_lacking(ceph: Ceph, word: str, lacking: str | None) -> None:
+    gateway = _Refusing(config(ceph), word, 501, "NotImplemented")
+    probe = Probe(gateway)
+    probe._remove = _nothing  # type: ignore[method-assign] - it lists uploads, too
+    try:
+        found = await probe.run()
+    finally:
+        await gateway.close()
+        gateway = Gateway(config(ceph))
+        await Probe(gateway, -1e9).run()
+        await gateway.close()
+    assert [ability.name for ability in found if ability.needed and not ability.able] == ([lacking] if lacking else [])
+    assert all(ability.without for ability in found)
+    assert not [name for name in ceph.admin("bucket", "list") if name.startswith("cephstorage___probe")]
+
+
+async def _nothing(bucket: str) -> None:
+    return
+
+
+async def test_a_moment_of_trouble_is_no_lack(ceph: Ceph) -> None:
+    gateway = _Refusing(config(ceph), "partNumber", 503, "SlowDown")
+    try:
+        with pytest.raises(StoreUnavailable):
+            await Probe(gateway).run()
+    finally:
+        await gateway.close()
+
+
+async def test_what_a_dead_prober_left_is_removed_by_the_next_and_nothing_else(make: Make, ceph: Ceph) -> None:
+    gateway = Gateway(config(ceph))
+    s3 = S3(gateway)
+    left, young, other, alien = (
+        f"cephstorage___probe{end}" for end in (".0123abcd", ".89abcdef", "-0123abcd", ".aaaabbbb")
+    )
+    try:
+        for bucket, key in ((left, _KEY), (young, _KEY), (other, _KEY), (alien, "somebody's")):
+            await s3.create_bucket(bucket)
+            await gateway.ask("PUT", path_of(bucket, key), body=b"left")
+        await s3.begin_upload(left, _KEY, {})
+        await Probe(gateway).run()
+        assert {left, young, other, alien} <= set(ceph.admin("bucket", "list"))
+        await Probe(gateway, leftover_age=-1e9).run()
+        assert {left, young, other, alien} & set(ceph.admin("bucket", "list")) == {other, alien}
+        assert [version.key async for version in s3.versions(alien)] == ["somebody's"]
+        for bucket in (other, alien):
+            async for version in s3.versions(bucket):
+                await s3.delete_version(bucket, version.key, version.version_id)
+            await s3.delete_bucket(bucket)
+    finally:
+        await gateway.close()

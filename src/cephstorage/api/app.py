@@ -1,6 +1,6 @@
 """The API as an ASGI application: routes, errors as problem details, documents that need no internet."""
 
-from collections.abc import Callable, Coroutine, MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from importlib import metadata, resources
 from typing import Any
 
@@ -106,8 +106,9 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-        return _response(*problem("invalid_request", f"{where}: {first['msg']}."))
+        return _response(
+            *problem("invalid_request", f"{_place(first['loc'])}: {first['msg'].removeprefix('Value error, ')}.")
+        )
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
@@ -124,6 +125,19 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unknown(_: Request, __: Exception) -> Response:
         return _response(*problem("internal_error", "The service failed on this request; its log says why."))
+
+
+def _place(steps: Sequence[str | int]) -> str:
+    """Where in a request something is wrong; rules are counted from 1, as everywhere."""
+    match [step for step in steps if step != "body"]:
+        case []:
+            return "body"
+        case ["rules", int(number)]:
+            return f"Rule {number + 1}"
+        case ["rules", int(number), *rest]:
+            return f"Rule {number + 1}, field '{'.'.join(map(str, rest))}'"
+        case rest:
+            return ".".join(map(str, rest))
 
 
 def _allowed(app: FastAPI, request: Request) -> list[str]:

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query
 
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import Administrator, Caller, Services
-from cephstorage.api.models import CreateMirror, Json, PurgeMirror, mirror_json, purged_json
+from cephstorage.api.mirror_models import CreateMirror, PurgeMirror, mirror_json, purged_json
+from cephstorage.api.models import Json
 from cephstorage.domain.access import Action
 
 router = APIRouter(tags=["mirrors"], route_class=BoundedRoute)

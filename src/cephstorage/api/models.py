@@ -1,19 +1,13 @@
 """The JSON shapes of the API: what comes in is validated here, what goes out is rendered here."""
 
-from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from cephstorage.domain.access import AccessToken
-from cephstorage.domain.mirrors import Mirror
-from cephstorage.domain.policy import Cookies, Mode, Query, Rule
 from cephstorage.domain.records import Bucket, Record
 from cephstorage.domain.transfers import Phase, State, Transfer
-from cephstorage.domain.urls import without_credentials
 from cephstorage.services.keys import Order
-from cephstorage.services.mirrors import MirrorOrder
-from cephstorage.services.purges import Purged
 
 Json = dict[str, Any]
 
@@ -25,10 +19,6 @@ def _number(seconds: float | None) -> float | int | None:
 def _encodable(text: str) -> str:
     text.encode("utf-8")
     return text
-
-
-def _names(names: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(names) if names is not None else None
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
@@ -50,93 +40,6 @@ class CreateKey(BaseModel):
     def order(self, key: str) -> Order:
         """The wish as the service takes it."""
         return Order(key, self.key_url, self.content_type, self.md5, self.timetag, self.if_absent, self.if_match)
-
-
-class RuleBody(BaseModel):
-    """A mirror rule: the first whose ``path`` matches holds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: Text = Field(
-        min_length=1, max_length=1024, description="Glob: * within a segment, ** across, ? one character"
-    )
-    mode: Mode | None = None
-    ttl: float | None = Field(None, ge=0, description="Seconds, for mode revalidate")
-    query: Query | None = None
-    query_names: list[Text] | None = None
-    cookies: Cookies | None = None
-    pass_headers: list[Text] | None = Field(None, description="Client headers that may reach the origin")
-    origin: Text | None = Field(None, description="Another origin for these paths")
-
-    def rule(self) -> Rule:
-        """The rule as the domain knows it."""
-        return Rule(
-            self.path,
-            self.mode,
-            self.ttl,
-            self.query,
-            _names(self.query_names),
-            self.cookies,
-            _names(self.pass_headers),
-            self.origin,
-        )
-
-
-class CreateMirror(BaseModel):
-    """A mirror: a host name bound to a bucket and an origin."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mirror: Text = Field(description="Host name that clients use", examples=["mirror.example.org"])
-    origin: Text = Field(description="Host or URL of the provider", examples=["https://provider.example.com/files"])
-    bucket: Text = Field(description="Full bucket name; made if missing", examples=["alice___mirror"])
-    mode: Mode | None = None
-    ttl: float | None = Field(None, ge=0, description="Seconds, for mode revalidate")
-    query: Query | None = None
-    query_names: list[Text] | None = None
-    cookies: Cookies | None = None
-    private: bool = Field(False, description="Readable only with a token of the bucket's tenant")
-    preset: Text | None = Field(None, description="Rules of a known ecosystem: debian, pypi")
-    files_origin: Text | None = Field(None, description="Preset pypi: the host that the index links to")
-    rules: list[RuleBody] = Field(default_factory=list, max_length=1000)
-
-    def order(self) -> MirrorOrder:
-        """The wish as the service takes it."""
-        return MirrorOrder(
-            self.mirror,
-            self.origin,
-            self.bucket,
-            self.mode,
-            self.ttl,
-            self.query,
-            _names(self.query_names),
-            self.cookies,
-            self.private,
-            self.preset,
-            self.files_origin,
-            tuple(rule.rule() for rule in self.rules),
-        )
-
-
-class PurgeMirror(BaseModel):
-    """An address of a mirror that the edges shall forget."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mirror: Text = Field(description="Host name of the mirror", examples=["mirror.example.org"])
-    path: Text = Field(description="Path and query, as in a request", examples=["/debian/dists/stable/InRelease"])
-
-
-def purged_json(purged: Purged) -> Json:
-    """What was forgotten, and by which edges."""
-    return {
-        "msg": "mirror_purged",
-        "mirror": purged.mirror,
-        "path": purged.target,
-        "key": purged.key,
-        "told": list(purged.told.edges),
-        "later": list(purged.told.later),
-    }
 
 
 class CreateToken(BaseModel):
@@ -206,29 +109,6 @@ def transfer_json(transfer: Transfer) -> Json:
         "ended": _number(transfer.ended_at),
         "next_attempt": _number(transfer.not_before) if waiting else None,
     }
-
-
-def mirror_json(mirror: Mirror) -> Json:
-    """A mirror and its rules; what a rule leaves alone is left out."""
-    return {
-        "mirror_host": mirror.host,
-        "bucket_name": str(mirror.bucket),
-        "real_host": without_credentials(mirror.origin),
-        "mode": mirror.defaults.mode.value,
-        "ttl": _number(mirror.defaults.ttl),
-        "query": mirror.defaults.query.value,
-        "query_names": list(mirror.defaults.query_names),
-        "cookies": mirror.defaults.cookies.value,
-        "private": mirror.private,
-        "preset": mirror.preset,
-        "rules": [_rule_json(rule) for rule in mirror.rules],
-        "created": _number(mirror.created_at),
-    }
-
-
-def _rule_json(rule: Rule) -> Json:
-    shown = replace(rule, origin=without_credentials(rule.origin)) if rule.origin is not None else rule
-    return {name: value for name, value in asdict(shown).items() if value is not None and name != "rewrite_links"}
 
 
 def token_json(token: AccessToken) -> Json:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from cephstorage.domain.errors import InvalidKey
+from cephstorage.domain.expressions import LONGEST
 from cephstorage.domain.names import BucketName, decode_target, key_name
-from cephstorage.domain.policy import DEFAULT_POLICY, Mode, Policy, Query, Rule
+from cephstorage.domain.policy import DEFAULT_POLICY, Match, Mode, OriginAnswer, Policy, Query, Rule, Terms
+from cephstorage.domain.urls import MAX_URL
 
 _PCHAR = "!$&'()*+,;=:@~-._"
 _RAW_PATH = re.compile(r"/[!\"$->@-\[\]-~]*")
@@ -28,27 +30,51 @@ class Mirror:
     created_at: float = 0.0
 
     def policy_for(self, path: str) -> Policy:
-        """The policy for a decoded path: the first rule that matches, on top of the mirror's defaults.
+        """The policy for a decoded path, as far as it is known before the origin has answered."""
+        return self.terms_for(path).policy
+
+    def terms_for(self, path: str) -> Terms:
+        """What holds for a decoded path: the first rule that matches, on top of the mirror's defaults.
 
         A path is denied too when what the origin may make of it is (``/open/../secret``, ``//secret``).
         """
-        policy = self._first_match(path)
+        terms = self._first_match(path)
         plain = _resolved(path)
-        if plain != path and (behind := self._first_match(plain)).mode is Mode.DENY:
+        if plain != path and (behind := self._first_match(plain)).policy.mode is Mode.DENY:
             return behind
-        return policy
+        return terms
 
-    def _first_match(self, path: str) -> Policy:
-        rule = self._rule(path)
-        return rule.applied_to(self.defaults) if rule is not None else self.defaults
+    def _first_match(self, path: str) -> Terms:
+        number = self.rule_number(path)
+        before = self.rules if number is None else self.rules[: number - 1]
+        about_answers = tuple(rule for rule in before if rule.of_answers and rule.matches(path))
+        policy = self.defaults if number is None else self.rules[number - 1].applied_to(self.defaults)
+        return Terms(policy, about_answers)
 
-    def rule_for(self, path: str) -> str | None:
-        """The pattern of the rule that holds for a decoded path; None when the defaults do."""
-        rule = self._rule(path)
-        return rule.path if rule is not None else None
+    def rule_number(self, path: str, answer: OriginAnswer | None = None) -> int | None:
+        """The number (from 1) of the rule that holds for a decoded path; None when the defaults do.
 
-    def _rule(self, path: str) -> Rule | None:
-        return next((rule for rule in self.rules if rule.matches(path)), None)
+        Without an answer, rules about answers are passed over.
+        """
+        for number, rule in enumerate(self.rules, 1):
+            fits = not rule.of_answers or (answer is not None and rule.fits(answer))
+            if fits and rule.matches(path):
+                return number
+        return None
+
+    def rule_for(self, path: str, answer: OriginAnswer | None = None) -> str | None:
+        """That rule as people name it."""
+        number = self.rule_number(path, answer)
+        return self.rules[number - 1].written if number is not None else None
+
+    @property
+    def longest_path(self) -> int:
+        """Characters that a path may have: rules with expressions are not tried on longer ones."""
+        rewrites = [self.defaults.key, *(rule.key for rule in self.rules)]
+        uses = any(rule.match is Match.REGEX for rule in self.rules) or any(
+            rewrite is not None and rewrite.match is Match.REGEX for rewrite in rewrites
+        )
+        return LONGEST if uses else MAX_URL
 
 
 def _resolved(path: str) -> str:
@@ -73,20 +99,26 @@ class Target:
 def read_target(raw_path: str, raw_query: str, policy_of: Mirror) -> tuple[Target, Policy]:
     """Read a request target under a mirror's rules. Raises InvalidKey when it can't be read at all.
 
-    Two spellings of one target (``~`` and ``%7E``) share the canonical form. Two targets that differ
-    but fall on the same key (``/a?b`` and ``/a%3Fb``) do not: the record remembers whose it is.
+    Two spellings of one target (``~`` and ``%7E``) share the canonical form, and so do those that a key rewrite makes
+    one: what the key is made of is their identity. Two other targets that differ but fall on the same key (``/a?b`` and
+    ``/a%3Fb``) do not: the record remembers whose it is.
     """
     if not _RAW_PATH.fullmatch(raw_path) or not _RAW_QUERY.fullmatch(raw_query):
         raise InvalidKey("The address holds characters that must be percent-encoded, or does not begin with '/'.")
     path = decode_target(raw_path.encode("ascii"))
     if "\0" in path:
         raise InvalidKey("The path holds a NUL character.")
+    if len(path) > LONGEST and len(path) > policy_of.longest_path:
+        raise InvalidKey(
+            f"The path has more than {policy_of.longest_path} characters, the most that this mirror reads."
+        )
     policy = policy_of.policy_for(path)
     if urlsplit(policy.origin or policy_of.origin).path and {".", ".."} & set(path.split("/")):
         raise InvalidKey("The path holds a '.' or '..' segment, which could leave the origin's folder.")
     query = _kept_query(raw_query, policy)
-    canonical = _canonical(raw_path) + (f"?{query}" if query else "")
-    name = path.removeprefix("/") or "/"
+    rewritten = policy.key.applied_to(path) if policy.key is not None else None
+    canonical = (_canonical(raw_path) if rewritten is None else _plain(rewritten)) + (f"?{query}" if query else "")
+    name = (rewritten or path).removeprefix("/") or "/"
     try:
         key: str | None = key_name(name + (f"?{query}" if query else ""))
     except InvalidKey:
@@ -108,7 +140,11 @@ def edge_targets(key: str) -> tuple[str, ...]:
 
 
 def _plain_path(name: str) -> str:
-    return "/" if name == "/" else "/" + quote(name, safe=_PCHAR + "/")
+    return "/" if name == "/" else _plain(f"/{name}")
+
+
+def _plain(path: str) -> str:
+    return quote(path, safe=_PCHAR + "/")
 
 
 def _canonical(raw_path: str) -> str:

@@ -1,12 +1,17 @@
 """What holds for a path of a mirror: the policy, and the rules that change it.
 
-A rule kind is one field here, one branch in ``cephstorage.domain.decision`` and rows in its case table.
+A rule kind is one field here, one branch in ``cephstorage.domain.decision`` (or where the answer is taken in) and rows
+in its case table. Which values make no sense is said by ``cephstorage.domain.rulebook``.
 """
 
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from functools import lru_cache
+
+from cephstorage.domain.expressions import expression
+from cephstorage.domain.globs import glob
+
+Headers = tuple[tuple[str, str], ...]
 
 
 class Mode(StrEnum):
@@ -34,9 +39,90 @@ class Cookies(StrEnum):
     DROP = "drop"
 
 
+class Redirects(StrEnum):
+    """What the origin's redirects come to: each hop is checked and followed here, handed on, or an error."""
+
+    FOLLOW = "follow"
+    PASS = "pass"
+    REFUSE = "refuse"
+
+
+class DigestSource(StrEnum):
+    """Where the digest stands that the bytes must have: beside the file, in its name, or in the ecosystem's index.
+
+    Those that begin with a dot are what is appended to the path.
+    """
+
+    NONE = "none"
+    SHA512 = ".sha512"
+    SHA256 = ".sha256"
+    SHA1 = ".sha1"
+    MD5 = ".md5"
+    BY_HASH = "by-hash"
+    PYPI = "pypi"
+    NPM = "npm"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    """Headers to be set, in place of any of that name, and headers to be dropped."""
+
+    set: Headers = ()
+    drop: tuple[str, ...] = ()
+
+    def applied_to(self, headers: Iterable[tuple[str, str]]) -> Headers:
+        """The headers with these changes; what is set stands last, spelt as the rule has it."""
+        if not self.set and not self.drop:
+            return tuple(headers)
+        gone = {name.lower() for name in (*self.drop, *(name for name, _ in self.set))}
+        return (*((name, value) for name, value in headers if name.lower() not in gone), *self.set)
+
+    def value(self, name: str) -> str | None:
+        """What a header is set to."""
+        return next((value for each, value in self.set if each.lower() == name), None)
+
+
+class Match(StrEnum):
+    """How a rule's pattern stands for paths."""
+
+    GLOB = "glob"
+    PREFIX = "prefix"
+    SUFFIX = "suffix"
+    REGEX = "regex"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRewrite:
+    """What a path becomes in the key, so that several addresses share one: ``$1`` to ``$9`` are the groups of a regex.
+
+    A prefix is replaced by ``to``; a regex stands for the whole path.
+    """
+
+    match: Match
+    pattern: str
+    to: str
+
+    def applied_to(self, path: str) -> str | None:
+        """The path that the key is made of, from a decoded path; None when the pattern does not match."""
+        if self.match is Match.PREFIX:
+            return self.to + path.removeprefix(self.pattern) if path.startswith(self.pattern) else None
+        found = expression(self.pattern).fullmatch(path)
+        if found is None:
+            return None
+        first, *rest = self.to.split("$")
+        return first + "".join((found[int(part[0])] or "") + part[1:] for part in rest)
+
+
+NO_CHANGES = HeaderChanges()
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What holds for one path after the rules were applied. ``ttl`` is in seconds."""
+    """What holds for one path after the rules were applied.
+
+    ``ttl`` and ``negative_ttl`` (for 404 and 410) are in seconds, ``max_size`` in bytes (0: no limit of its own).
+    ``finish_from`` is the percentage from which on a fill is finished that nobody reads any more (0: always).
+    """
 
     mode: Mode = Mode.PERMANENT
     ttl: float = 3600.0
@@ -46,6 +132,14 @@ class Policy:
     pass_headers: tuple[str, ...] = ()
     origin: str | None = None
     rewrite_links: tuple[str, str] | None = None
+    negative_ttl: float = 0.0
+    max_size: int = 0
+    finish_from: float = 0.0
+    redirects: Redirects = Redirects.FOLLOW
+    request_headers: HeaderChanges = NO_CHANGES
+    response_headers: HeaderChanges = NO_CHANGES
+    key: KeyRewrite | None = None
+    digest: DigestSource = DigestSource.NONE
 
     @property
     def sends_credentials(self) -> bool:
@@ -57,14 +151,22 @@ DEFAULT_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A path pattern and what it changes; None leaves the mirror's own value.
+class OriginAnswer:
+    """What rules may ask about an origin's answer. ``content_type`` as the header has it."""
 
-    In a pattern ``*`` matches within one segment, ``**`` across segments, ``?`` one character. A
-    pattern that does not begin with ``/`` matches at the end of any path.
+    status: int
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A pattern for paths and what it changes; None leaves the mirror's own value.
+
+    ``content_type`` (a glob of a media type) and ``status`` (``404``, ``5xx``) make it a rule about the origin's answer:
+    it is laid over the path's policy once the answer is known.
     """
 
-    path: str
+    path: str = "/**"
     mode: Mode | None = None
     ttl: float | None = None
     query: Query | None = None
@@ -73,20 +175,73 @@ class Rule:
     pass_headers: tuple[str, ...] | None = None
     origin: str | None = None
     rewrite_links: tuple[str, str] | None = None
+    match: Match = Match.GLOB
+    content_type: str | None = None
+    status: tuple[str, ...] | None = None
+    negative_ttl: float | None = None
+    max_size: int | None = None
+    finish_from: float | None = None
+    redirects: Redirects | None = None
+    request_headers: HeaderChanges | None = None
+    response_headers: HeaderChanges | None = None
+    key: KeyRewrite | None = None
+    digest: DigestSource | None = None
 
     def applied_to(self, policy: Policy) -> Policy:
         """The policy with this rule's changes."""
-        names = ("mode", "ttl", "query", "query_names", "cookies", "pass_headers", "origin", "rewrite_links")
-        return replace(policy, **{name: getattr(self, name) for name in names if getattr(self, name) is not None})
+        return replace(policy, **{name: value for name in CHANGES if (value := getattr(self, name)) is not None})
+
+    @property
+    def of_answers(self) -> bool:
+        """Whether the rule can be judged only when the origin has answered."""
+        return self.content_type is not None or self.status is not None
 
     def matches(self, path: str) -> bool:
         """Whether the rule is for a decoded path."""
-        return _pattern(self.path).fullmatch(path) is not None
+        match self.match:
+            case Match.PREFIX:
+                return path.startswith(self.path)
+            case Match.SUFFIX:
+                return path.endswith(self.path)
+            case Match.REGEX:
+                return expression(self.path).fullmatch(path) is not None
+            case _:
+                return glob(self.path).fullmatch(path) is not None
+
+    def fits(self, answer: OriginAnswer) -> bool:
+        """Whether the rule is for such an answer."""
+        media_type = answer.content_type.partition(";")[0].strip().lower()
+        typed = self.content_type is None or glob(f"/{self.content_type.lower()}").fullmatch(f"/{media_type}")
+        digits = str(answer.status)
+        return bool(typed) and (self.status is None or bool({digits, f"{digits[:1]}xx"} & set(self.status)))
+
+    @property
+    def written(self) -> str:
+        """The rule as it is named to people: its pattern, and what it asks of the answer."""
+        pattern = self.path if self.match is Match.GLOB else f"{self.match.value} {self.path}"
+        status = f"status {','.join(self.status)}" if self.status is not None else None
+        kind = f"content type {self.content_type}" if self.content_type is not None else None
+        return "; ".join(part for part in (pattern, kind, status) if part)
 
 
-@lru_cache(maxsize=1024)
-def _pattern(glob: str) -> re.Pattern[str]:
-    glob = re.sub(r"(?:\*\*/)+", "**/", glob if glob.startswith("/") else f"/**/{glob}")
-    pieces = re.split(r"(/\*\*/|\*\*|\*|\?)", glob)
-    meaning = {"/**/": "/(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
+CHANGES = tuple(each.name for each in fields(Policy))
+"""The fields of a rule that change the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for one path, and what may come to hold by the origin's answer.
+
+    ``rules`` are those about answers that stand before the path's own rule, in order.
+    """
+
+    policy: Policy = DEFAULT_POLICY
+    rules: tuple[Rule, ...] = field(default=())
+
+    def when(self, answer: OriginAnswer) -> Policy:
+        """The policy once the answer is known: the first rule that fits is laid over the path's own."""
+        rule = next((rule for rule in self.rules if rule.fits(answer)), None)
+        return self.policy if rule is None else rule.applied_to(self.policy)
+
+
+NO_TERMS = Terms()

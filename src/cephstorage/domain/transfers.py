@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.policy import NO_TERMS, Terms
 from cephstorage.domain.records import NO_PRECONDITION, OriginFacts, Precondition
 from cephstorage.domain.validators import Validators
 
@@ -83,8 +84,8 @@ class TransferRequest:
     mirror_host: str | None = None
     target: str | None = None
     seen_generation: int = 0
-    drop_cookies: bool = False
     rewrite_links: tuple[str, str] | None = None
+    terms: Terms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import structlog
 
 from cephstorage.domain.errors import CephStorageError, OriginChanged, OriginUnreachable, StoredBytesMissing
 from cephstorage.domain.mirrors import source_url
-from cephstorage.domain.policy import Cookies
 from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Kind, TransferRequest
@@ -158,8 +157,8 @@ def _fill_request(asked: Asked, stored: Record | None) -> TransferRequest:
         mirror_host=asked.mirror.host,
         target=asked.target.canonical,
         seen_generation=stored.generation if stored is not None else 0,
-        drop_cookies=asked.policy.cookies is Cookies.DROP,
         rewrite_links=asked.policy.rewrite_links,
+        terms=asked.mirror.terms_for(asked.target.path),
     )
 
 

@@ -1,14 +1,15 @@
 """Mirrors: kept in the database, known by heart in every process."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from cephstorage.domain.errors import InvalidMirror, InvalidName, MirrorNotFound
+from cephstorage.domain.errors import InvalidMirror, InvalidName, InvalidUrl, MirrorNotFound
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName, host_name
-from cephstorage.domain.policy import Cookies, Mode, Policy, Query, Rule
+from cephstorage.domain.policy import Policy, Rule
 from cephstorage.domain.presets import preset_rules
+from cephstorage.domain.rulebook import check_rules
 from cephstorage.domain.urls import origin_url
 from cephstorage.ports.index import MirrorTable
 from cephstorage.services.buckets import Buckets
@@ -16,20 +17,19 @@ from cephstorage.services.buckets import Buckets
 
 @dataclass(frozen=True, slots=True)
 class MirrorOrder:
-    """A wish for a mirror, as the caller wrote it; None leaves the preset's or the default value."""
+    """A wish for a mirror, as the caller wrote it.
+
+    What ``wishes`` says holds for the whole mirror, on top of its preset.
+    """
 
     host: str
     origin: str
     bucket: str
-    mode: Mode | None = None
-    ttl: float | None = None
-    query: Query | None = None
-    query_names: tuple[str, ...] | None = None
-    cookies: Cookies | None = None
+    wishes: Rule
+    rules: tuple[Rule, ...] = ()
     private: bool = False
     preset: str | None = None
     files_origin: str | None = None
-    rules: tuple[Rule, ...] = field(default=())
 
 
 class Mirrors:
@@ -87,17 +87,16 @@ class Mirrors:
         host = host_name(order.host)
         if host in {urlsplit(self._public_address()).hostname, "localhost"} or host.replace(".", "").isdigit():
             raise InvalidMirror(f"{host!r} is an address of the service itself; a mirror needs a host name of its own.")
-        if order.private and any("authorization" in _lower(rule.pass_headers) for rule in order.rules):
-            raise InvalidMirror("A private mirror's Authorization is this service's own token; no rule may pass it on.")
         files_origin = origin_url(order.files_origin) if order.files_origin else None
         defaults, preset = preset_rules(order.preset, files_origin) if order.preset else (Policy(), ())
-        wishes = Rule("/**", order.mode, order.ttl, order.query, order.query_names, order.cookies)
-        rules = tuple(replace(r, origin=origin_url(r.origin) if r.origin else None) for r in order.rules)
+        defaults = order.wishes.applied_to(defaults)
+        check_rules(defaults, order.rules, private=order.private)
+        rules = tuple(_with_origin(number, rule) for number, rule in enumerate(order.rules, 1))
         return Mirror(
             host=host,
             bucket=BucketName.parse(order.bucket),
             origin=origin_url(order.origin),
-            defaults=wishes.applied_to(defaults),
+            defaults=defaults,
             rules=rules + preset,
             private=order.private,
             preset=order.preset,
@@ -122,8 +121,14 @@ class Mirrors:
         return [mirror for mirror in mirrors if bucket is None or str(mirror.bucket) == bucket]
 
 
-def _lower(names: tuple[str, ...] | None) -> set[str]:
-    return {name.lower() for name in names or ()}
+def _with_origin(number: int, rule: Rule) -> Rule:
+    """The rule with its origin as it is asked for. Raises InvalidUrl."""
+    if rule.origin is None:
+        return rule
+    try:
+        return replace(rule, origin=origin_url(rule.origin) if rule.origin else None)
+    except InvalidUrl as error:
+        raise InvalidUrl(f"Rule {number}, field 'origin': {error.msg}") from error
 
 
 async def _nothing(_: Mirror) -> None:

@@ -19,6 +19,7 @@ from cephstorage.domain.errors import (
     TooLarge,
     TransferError,
 )
+from cephstorage.domain.policy import Cookies, OriginAnswer
 from cephstorage.domain.ranges import ContentRange, parse_content_range
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, OriginFacts
 from cephstorage.domain.storability import kept_headers, not_stored_reason
@@ -110,7 +111,9 @@ async def unstored_head(
     if response.status == 304 and revalidating:
         await response.close()
         return Confirmed()
-    reason = not_stored_reason(response.status, response.headers, authorized=False, drop_cookies=request.drop_cookies)
+    policy = request.terms.when(OriginAnswer(response.status, response.headers.get("content-type", "")))
+    drop_cookies = policy.cookies is Cookies.DROP
+    reason = not_stored_reason(response.status, response.headers, authorized=False, drop_cookies=drop_cookies)
     if reason == "status" and response.framing is not Framing.CLOSE and (response.length or 0) <= SHARED_ERROR_BYTES:
         return await _shared_error(response)
     if reason is None and response.framing is Framing.CLOSE:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.policy import Policy, Rule
+from cephstorage.domain.policy import HeaderChanges, Policy, Rule
 from cephstorage.domain.records import OriginFacts, Precondition
 from cephstorage.domain.serialise import from_json, from_json_or_none, to_json, to_json_or_none
 from cephstorage.domain.transfers import Plan, SourceFacts, TransferRequest
@@ -21,8 +21,9 @@ VALIDATORS = st.builds(Validators, st.none() | TEXT, st.none() | TEXT)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
 ORIGIN = st.builds(OriginFacts, TEXT, PAIRS, VALIDATORS, st.none() | TEXT)
 PAIR = st.tuples(TEXT, TEXT)
-POLICY = st.builds(Policy, ttl=FLOAT, rewrite_links=st.none() | PAIR)
-RULE = st.builds(Rule, ttl=st.none() | FLOAT, rewrite_links=st.none() | PAIR)
+HEADERS = st.builds(HeaderChanges, st.lists(PAIR, max_size=2).map(tuple), st.lists(TEXT, max_size=2).map(tuple))
+POLICY = st.builds(Policy, ttl=FLOAT, rewrite_links=st.none() | PAIR, response_headers=HEADERS)
+RULE = st.builds(Rule, ttl=st.none() | FLOAT, rewrite_links=st.none() | PAIR, request_headers=st.none() | HEADERS)
 VALUES = st.one_of(
     ORIGIN,
     st.builds(

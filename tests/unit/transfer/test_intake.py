@@ -18,6 +18,7 @@ from cephstorage.domain.errors import (
     TooLarge,
     TransferError,
 )
+from cephstorage.domain.policy import Cookies, Policy, Terms
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.transfers import Kind, TransferRequest
 from cephstorage.ports.origin import Framing, OriginRequest
@@ -237,7 +238,7 @@ async def test_a_big_error_goes_whole_to_one_taker(limits: Limits) -> None:
 
 
 async def test_cookies_may_be_dropped_by_rule(limits: Limits) -> None:
-    answer, request = Answer(Set_Cookie="a=b"), replace(FILL, drop_cookies=True)
+    answer, request = Answer(Set_Cookie="a=b"), replace(FILL, terms=Terms(Policy(cookies=Cookies.DROP)))
     assert await unstored_head(answer, request, revalidating=False, limits=limits, transfer_id="t") is None
     facts = source_facts(answer, request)
     assert facts.origin is not None

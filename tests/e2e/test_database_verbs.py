@@ -26,10 +26,8 @@ Launch = Callable[..., Service]
 
 
 def db(service: Service, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb on the service's machine, with some settings changed."""
-    env = service.env | {f"CEPHSTORAGE_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "cephstorage", "db", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    """Run a verb of the family ``db``."""
+    return service.command("db", *arguments, **settings)
 
 
 def test_an_installation_moves_to_postgresql_and_goes_on(

@@ -124,6 +124,12 @@ class Service:
         """Everything it has logged."""
         return "".join(self.lines)
 
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb of the command line on the service's machine, with some settings changed."""
+        env = self.env | {f"CEPHSTORAGE_{name.upper()}": value for name, value in settings.items()}
+        command = [sys.executable, "-m", "cephstorage", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
     def call(
         self,
         method: str,

@@ -18,6 +18,7 @@ from cephstorage.cli import (
     keys,
     mirrors,
     operations,
+    reindex,
     tokens,
     transfers,
     uploads,
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verbs in (uploads.app, downloads.app, transfers.app, keys.app, mirrors.explain_app, operations.app):
+for _verbs in (uploads.app, downloads.app, transfers.app, keys.app, mirrors.explain_app, operations.app, reindex.app):
     app.add_typer(_verbs)
 app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")
 app.add_typer(mirrors.app, name="mirror", help="Mirrors: add, ls, rm.")

@@ -46,6 +46,14 @@ class BucketName:
         return cls(username, bucketname)
 
 
+def bucket_or_none(full_name: str) -> BucketName | None:
+    """The bucket of a full name; None when it is not one of ours."""
+    try:
+        return BucketName.parse(full_name)
+    except InvalidName:
+        return None
+
+
 def _check_strict(what: str, name: str) -> None:
     if not _STRICT.fullmatch(name):
         raise InvalidName(

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from cephstorage.index.adoption import AdoptionStatements, SqlAdoption
 from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
 from cephstorage.index.changes import ChangeStatements
 from cephstorage.index.jobs import JobStatements, SqlJobTable
@@ -34,6 +35,7 @@ class SqlIndex(ABC):
         self._bucket_statements = buckets
         self.keys: KeyIndex = SqlKeyIndex(db, keys, ListingStatements(schema))
         self.buckets = SqlBucketIndex(db, buckets)
+        self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets))
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))

@@ -360,6 +360,33 @@ class JobTable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What became of records that were found in the store.
+
+    ``added`` are visible now, in place of an older generation or none; ``known`` were visible before; ``older`` have a
+    newer one before them, or are being stored or removed. ``contested`` are pairs, found and visible, of one generation:
+    two attempts at the same version, of which one was never published.
+    """
+
+    added: int = 0
+    known: int = 0
+    older: int = 0
+    contested: tuple[tuple[Record, Record], ...] = ()
+
+
+class Adoption(Protocol):
+    """Makes records of what is in the store visible. Only for when the index lacks them."""
+
+    async def adopt(self, bucket: BucketName, records: Sequence[Record]) -> Adopted:
+        """Take over records, usage included. Never removes bytes. Raises BucketNotFound."""
+        ...
+
+    async def prefer(self, record: Record, visible: Record) -> bool:
+        """Make a record visible in place of ``visible``; False when that is not what is visible any more."""
+        ...
+
+
 class MirrorTable(Protocol):
     """Mirrors by host."""
 

@@ -8,7 +8,7 @@ version: first in the plan (an upload of parts that has begun), at last in the r
     plan_version ──> "<attempt>" ──note──> "<attempt>#<what is under way>" ──commit──> "<attempt>#<the version>"
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -149,6 +149,14 @@ class Store(Protocol):
 
     def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """Every version in the bucket, in no order."""
+        ...
+
+    async def buckets(self) -> Sequence[BucketName]:
+        """Every bucket of ours that the store has, by name."""
+        ...
+
+    async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
+        """Which of these versions of a key was stored last; None when none of them is there."""
         ...
 
     async def check(self) -> str:

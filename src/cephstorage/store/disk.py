@@ -14,13 +14,13 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
-from cephstorage.domain.names import BucketName
+from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.files import (
     copy_of,
     make_private_directory,
@@ -171,6 +171,15 @@ class DiskStore:
         while (found := await asyncio.to_thread(_translated(next), versions, None)) is not None:
             yield found
 
+    async def buckets(self) -> list[BucketName]:
+        """The folders that have a bucket's name."""
+        return await asyncio.to_thread(_translated(_buckets), self._root)
+
+    async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
+        """By the time of the side file, which a commit writes."""
+        sides = {version: _side(self._path(bucket, key, version)) for version in among}
+        return await asyncio.to_thread(_translated(_latest), sides)
+
     async def check(self) -> str:
         """Prove that the folder can be written."""
         await asyncio.to_thread(_translated(_prove_writable), self._root)
@@ -217,6 +226,16 @@ def _versions(bucket: BucketName, folder: Path) -> Iterator[StoredObject]:
             if _has_size(path, side["size"]):
                 key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
                 yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side)
+
+
+def _buckets(root: Path) -> list[BucketName]:
+    names = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    return [found for name in names if (found := bucket_or_none(name)) is not None]
+
+
+def _latest(sides: Mapping[str, Path]) -> str | None:
+    written = {version: side.stat().st_mtime_ns for version, side in sides.items() if side.exists()}
+    return max(written, key=lambda version: written[version], default=None)
 
 
 def _prove_writable(root: Path) -> None:

@@ -6,7 +6,7 @@ is closed when the last of it has ended. Until there is one, every use says what
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -160,6 +160,16 @@ class LiveStore:
         with self._in_use() as store:
             async for found in store.objects(bucket):
                 yield found
+
+    async def buckets(self) -> Sequence[BucketName]:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.buckets()
+
+    async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.latest(bucket, key, among)
 
     async def check(self) -> str:
         """See ``Store``. A store that had no room a moment ago, and took nothing since, is not well either."""

@@ -7,7 +7,7 @@ is left to the landing: that can wait longer, and has to know when one was tried
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from cephstorage.domain.errors import StoreMisconfigured, StoreUnavailable
@@ -87,6 +87,14 @@ class PatientStore:
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """See ``Store``."""
         return await self.patiently(lambda: self._store.abandon(bucket, keep, before, key))
+
+    async def buckets(self) -> Sequence[BucketName]:
+        """See ``Store``."""
+        return await self.patiently(self._store.buckets)
+
+    async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
+        """See ``Store``."""
+        return await self.patiently(lambda: self._store.latest(bucket, key, among))
 
     def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """See ``Store``. A listing that breaks is begun again by whoever reads it."""

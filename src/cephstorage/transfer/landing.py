@@ -24,6 +24,7 @@ from cephstorage.domain.transfers import Kind, Lease, Plan, RetryPolicy, SourceF
 from cephstorage.domain.urls import without_credentials
 from cephstorage.ports.index import LandingIndex
 from cephstorage.ports.store import Store, StoredObject
+from cephstorage.transfer.description import planned_object
 from cephstorage.transfer.spool import Spool
 
 log = structlog.get_logger()
@@ -207,18 +208,3 @@ class Landing:
                 return generation
             await asyncio.sleep(_KEY_BUSY_WAIT)
         raise StoreUnavailable("Another landing on the same key does not end; it is tried again.", retry_after=1)
-
-
-def planned_object(request: TransferRequest, plan: Plan, generation: int | None = None) -> StoredObject:
-    """The version as the store is told of it: enough metadata to rebuild the record from the store alone."""
-    metadata = {
-        "content_type": plan.content_type,
-        "timetag": repr(plan.ts),
-        "source": plan.source,
-        "etag": plan.public.etag or "",
-        "last_modified": plan.public.last_modified or "",
-        "target": plan.origin.target if plan.origin is not None else "",
-        "generation": str(generation or ""),
-    }
-    kept = {name: value for name, value in metadata.items() if value}
-    return StoredObject(request.bucket, request.key, plan.store_version, plan.size, plan.md5, kept)

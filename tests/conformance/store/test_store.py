@@ -225,6 +225,26 @@ async def test_objects_bears_that_versions_come_and_go_meanwhile(store: Store, t
     assert set(map(str, steady)) <= set(map(str, found))
 
 
+async def test_the_latest_of_some_versions_is_the_one_that_was_stored_last(store: Store, tmp_path: Path) -> None:
+    one, two, three = [(await put(store, tmp_path, body)).store_version for body in (b"1", b"22", b"333")]
+    await put(store, tmp_path, b"another key's", "k2")
+    assert await store.latest(BUCKET, "k", [one, two, three]) == three
+    assert await store.latest(BUCKET, "k", [two, one]) == two
+    await store.delete(BUCKET, "k", two)
+    assert await store.latest(BUCKET, "k", [two, one]) == one
+    assert await store.latest(BUCKET, "k", [two]) is None
+    assert await store.latest(BUCKET, "nothing", [one]) is None
+
+
+async def test_the_buckets_that_are_there_are_known(store: Store) -> None:
+    await store.create_bucket(OTHER)
+    await store.create_bucket(BUCKET)
+    there = await store.buckets()
+    assert [bucket for bucket in there if bucket in {BUCKET, OTHER}] == [BUCKET, OTHER]
+    await store.delete_bucket(OTHER)
+    assert OTHER not in await store.buckets()
+
+
 async def test_buckets_are_made_and_removed_idempotently(store: Store, tmp_path: Path) -> None:
     await store.create_bucket(OTHER)
     await store.create_bucket(OTHER)

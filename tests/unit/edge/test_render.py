@@ -18,7 +18,7 @@ from cephstorage.edge.config import Certificate, EdgeConfig, Gateway, Limits
 from cephstorage.edge.nginx import Folders
 from cephstorage.edge.render import render
 from cephstorage.store.ceph.naming import headers_of
-from cephstorage.transfer.landing import planned_object
+from cephstorage.transfer.description import planned_object
 from tests.harness.programs import find, require
 from tests.harness.tls import make_certificate
 

@@ -18,7 +18,8 @@ from cephstorage.index import SqliteIndex
 from cephstorage.ports.index import NewTransfer
 from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
-from cephstorage.transfer.landing import Landing, planned_object, public_source
+from cephstorage.transfer.description import planned_object
+from cephstorage.transfer.landing import Landing, public_source
 from cephstorage.transfer.spool import Spool, SpoolDirectory
 from tests.unit.transfer.conftest import BUCKET, fill_request
 
@@ -104,6 +105,7 @@ def test_the_store_is_told_all_that_a_record_needs_and_no_secret(tmp_path: Path)
         "last_modified": "Thu, 01 Jan 1970 00:00:09 GMT",
         "target": "/k?v=1",
         "generation": "3",
+        "origin": '{"headers":[["X-A","1"]],"validators":{"etag":"W/\\"o\\"","last_modified":null},"date":null}',
     }
     assert "secret" not in repr(told)
 

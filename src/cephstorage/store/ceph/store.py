@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from cephstorage.domain.abilities import Ability
 from cephstorage.domain.errors import BucketNotEmpty, StoredBytesMissing, StoreUnavailable
-from cephstorage.domain.names import BucketName
+from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.domain.records import attempt_of
 from cephstorage.ports.store import Note, StoredObject, StoredUrl
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
@@ -295,6 +295,20 @@ class CephStore:
     async def _look_at(self, bucket: BucketName, versions: list[ListedVersion]) -> list[StoredObject]:
         found = await asyncio.gather(*(self._look(bucket, v.key, v.version_id) for v in versions))
         return [version for version in found if version is not None]
+
+    async def buckets(self) -> list[BucketName]:
+        """Those of the user's buckets that are named as ours are."""
+        return [found for name in sorted(await self._s3.buckets()) if (found := bucket_or_none(name)) is not None]
+
+    async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
+        """The gateway lists the versions of a key newest first."""
+        names = {VersionName.parse(version).version_id: version for version in among}
+        async for version in self._s3.versions(str(bucket), key, page_size=_FEW):
+            if version.key != key:
+                return None
+            if version.version_id in names:
+                return names[version.version_id]
+        return None
 
     async def check(self) -> str:
         """Have the gateway list buckets: that takes gateway, keys, monitor and OSD."""

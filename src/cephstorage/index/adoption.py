@@ -1,0 +1,114 @@
+"""Adoption: records that are rebuilt from the store, when the index has been lost or lacks them.
+
+The bucket's row is locked as for a publication, so that usage stays exact. What a transfer is storing, and
+what waits for its removal, is left alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
+
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Record, attempt_of
+from cephstorage.domain.serialise import from_json
+from cephstorage.domain.transfers import Plan, State
+from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
+from cephstorage.index.runner import Runner
+from cephstorage.index.schema import Schema, word
+from cephstorage.ports.index import Adopted
+
+
+class AdoptionStatements:
+    """Statements that take records over."""
+
+    def __init__(self, schema: Schema, buckets: BucketStatements) -> None:
+        self._buckets = buckets
+        keys, removals, transfers = schema.keys, schema.removals, schema.transfers
+        here = keys.c.bucket == bindparam("in_bucket")
+        named: BindParameter[Any] = bindparam("names", expanding=True)
+        self._visible = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(here, keys.c.key.in_(named))
+        self._insert = insert(keys)
+        self._replace = update(keys).where(here, keys.c.key == bindparam("of_key"))
+        self._leaving = select(removals.c.store_version).where(
+            removals.c.bucket == bindparam("in_bucket"), removals.c.key.in_(named)
+        )
+        self._coming = select(transfers.c.plan).where(
+            transfers.c.state == word(State.INPROGRESS),
+            transfers.c.plan.is_not(None),
+            transfers.c.bucket == bindparam("in_bucket"),
+        )
+
+    def adopt(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> Adopted:
+        """See ``Adoption.adopt``."""
+        self._buckets.write(conn, bucket)
+        visible = self._visible_of(conn, bucket, records)
+        passing = self._passing(conn, bucket, records)
+        new: dict[str, Record] = {}
+        contested, known, older = [], 0, 0
+        for record in records:
+            other = new.get(record.key) or visible.get(record.key)
+            same = other is not None and attempt_of(other.store_version) == attempt_of(record.store_version)
+            if same:
+                known += 1
+            elif attempt_of(record.store_version) in passing or (other and other.generation > record.generation):
+                older += 1
+            elif other is not None and other.generation == record.generation:
+                contested.append((record, other))
+            else:
+                older += record.key in new
+                new[record.key] = record
+        self._put(conn, bucket, new.values(), visible)
+        self._buckets.raise_generation(conn, bucket, 1 + max((each.generation for each in records), default=0))
+        return Adopted(len(new), known, older, tuple(contested))
+
+    def prefer(self, conn: Connection, record: Record, visible: Record) -> bool:
+        """See ``Adoption.prefer``."""
+        self._buckets.write(conn, record.bucket)
+        now = self._visible_of(conn, record.bucket, [record])
+        if (there := now.get(record.key)) is None or there.store_version != visible.store_version:
+            return False
+        self._put(conn, record.bucket, [record], now)
+        return True
+
+    def _visible_of(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> dict[str, Record]:
+        found = conn.execute(self._visible, {"in_bucket": str(bucket), "names": [each.key for each in records]})
+        return {row.key: record_of(bucket, row) for row in found}
+
+    def _passing(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> set[str]:
+        """The attempts that are on their way into the store or out of it."""
+        here = {"in_bucket": str(bucket)}
+        leaving = conn.scalars(self._leaving, {**here, "names": [each.key for each in records]})
+        coming = (from_json(Plan, plan).store_version for plan in conn.scalars(self._coming, here))
+        return {attempt_of(version) for version in (*leaving, *coming)}
+
+    def _put(self, conn: Connection, bucket: BucketName, records: Iterable[Record], visible: dict[str, Record]) -> None:
+        first, size = [], 0
+        for record in records:
+            values, before = record_values(record), visible.get(record.key)
+            size += record.size - (before.size if before is not None else 0)
+            if before is None:
+                first.append(values)
+                continue
+            changing = {name: values[name] for name in RECORD_COLUMNS if name != "key"}
+            conn.execute(self._replace, {**changing, "in_bucket": str(bucket), "of_key": record.key})
+        if first:
+            conn.execute(self._insert, first)
+        self._buckets.add_usage(conn, bucket, size, len(first))
+
+
+class SqlAdoption:
+    """``Adoption`` in SQL."""
+
+    def __init__(self, db: Runner, statements: AdoptionStatements) -> None:
+        self._db = db
+        self._sql = statements
+
+    async def adopt(self, bucket: BucketName, records: Sequence[Record]) -> Adopted:
+        """Take over records. Raises BucketNotFound."""
+        return await self._db.write(self._sql.adopt, bucket, records)
+
+    async def prefer(self, record: Record, visible: Record) -> bool:
+        """Make a record visible in place of another one."""
+        return await self._db.write(self._sql.prefer, record, visible)

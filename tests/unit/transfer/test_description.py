@@ -1,0 +1,52 @@
+"""What is written on a version and read back from it."""
+
+from dataclasses import replace
+
+import pytest
+
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import OriginFacts, Record, key_validators
+from cephstorage.domain.transfers import Kind, Plan, TransferRequest
+from cephstorage.domain.validators import Validators
+from cephstorage.ports.store import StoredObject
+from cephstorage.transfer.description import planned_object, record_of
+
+BUCKET = BucketName("alice", "photos")
+MD5 = "0123456789abcdef0123456789abcdef"
+ORIGIN = OriginFacts(
+    "/k?v=1",
+    (("Content-Disposition", 'attachment; filename="ä.txt"'), ("X-Two", "a"), ("X-Two", "b")),
+    Validators('W/"o"', "Thu, 01 Jan 1970 00:00:09 GMT"),
+    "Thu, 01 Jan 1970 00:00:10 GMT",
+)
+UPLOADED = Plan(10, MD5, "text/plain", 5.25, key_validators(MD5, 5.25), "id.1", "upload")
+MIRRORED = Plan(10, MD5, "image/jpeg", 7.5, Validators('"e"', None), "id.1#v", "http://o.example/k", ORIGIN)
+
+
+def read_back(plan: Plan, generation: int = 3) -> Record | None:
+    return record_of(planned_object(TransferRequest(Kind.FILL, BUCKET, "a//b"), plan, generation))
+
+
+@pytest.mark.parametrize(
+    "plan", [UPLOADED, MIRRORED, replace(MIRRORED, public=Validators()), replace(UPLOADED, size=0)]
+)
+def test_a_record_comes_back_as_it_was(plan: Plan) -> None:
+    assert read_back(plan) == Record(
+        BUCKET, "a//b", plan.ts, MD5, plan.content_type, plan.size, 3, plan.public.etag, plan.public.last_modified,
+        plan.store_version, plan.source, plan.ts, plan.origin,
+    )  # fmt: skip
+
+
+def test_headers_that_are_too_long_to_be_carried_are_left_out_and_nothing_else() -> None:
+    long = replace(ORIGIN, headers=(("X-Long", "x" * 2000),))
+    read = read_back(replace(MIRRORED, origin=long))
+    assert read is not None
+    assert read.origin == replace(ORIGIN, headers=())
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"timetag": "noon"}, {"timetag": "1.0", "generation": "x"}, {"timetag": "1.0", "target": "/", "origin": "{"}],
+)
+def test_too_little_or_nonsense_makes_no_record(metadata: dict[str, str]) -> None:
+    assert record_of(StoredObject(BUCKET, "k", "id.1", 1, MD5, metadata)) is None

@@ -180,11 +180,6 @@ class S3:
                 return
             after = [("key-marker", page[-1].key), ("upload-id-marker", page[-1].upload)]
 
-    async def buckets(self) -> list[str]:
-        """The names of the user's buckets."""
-        root = _root(await self._gateway.ask("GET", "/"))
-        return [bucket.text("Name") for buckets in root.children("Buckets") for bucket in buckets.children("Bucket")]
-
     async def answers(self, timeout: float) -> float:
         """Ask for the user's buckets, which takes gateway, credentials and OSDs; the clock's lead over the gateway's."""
         answer = await self._gateway.ask("GET", "/", timeout=timeout)

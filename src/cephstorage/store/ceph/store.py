@@ -298,7 +298,8 @@ class CephStore:
 
     async def buckets(self) -> list[BucketName]:
         """Those of the user's buckets that are named as ours are."""
-        return [found for name in sorted(await self._s3.buckets()) if (found := bucket_or_none(name)) is not None]
+        names = sorted(bucket.name for bucket in await self._s3.buckets())
+        return [found for name in names if (found := bucket_or_none(name)) is not None]
 
     async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
         """The gateway lists the versions of a key newest first."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cephstorage.store.ceph.signing import Credentials
+from cephstorage.domain.sigv4 import Credentials
 
 _OWN_PORTS = {"http": 80, "https": 443}
 

@@ -16,9 +16,9 @@ import aiohttp
 from yarl import URL
 
 from cephstorage.domain.errors import StoreMisconfigured
+from cephstorage.domain.sigv4 import Query, authorised, query_of
 from cephstorage.store.ceph.config import CephConfig
 from cephstorage.store.ceph.failures import FOREIGN, of_exception, of_refusal
-from cephstorage.store.ceph.signing import Query, authorised, query_of
 from cephstorage.store.ceph.xml import error_code
 
 _KEEP_ALIVE = 50.0

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from cephstorage.domain.abilities import LONGEST_TRY, Ability
 from cephstorage.domain.errors import CephStorageError, StoreUnavailable
+from cephstorage.domain.sigv4 import path_of, presigned
 from cephstorage.store.ceph.gateway import Gateway
 from cephstorage.store.ceph.parts import content_md5
 from cephstorage.store.ceph.s3 import S3
-from cephstorage.store.ceph.signing import path_of, presigned
 
 _KEY = "probe/a b+ü"
 _BODY = b"cephstorage"

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.sigv4 import path_of
 from cephstorage.store.ceph.gateway import Answer, Body, Gateway
-from cephstorage.store.ceph.signing import path_of
 from cephstorage.store.ceph.xml import NOWHERE, VERSIONING_ON, Element, completion, parse
 
 _PAGE = "1000"

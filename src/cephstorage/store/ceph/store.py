@@ -19,6 +19,7 @@ from cephstorage.domain.abilities import Ability
 from cephstorage.domain.errors import BucketNotEmpty, StoredBytesMissing, StoreUnavailable
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.domain.records import attempt_of
+from cephstorage.domain.sigv4 import Credentials, path_of, presigned
 from cephstorage.ports.store import Note, StoredObject, StoredUrl
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
 from cephstorage.store.ceph.gateway import Gateway
@@ -35,7 +36,6 @@ from cephstorage.store.ceph.parts import PartedUpload, SpoolFile, Stretch, conte
 from cephstorage.store.ceph.probe import Probe
 from cephstorage.store.ceph.reader import CephReader
 from cephstorage.store.ceph.s3 import S3, ListedVersion
-from cephstorage.store.ceph.signing import Credentials, path_of, presigned
 
 WHOLE = 32 << 20
 """Bytes up to which an object goes in one request: sent again, should that break, but hashed only once."""

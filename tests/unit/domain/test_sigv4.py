@@ -12,8 +12,8 @@ from botocore.credentials import Credentials as Known
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cephstorage.domain.sigv4 import Credentials, authorised, path_of, presigned, query_of
 from cephstorage.store.ceph.config import base_of, host_of
-from cephstorage.store.ceph.signing import Credentials, authorised, path_of, presigned, query_of
 from tests.harness.names import NASTY_KEYS
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "default")

@@ -99,6 +99,7 @@ def test_what_the_caller_or_the_origin_got_wrong_for_good_is_not_retried() -> No
     assert {kind.__name__ for kind in retried if issubclass(kind, errors.TransferError)} == {
         "OriginUnreachable",
         "OriginTimeout",
+        "OriginResting",
         "OriginBroken",
         "OriginBusy",
         "OriginFault",

@@ -1,12 +1,14 @@
 """The JSON shapes of mirrors: their orders and rules come in and are rendered here."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
 
 from cephstorage.api.models import Json, Text
+from cephstorage.api.origins import OriginBody, origin_json
 from cephstorage.domain.mirrors import Mirror
+from cephstorage.domain.origins import Choice
 from cephstorage.domain.policy import (
     CHANGES,
     DEFAULT_POLICY,
@@ -144,7 +146,16 @@ class CreateMirror(PolicyBody):
     """A mirror: a host name bound to a bucket and an origin."""
 
     mirror: Text = Field(description="Host name that clients use", examples=["mirror.example.org"])
-    origin: Text = Field(description="Host or URL of the provider", examples=["https://provider.example.com/files"])
+    origin: Text | None = Field(
+        None, description="Host or URL of the provider", examples=["https://provider.example.com/files"]
+    )
+    origins: list[OriginBody] = Field(
+        default_factory=list, max_length=64, description="In place of origin: several, or one with options"
+    )
+    choice: Choice = Field(Choice.ORDERED, description="The first that works, or each for its share of the keys")
+    failover_statuses: list[Annotated[int, Field(ge=400, le=499)]] = Field(
+        default_factory=list, max_length=100, description="Beside 5xx: after these the next origin is asked, e.g. 404"
+    )
     bucket: Text = Field(description="Full bucket name; made if missing", examples=["alice___mirror"])
     private: bool = Field(False, description="Readable only with a token of the bucket's tenant")
     preset: Text | None = Field(None, description="Rules of a known ecosystem: debian, pypi")
@@ -156,7 +167,17 @@ class CreateMirror(PolicyBody):
         wishes = {name: value for name, value in self.changes().items() if name != "origin"}
         rules = tuple(rule.rule() for rule in self.rules)
         return MirrorOrder(
-            self.mirror, self.origin, self.bucket, Rule(**wishes), rules, self.private, self.preset, self.files_origin
+            self.mirror,
+            self.origin,
+            self.bucket,
+            Rule(**wishes),
+            rules,
+            self.private,
+            self.preset,
+            self.files_origin,
+            tuple(origin.wish() for origin in self.origins),
+            self.choice,
+            tuple(self.failover_statuses),
         )
 
 
@@ -189,6 +210,9 @@ def mirror_json(mirror: Mirror) -> Json:
         "mirror_host": mirror.host,
         "bucket_name": str(mirror.bucket),
         "real_host": without_credentials(mirror.origin),
+        "origins": [origin_json(server) for server in mirror.servers],
+        "choice": mirror.choice.value,
+        "failover_statuses": list(mirror.failover_statuses),
         **{name: _plain(getattr(mirror.defaults, name)) for name in always},
         **{name: value for name, value in shown.items() if name not in always},
         "private": mirror.private,

@@ -10,10 +10,12 @@ from cephstorage.bootstrap.settings import CephSettings, Settings
 from cephstorage.domain.configuration import Values
 from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqlIndex, index_at
+from cephstorage.origin.certificates import OriginCertificates
 from cephstorage.origin.guard import ConnectGuard
 from cephstorage.origin.http import HttpOrigin
 from cephstorage.origin.own_parts import OwnParts
 from cephstorage.origin.peer import ProcessPeers
+from cephstorage.origin.pool import OriginPool
 from cephstorage.ports.store import Store
 from cephstorage.store.ceph import CephConfig, CephStore
 from cephstorage.store.disk import DiskStore
@@ -28,7 +30,7 @@ class Adapters:
 
     index: SqlIndex
     store: DiskStore | LiveStore
-    origin: HttpOrigin
+    origin: OriginPool
     own_parts: OwnParts
     peers: ProcessPeers
     presence: Presence
@@ -58,7 +60,7 @@ def make_adapters(settings: Settings, port: int | None, via: str) -> Adapters:
     guard = ConnectGuard(
         settings.origin.allowed_networks, settings.origin.allowed_ports, {(settings.host, port or settings.port)}
     )
-    origin = HttpOrigin(
+    http = HttpOrigin(
         guard,
         connect_timeout=settings.origin.connect_timeout,
         read_timeout=settings.origin.read_timeout,
@@ -67,6 +69,7 @@ def make_adapters(settings: Settings, port: int | None, via: str) -> Adapters:
         limit_per_host=settings.origin.connections_per_host,
         ca_file=settings.origin.ca_file,
     )
+    origin = OriginPool(http, OriginCertificates(settings.origin_certificates_dir))
     return Adapters(
         index=make_index(settings),
         store=make_store(settings),

@@ -112,6 +112,7 @@ class Runtime:
         make_private_directory(self._settings.data_dir)
         await open_patiently(self._adapters.index)
         await self._services.sealed.renew(SECRETS)
+        await self._services.mirrors.seal_anew()
         self._adapters.presence.announce()
         await self._adapters.origin.start()
         await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))

@@ -16,6 +16,7 @@ from cephstorage.services.configuration import Configuration
 from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.origins import OriginSecrets
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.purges import Purges
 from cephstorage.services.sealing import SealedSettings
@@ -57,7 +58,8 @@ def make_services(
     sealed = sealed_settings(settings, index)
     access, trust = Access(index.tokens, clock), EdgeTrust(sealed)
     buckets = Buckets(index.buckets, store, clock)
-    mirrors = Mirrors(index.mirrors, buckets, lambda: publishing.public_address, clock)
+    mirrors = Mirrors(index.mirrors, buckets, OriginSecrets(sealed), lambda: publishing.public_address, clock)
+    adapters.origin.routes = mirrors
     follower = Live(settings, live_store, spools, adapters.own_parts, index.endpoints(), mirrors.hosts)
     environment = settings.given_options()
     configuration = Configuration(index.settings, sealed, environment, follower, on_ceph=live_store is not None)

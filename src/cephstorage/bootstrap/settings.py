@@ -78,6 +78,11 @@ class OriginSettings(BaseModel):
     read_timeout: float = Field(default=30.0, gt=0, description="Seconds that an origin may stay silent")
     connections_per_host: int = Field(default=32, ge=1, description="Connections to one origin at a time")
     ca_file: Path | None = Field(default=None, description="CA bundle for origins with a private CA")
+    certificates: Path | None = Field(
+        default=None,
+        description="Folder with NAME.ca.crt, NAME.crt and NAME.key for the origins of mirrors that name them; "
+        "default DATA_DIR/origin-certificates",
+    )
 
     @field_validator("allowed_networks", mode="before")
     @classmethod
@@ -257,6 +262,11 @@ class Settings(BaseSettings):
     def default_spool_dir(self) -> Path:
         """Where part files lie unless ``download_path`` says otherwise."""
         return self.data_dir / "spool"
+
+    @property
+    def origin_certificates_dir(self) -> Path:
+        """Where CAs and client certificates of origins lie."""
+        return self.origin.certificates or self.data_dir / "origin-certificates"
 
     @property
     def spool_dir(self) -> Path:

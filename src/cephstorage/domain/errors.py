@@ -281,6 +281,13 @@ class OriginBusy(TransferError):
     retryable = True
 
 
+class OriginResting(TransferError):
+    """The origin has failed several times in a row and is left alone for a moment (circuit breaker)."""
+
+    code = "origin_resting"
+    retryable = True
+
+
 class OriginFault(TransferError):
     """The origin answered another 5xx."""
 

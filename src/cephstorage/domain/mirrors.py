@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from cephstorage.domain.errors import InvalidKey
 from cephstorage.domain.expressions import LONGEST
 from cephstorage.domain.names import BucketName, decode_target, key_name
+from cephstorage.domain.origins import Choice, OriginServer, Route
 from cephstorage.domain.policy import DEFAULT_POLICY, Match, Mode, OriginAnswer, Policy, Query, Rule, Terms
 from cephstorage.domain.urls import MAX_URL
 
@@ -18,7 +19,12 @@ _RAW_QUERY = re.compile(r"[!\"$-\[\]-~]*")
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A mirror host bound to a bucket and an origin. ``origin`` is a URL without a trailing slash."""
+    """A mirror host bound to a bucket and its origins.
+
+    ``origin`` is the URL of the first one, without a trailing slash; ``origins`` are all of them, and empty where an
+    address is all that is known. ``other_origins`` are named by rules only. After ``failover_statuses`` the next origin
+    is asked, too.
+    """
 
     host: str
     bucket: BucketName
@@ -28,6 +34,20 @@ class Mirror:
     private: bool = False
     preset: str | None = None
     created_at: float = 0.0
+    origins: tuple[OriginServer, ...] = ()
+    other_origins: tuple[OriginServer, ...] = ()
+    choice: Choice = Choice.ORDERED
+    failover_statuses: tuple[int, ...] = ()
+
+    @property
+    def servers(self) -> tuple[OriginServer, ...]:
+        """The origins, with what is known of each."""
+        return self.origins or (OriginServer(self.origin),)
+
+    @property
+    def route(self) -> Route:
+        """Where requests of this mirror may go."""
+        return Route(self.host, self.servers, self.other_origins, self.choice, self.failover_statuses)
 
     def policy_for(self, path: str) -> Policy:
         """The policy for a decoded path, as far as it is known before the origin has answered."""
@@ -113,7 +133,8 @@ def read_target(raw_path: str, raw_query: str, policy_of: Mirror) -> tuple[Targe
             f"The path has more than {policy_of.longest_path} characters, the most that this mirror reads."
         )
     policy = policy_of.policy_for(path)
-    if urlsplit(policy.origin or policy_of.origin).path and {".", ".."} & set(path.split("/")):
+    asked = (policy.origin,) if policy.origin else tuple(server.url for server in policy_of.servers)
+    if any(urlsplit(url).path for url in asked) and {".", ".."} & set(path.split("/")):
         raise InvalidKey("The path holds a '.' or '..' segment, which could leave the origin's folder.")
     query = _kept_query(raw_query, policy)
     rewritten = policy.key.applied_to(path) if policy.key is not None else None

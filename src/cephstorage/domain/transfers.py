@@ -92,7 +92,8 @@ class TransferRequest:
 class SourceFacts:
     """What the source said of the object when its first answer came: kept for resuming under the same validator.
 
-    ``declared`` are the digests that the origin promised: pairs of algorithm and hex value.
+    ``declared`` are the digests that the origin promised: pairs of algorithm and hex value. ``server`` is the address
+    of the mirror's origin that said it.
     """
 
     url: str
@@ -102,6 +103,7 @@ class SourceFacts:
     content_type: str
     origin: OriginFacts | None = None
     declared: tuple[tuple[str, str], ...] = ()
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

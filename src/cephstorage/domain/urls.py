@@ -57,6 +57,16 @@ def _names_host(authority: str) -> bool:
 
 def without_credentials(url: str) -> str:
     """A URL as it may be shown: without user name and password."""
+    scheme, separator, authority, rest = _parts(url)
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{rest}"
+
+
+def credentials_in(url: str) -> str:
+    """What stands before the host of a URL: user name and password, as written; empty when nothing does."""
+    return _parts(url)[2].rpartition("@")[0]
+
+
+def _parts(url: str) -> tuple[str, str, str, str]:
     scheme, separator, rest = url.partition("://")
     end = next((place for place, character in enumerate(rest) if character in "/?#"), len(rest))
-    return f"{scheme}{separator}{rest[:end].rpartition('@')[2]}{rest[end:]}"
+    return scheme, separator, rest[:end], rest[end:]

@@ -40,6 +40,15 @@ class Hop:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if _DEFAULT_PORTS[self.scheme] == self.port else f":{self.port}")
 
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header has them (RFC 9110 section 7.2)."""
+        return self.name.partition("://")[2]
+
+    def same_place(self, other: "Hop") -> bool:
+        """Whether scheme, host and port are the same: credentials go no further."""
+        return (self.scheme, self.host, self.port) == (other.scheme, other.host, other.port)
+
     def redirected(self, location: str | None) -> "Hop":
         """The hop a Location leads to (RFC 9110 section 10.2.2). Raises OriginProtocol.
 
@@ -53,8 +62,11 @@ class Hop:
         except (InvalidUrl, ValueError) as error:
             reason = error.msg if isinstance(error, InvalidUrl) else "It can't be read."
             raise OriginProtocol(f"{self.name} redirects to something that is no http or https URL. {reason}") from None
-        same = (following.scheme, following.host, following.port) == (self.scheme, self.host, self.port)
-        kept = self.headers if same else tuple(pair for pair in self.headers if pair[0].lower() in TRAVELS)
+        kept = (
+            self.headers
+            if self.same_place(following)
+            else tuple(pair for pair in self.headers if pair[0].lower() in TRAVELS)
+        )
         return following.with_headers(kept)
 
     def with_headers(self, headers: Headers) -> "Hop":

@@ -6,6 +6,7 @@ proxies from the environment, rewriting of URLs. Every connection is made by the
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +19,7 @@ from cephstorage.lending import Lent
 from cephstorage.origin.failures import FOREIGN, before_answer, in_body, shown_cause
 from cephstorage.origin.guard import ConnectGuard, GuardedResolver
 from cephstorage.origin.hops import REDIRECTS, Headers, Hop, first_hop
+from cephstorage.origin.reach import PLAIN, Reach
 from cephstorage.ports.origin import Framing, OriginRequest
 
 MAX_REDIRECTS = 5
@@ -85,12 +87,7 @@ class HttpOrigin:
         )
         return aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=self._connect_timeout + self._read_timeout,  # waiting for one of limit_per_host included
-                sock_connect=self._connect_timeout,
-                sock_read=self._read_timeout,
-            ),
+            timeout=self._timeout(PLAIN),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -105,22 +102,26 @@ class HttpOrigin:
         self._pool, self._former = None, []
         await asyncio.gather(*(pool.close() for pool in pools))
 
-    async def open(self, request: OriginRequest) -> "HttpOriginResponse":
-        """Send the request, follow redirects, return when the last answer's headers are there (port ``Origin``)."""
+    async def open(self, request: OriginRequest, reach: Reach = PLAIN) -> "HttpOriginResponse":
+        """Send the request, follow redirects, return when the last answer's headers are there (port ``Origin``).
+
+        ``reach`` holds until a redirect leaves the host.
+        """
         hop = first_hop(request.url, request.headers)
         seen = {hop.url}
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._ask(request, hop)
+            response = await self._ask(request, hop, reach)
             if response.status not in REDIRECTS or request.method not in {"GET", "HEAD"}:
                 return response
             await response.close()
-            hop = hop.redirected(response.headers.get("location"))
+            before, hop = hop, hop.redirected(response.headers.get("location"))
+            reach = reach if hop.same_place(before) else PLAIN
             if hop.url in seen:
                 raise TooManyRedirects(f"{hop.name} redirects in a loop.")
             seen.add(hop.url)
         raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects; the last one leads to {hop.name}.")
 
-    async def _ask(self, request: OriginRequest, hop: Hop) -> "HttpOriginResponse":
+    async def _ask(self, request: OriginRequest, hop: Hop, reach: Reach) -> "HttpOriginResponse":
         assert self._pool is not None, "start() comes first"
         self._guard.check_port(hop.host, hop.port)
         pool = self._pool
@@ -129,8 +130,11 @@ class HttpOrigin:
             answer = await pool.thing.request(
                 request.method,
                 URL(hop.url, encoded=True),
-                headers=self._headers(request, hop.headers),
+                headers=self._headers(request, hop.headers, reach.headers(request.method, hop, time.time())),
                 allow_redirects=False,
+                timeout=self._timeout(reach),
+                ssl=reach.tls or True,
+                server_hostname=reach.tls_name if hop.scheme == "https" else None,
             )
             return HttpOriginResponse(answer, hop, pool.give_back)
         except FOREIGN as error:
@@ -140,9 +144,17 @@ class HttpOrigin:
             pool.give_back()
             raise
 
-    def _headers(self, request: OriginRequest, extra: Headers) -> list[tuple[str, str]]:
+    def _timeout(self, reach: Reach) -> aiohttp.ClientTimeout:
+        connect = self._connect_timeout if reach.connect_timeout is None else reach.connect_timeout
+        read = self._read_timeout if reach.read_timeout is None else reach.read_timeout
+        # waiting for one of limit_per_host included
+        return aiohttp.ClientTimeout(total=None, connect=connect + read, sock_connect=connect, sock_read=read)
+
+    def _headers(self, request: OriginRequest, extra: Headers, shown: Headers) -> list[tuple[str, str]]:
+        """``extra`` came with the request; ``shown`` is for this origin and wins."""
         named = {name.lower(): value for name, value in extra}
-        headers = [(name, value) for name, value in extra if name.lower() not in _OURS]
+        replaced = _OURS | {name.lower() for name, _ in shown}
+        headers = [*shown, *((name, value) for name, value in extra if name.lower() not in replaced)]
         if "user-agent" not in named:
             headers.append(("User-Agent", self._user_agent))
         headers.append(("Accept-Encoding", "identity"))
@@ -161,7 +173,7 @@ class HttpOriginResponse:
 
     def __init__(self, answer: aiohttp.ClientResponse, hop: Hop, give_back: Callable[[], None] | None = None) -> None:
         self._answer = answer
-        self._give_back = give_back
+        self._give_back = [give_back] if give_back is not None else []
         self._hop = hop
         self.status: int = answer.status
         self.raw_headers: Headers = tuple(
@@ -169,6 +181,9 @@ class HttpOriginResponse:
         )
         self.headers: Mapping[str, str] = _joined(self.raw_headers)
         self.url = hop.url
+        self.server = ""
+        self.on_broken: Callable[[], None] = lambda: None
+        """Told when the body breaks off."""
         self.framing, self.length = _framing(answer, self.headers, hop)
         self._lost = _connection_end(answer) if self.framing is Framing.CLOSE else None
 
@@ -183,6 +198,7 @@ class HttpOriginResponse:
         except FOREIGN as error:
             if kept := content._read_nowait(-1):  # noqa: SLF001 - what came before the break is good, and paid for
                 yield kept
+            self.on_broken()
             raise in_body(error, self._hop.name) from shown_cause(error)
 
     async def close(self) -> None:
@@ -191,9 +207,12 @@ class HttpOriginResponse:
             self._answer.release()
         else:
             self._answer.close()
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back()
+        while self._give_back:
+            self._give_back.pop()()
+
+    def on_close(self, give_back: Callable[[], None]) -> None:
+        """Call this, too, when the answer is closed."""
+        self._give_back.append(give_back)
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

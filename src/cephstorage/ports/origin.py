@@ -17,14 +17,35 @@ class Framing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """The version that an answer must be of, because its bytes are joined with others of it.
+
+    ``validator`` is a strong one, None when there is none; ``length`` that of the whole object. ``server`` is the
+    origin that showed it first. ``verified``: the whole is held against a digest before it counts, so that another
+    origin of the mirror, whose validators differ, may bring a part.
+    """
+
+    validator: str | None
+    length: int | None
+    server: str = ""
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """One GET or HEAD. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers."""
+    """One GET or HEAD. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers.
+
+    ``mirror`` is the host of the mirror that asks: its other origins may answer in place of the one that ``url``
+    names, and its credentials are shown. Without it the URL stands alone.
+    """
 
     url: str
     method: str = "GET"
     range: RangeRequest | None = None
     if_range: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    mirror: str | None = None
+    version: Version | None = None
 
 
 class OriginResponse(Protocol):
@@ -38,6 +59,8 @@ class OriginResponse(Protocol):
     """Length of this answer's body in bytes, when it is announced; 0 for HEAD, 204 and 304, which have no body."""
     url: str
     """Where the answer came from, after redirects."""
+    server: str
+    """The address of the mirror's origin that gave it; empty when no mirror asked."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives; pieces are at most about 1 MiB.
@@ -59,6 +82,7 @@ class Origin(Protocol):
 
         Redirects of GET and HEAD are followed (at most 5 hops, each checked; credentials stay with
         their host). Raises OriginUnreachable, OriginTimeout, OriginBroken (the connection ended before
-        an answer), OriginProtocol, ForbiddenAddress, TooManyRedirects, InvalidUrl.
+        an answer), OriginBusy (no turn came in time), OriginProtocol, ForbiddenAddress, TooManyRedirects,
+        InvalidUrl, SecretKeyWrong.
         """
         ...

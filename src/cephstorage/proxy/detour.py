@@ -6,14 +6,14 @@ headers, conditions and ranges judged by the record. Nothing is stored.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cephstorage.domain.errors import CephStorageError, OriginBroken
 from cephstorage.domain.handover import needs_bytes
 from cephstorage.domain.ranges import RangeRequest, Span
 from cephstorage.domain.records import Record
 from cephstorage.domain.validators import Answer, Outcome
-from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse
+from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse, Version
 from cephstorage.proxy.answer import Headers, Representation, content_head, judge, send_head
 from cephstorage.proxy.exchange import Exchange
 from cephstorage.transfer.intake import answers_range, strong_validator
@@ -25,14 +25,16 @@ class Detour:
 
     origin: Origin
 
-    async def send(self, exchange: Exchange, url: str, record: Record, shown: Representation, extra: Headers) -> bool:
-        """Answer from the origin; False when it does not have the version, with nothing sent yet."""
+    async def send(
+        self, exchange: Exchange, source: OriginRequest, record: Record, shown: Representation, extra: Headers
+    ) -> bool:
+        """Answer from ``source``, the origin; False when it does not have the version, with nothing sent yet."""
         answer = judge(exchange, shown)
         if not needs_bytes(answer, exchange.request.method, record.size):
             await send_head(exchange, shown, answer, extra)
             return True
         span = answer.span or Span(0, record.size)
-        response = await self._same_version(url, record, span if answer.outcome is Outcome.PARTIAL else None)
+        response = await self._same_version(source, record, span if answer.outcome is Outcome.PARTIAL else None)
         if response is None:
             return False
         try:
@@ -41,14 +43,15 @@ class Detour:
             await response.close()
         return True
 
-    async def _same_version(self, url: str, record: Record, part: Span | None) -> OriginResponse | None:
+    async def _same_version(self, source: OriginRequest, record: Record, part: Span | None) -> OriginResponse | None:
         """The origin's answer if it is of the record's version and holds the bytes that are wanted."""
         origin = record.origin
         validator = origin.validators.strong(origin.date) if origin is not None else None
         if validator is None:
             return None
         wanted = RangeRequest(part.start, part.end - 1) if part is not None else None
-        asked = OriginRequest(url, range=wanted, if_range=validator if wanted is not None else None)
+        version = Version(validator, record.size)
+        asked = replace(source, range=wanted, if_range=validator if wanted is not None else None, version=version)
         try:
             response = await self.origin.open(asked)
         except CephStorageError:

@@ -7,6 +7,7 @@ from cephstorage.domain.handover import edge_lifetime
 from cephstorage.domain.mirrors import source_url
 from cephstorage.domain.policy import Mode
 from cephstorage.domain.records import Record
+from cephstorage.ports.origin import OriginRequest
 from cephstorage.proxy.answer import of_record
 from cephstorage.proxy.detour import Detour
 from cephstorage.proxy.exchange import Exchange
@@ -57,4 +58,5 @@ class StoredCopies:
             return False
         dressed = self._dressed(exchange, asked, record, "hit; fwd=bypass; detail=store_unavailable")
         url = source_url(asked.mirror, asked.policy, asked.target)
-        return await self._detour.send(exchange, url, record, dressed.shown, dressed.extra)
+        source = OriginRequest(url, mirror=asked.mirror.host)
+        return await self._detour.send(exchange, source, record, dressed.shown, dressed.extra)

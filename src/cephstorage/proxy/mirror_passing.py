@@ -28,6 +28,7 @@ class PassingThrough:
             headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
             range=None if whole else parse_range(request.headers.get("range")),
             if_range=None if whole else request.headers.get("if-range"),
+            mirror=asked.mirror.host,
         )
         response = await self._parts.origin.open(wanted)
         if response.status == 206 and not (answers_range(response, wanted) and _joinable(exchange, response)):

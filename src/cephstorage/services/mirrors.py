@@ -4,15 +4,22 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from cephstorage.domain.errors import InvalidMirror, InvalidName, InvalidUrl, MirrorNotFound
+import structlog
+
+from cephstorage.domain.credentials import Credentials
+from cephstorage.domain.errors import InvalidMirror, InvalidName, InvalidUrl, MirrorNotFound, SecretKeyWrong
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName, host_name
+from cephstorage.domain.origins import Choice, OriginServer, Route
 from cephstorage.domain.policy import Policy, Rule
 from cephstorage.domain.presets import preset_rules
 from cephstorage.domain.rulebook import check_rules
-from cephstorage.domain.urls import origin_url
+from cephstorage.domain.urls import credentials_in, origin_url
 from cephstorage.ports.index import MirrorTable
 from cephstorage.services.buckets import Buckets
+from cephstorage.services.origins import OriginSecrets, OriginWish
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +30,31 @@ class MirrorOrder:
     """
 
     host: str
-    origin: str
+    origin: str | None
     bucket: str
     wishes: Rule
     rules: tuple[Rule, ...] = ()
     private: bool = False
     preset: str | None = None
     files_origin: str | None = None
+    origins: tuple[OriginWish, ...] = ()
+    choice: Choice = Choice.ORDERED
+    failover_statuses: tuple[int, ...] = ()
 
 
 class Mirrors:
     """Looks mirrors up by host without I/O and keeps them."""
 
     def __init__(
-        self, table: MirrorTable, buckets: Buckets, public_address: Callable[[], str], clock: Callable[[], float]
+        self,
+        table: MirrorTable,
+        buckets: Buckets,
+        secrets: OriginSecrets,
+        public_address: Callable[[], str],
+        clock: Callable[[], float],
     ) -> None:
         self._table = table
+        self._secrets = secrets
         self._buckets = buckets
         self._public_address = public_address
         self._clock = clock
@@ -49,6 +65,29 @@ class Mirrors:
     async def refresh(self) -> None:
         """Learn the mirrors anew: some changed somewhere."""
         self._by_host = {mirror.host: mirror for mirror in await self._table.all()}
+
+    async def seal_anew(self) -> None:
+        """Seal every origin's secret with the first key: at a start, after the key was replaced.
+
+        One that does not open keeps only its mirror from its origin.
+        """
+        for mirror in await self._table.all():
+            try:
+                anew = self._secrets.sealed_anew(mirror)
+            except SecretKeyWrong as error:
+                log.error("origin_secret_lost", mirror=mirror.host, msg=error.msg)
+                continue
+            if anew != mirror:
+                await self._table.put(anew)
+
+    def route(self, mirror: str) -> Route | None:
+        """The origins of a mirror by its host."""
+        found = self._by_host.get(mirror)
+        return found.route if found is not None else None
+
+    def credentials(self, mirror: str, server: OriginServer) -> Credentials | None:
+        """What an origin of the mirror is shown. Raises SecretKeyWrong."""
+        return self._secrets.open(mirror, server)
 
     def of_host(self, host: str) -> Mirror | None:
         """The mirror that answers for a Host header."""
@@ -88,19 +127,28 @@ class Mirrors:
         if host in {urlsplit(self._public_address()).hostname, "localhost"} or host.replace(".", "").isdigit():
             raise InvalidMirror(f"{host!r} is an address of the service itself; a mirror needs a host name of its own.")
         files_origin = origin_url(order.files_origin) if order.files_origin else None
+        if files_origin is not None and credentials_in(files_origin):
+            raise InvalidMirror("files_origin: pages would show its user name; give a rule for /packages/** an origin.")
         defaults, preset = preset_rules(order.preset, files_origin) if order.preset else (Policy(), ())
         defaults = order.wishes.applied_to(defaults)
         check_rules(defaults, order.rules, private=order.private)
-        rules = tuple(_with_origin(number, rule) for number, rule in enumerate(order.rules, 1))
+        before = self._by_host.get(host)
+        servers = self._secrets.of_mirror(host, _wishes(order), before)
+        written = [_with_origin(number, rule) for number, rule in enumerate(order.rules, 1)]
+        rules, others = self._secrets.of_rules(host, written, before)
         return Mirror(
             host=host,
             bucket=BucketName.parse(order.bucket),
-            origin=origin_url(order.origin),
+            origin=servers[0].url,
             defaults=defaults,
             rules=rules + preset,
             private=order.private,
             preset=order.preset,
             created_at=self._clock(),
+            origins=servers,
+            other_origins=others,
+            choice=order.choice,
+            failover_statuses=order.failover_statuses,
         )
 
     def hosts(self) -> Collection[str]:
@@ -129,6 +177,17 @@ def _with_origin(number: int, rule: Rule) -> Rule:
         return replace(rule, origin=origin_url(rule.origin) if rule.origin else None)
     except InvalidUrl as error:
         raise InvalidUrl(f"Rule {number}, field 'origin': {error.msg}") from error
+
+
+def _wishes(order: MirrorOrder) -> tuple[OriginWish, ...]:
+    """The origins that are wished for. Raises InvalidMirror, InvalidUrl."""
+    if not order.origins:
+        if order.origin is None:
+            raise InvalidMirror("A mirror needs an origin: give origin, or origins.")
+        return (OriginWish(OriginServer(order.origin)),)
+    if order.origin is not None and origin_url(order.origin) != origin_url(order.origins[0].server.url):
+        raise InvalidMirror("origin and origins name different first origins; give one of them.")
+    return order.origins
 
 
 async def _nothing(_: Mirror) -> None:

@@ -105,6 +105,10 @@ class SealedSettings:
         """The secret that is kept. Raises SecretKeyWrong."""
         return self._seal.open(name, kept)
 
+    def is_fresh(self, kept: str) -> bool:
+        """Whether what is kept was sealed with the first key."""
+        return self._seal.is_fresh(kept)
+
     async def renew(self, names: Sequence[str]) -> list[str]:
         """Seal what is plain (of ``names``) or sealed with an older key with the first one; which they were.
 

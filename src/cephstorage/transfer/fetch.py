@@ -16,6 +16,7 @@ from cephstorage.domain.transfers import RetryPolicy
 from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.transfer import intake, pull
 from cephstorage.transfer.intake import Limits
+from cephstorage.transfer.joining import joined_version
 from cephstorage.transfer.live import Flowing, LiveTransfer
 from cephstorage.transfer.pull import Pull
 
@@ -115,11 +116,12 @@ class Fetch:
         assert self.live.request.url is not None
         headers = tuple(self.live.revalidating.items())
         wanted = self.live.first_range if self.live.request.rewrite_links is None else None
-        asked = OriginRequest(self.live.request.url, range=wanted, headers=headers)
+        mirror = self.live.request.mirror_host
+        asked = OriginRequest(self.live.request.url, range=wanted, headers=headers, mirror=mirror)
         response = await self.origin.open(asked)
         if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
             await response.close()
-            response = await self.origin.open(OriginRequest(self.live.request.url, headers=headers))
+            response = await self.origin.open(replace(asked, range=None))
         return response
 
     def _begin(self, response: OriginResponse) -> Pull:
@@ -187,7 +189,7 @@ class Fetch:
 
     def _whole_only(self) -> bool:
         """Whether this origin's bytes can't be asked for again from the middle."""
-        return self.live.source is None or self.live.source.resume_validator is None
+        return joined_version(self.live) is None
 
     def _want(self, need: Span) -> None:
         """A reader waits for these bytes: see to it unless a running pull brings them soon."""

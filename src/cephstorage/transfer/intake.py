@@ -150,6 +150,7 @@ class BegunResponse:
         self.framing = response.framing
         self.length = response.length
         self.url = response.url
+        self.server = response.server
         self._beginning = beginning
         self._rest = rest
         self._response = response
@@ -200,6 +201,7 @@ def source_facts(response: OriginResponse, request: TransferRequest) -> SourceFa
         content_type=request.content_type or response.headers.get("content-type") or DEFAULT_CONTENT_TYPE,
         origin=origin,
         declared=tuple((digest.algorithm, digest.value.hex()) for digest in _declared(response)),
+        server=response.server,
     )
 
 

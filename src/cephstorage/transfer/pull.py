@@ -14,6 +14,7 @@ from cephstorage.domain.errors import (
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse
 from cephstorage.transfer.intake import Limits, content_range, source_error, total_length
+from cephstorage.transfer.joining import joined_version, same_version, shows_same_version
 from cephstorage.transfer.live import LiveTransfer
 
 
@@ -98,7 +99,13 @@ async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginRespons
     assert live.request.url is not None
     asked_end = pull.end
     wanted = None if pull.plain else RangeRequest(pull.position, None if asked_end is None else asked_end - 1)
-    request = OriginRequest(live.request.url, range=wanted, if_range=live.source.resume_validator)
+    request = OriginRequest(
+        live.request.url,
+        range=wanted,
+        if_range=live.source.resume_validator,
+        mirror=live.request.mirror_host,
+        version=joined_version(live),
+    )
     response = await origin.open(request)
     try:
         _check_continues(pull, live, response, asked_end)
@@ -115,9 +122,9 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, a
         raise error
     total = total_length(response)
     other_length = live.length is not None and total is not None and total != live.length
-    if response.status == 206 and other_length and _shows_same_version(live, response):
+    if response.status == 206 and other_length and shows_same_version(live, response):
         raise OriginProtocol("The origin's 206 has another length than its 200 of the same version.")
-    if response.status == 416 or other_length or not _same_version(live, response):
+    if response.status == 416 or other_length or not same_version(live, response):
         raise OriginChanged("The object changed at the origin while it was being read; it is fetched anew.")
     if response.status == 200:
         live.seekable = False
@@ -135,25 +142,3 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, a
     live.seekable = True
     if live.length is None and total is not None:
         live.measured(total)
-
-
-def _same_version(live: LiveTransfer, response: OriginResponse) -> bool:
-    """Whether the answer is of the version being spooled.
-
-    A 206 to If-Range may leave the validator out (RFC 9110 section 15.3.7); a 200 has to show it.
-    """
-    if _shown_validator(live, response) is None:
-        return response.status == 206
-    return _shows_same_version(live, response)
-
-
-def _shows_same_version(live: LiveTransfer, response: OriginResponse) -> bool:
-    assert live.source is not None
-    return _shown_validator(live, response) == live.source.resume_validator
-
-
-def _shown_validator(live: LiveTransfer, response: OriginResponse) -> str | None:
-    assert live.source is not None
-    validator = live.source.resume_validator
-    assert validator is not None
-    return response.headers.get("etag" if validator.startswith('"') else "last-modified")

@@ -52,6 +52,7 @@ STATUS: dict[str, HTTPStatus] = {
     "origin_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "origin_broken": HTTPStatus.BAD_GATEWAY,
     "origin_busy": HTTPStatus.SERVICE_UNAVAILABLE,
+    "origin_resting": HTTPStatus.SERVICE_UNAVAILABLE,
     "origin_fault": HTTPStatus.BAD_GATEWAY,
     "origin_changed": HTTPStatus.BAD_GATEWAY,
     "origin_refused": HTTPStatus.BAD_GATEWAY,

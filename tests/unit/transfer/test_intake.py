@@ -59,6 +59,7 @@ class Answer:
         self.status, self.length, self.framing, self.url = status, length, framing, "http://origin.example/final"
         self.raw_headers = tuple((name.replace("_", "-"), value) for name, value in headers.items())
         self.headers = {name.lower(): value for name, value in self.raw_headers}
+        self.server = "http://origin.example"
         self.closed = False
         self._body = body
 

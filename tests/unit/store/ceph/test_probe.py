@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from cephstorage.domain.errors import StoreFull, StoreMisconfigured, StoreUnavailable
+from cephstorage.domain.sigv4 import path_of
 from cephstorage.store.ceph import CephConfig, CephStore
 from cephstorage.store.ceph.failures import of_refusal
 from cephstorage.store.ceph.gateway import Gateway
 from cephstorage.store.ceph.probe import _KEY, Probe
 from cephstorage.store.ceph.s3 import S3
-from cephstorage.store.ceph.signing import path_of
 from tests.harness.ceph import Ceph
 from tests.harness.fault_proxy import Fault, FaultProxy, s3_error
 from tests.unit.store.ceph.conftest import config

@@ -57,6 +57,7 @@ bench-engines: $(VENV)/.dev ## Measure the edge, Ceph and PostgreSQL beside ngin
 	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.ceph
 	$(BIN)/python -m bench.database
+	$(BIN)/python -m bench.reindex
 
 bench-peers: $(VENV)/.dev ## Measure the mirror beside nginx, Varnish, Squid and Traffic Server; BENCH="..." passes arguments on
 	@sh scripts/programs.sh wrk $(PEERS)

@@ -118,6 +118,7 @@ class Explanation(TypedDict):
     url: str
     mirror: str
     rule: str | None
+    rule_number: int | None
     mode: str
     key: str | None
     target: str

@@ -96,6 +96,12 @@ class Unauthenticated(AccessDenied):
     code = "unauthenticated"
 
 
+class PathDenied(AccessDenied):
+    """A rule of the mirror denies the path, or the answer that its origin gives."""
+
+    code = "path_denied"
+
+
 class SignatureInvalid(AccessDenied):
     """A published URL was not signed by this service for this key and method, or has expired."""
 
@@ -318,6 +324,12 @@ class TooManyRedirects(TransferError):
     """More redirects than allowed, or a loop."""
 
     code = "too_many_redirects"
+
+
+class RedirectRefused(TransferError):
+    """The origin redirects, and a rule of the mirror refuses that."""
+
+    code = "redirect_refused"
 
 
 class ForbiddenAddress(TransferError):

@@ -10,7 +10,7 @@ from cephstorage.domain.expressions import LONGEST
 from cephstorage.domain.names import BucketName, decode_target, key_name
 from cephstorage.domain.origins import Choice, OriginServer, Route
 from cephstorage.domain.policy import DEFAULT_POLICY, Match, Mode, OriginAnswer, Policy, Query, Rule, Terms
-from cephstorage.domain.urls import MAX_URL
+from cephstorage.domain.urls import MAX_URL, without_credentials
 
 _PCHAR = "!$&'()*+,;=:@~-._"
 _RAW_PATH = re.compile(r"/[!\"$->@-\[\]-~]*")
@@ -86,6 +86,11 @@ class Mirror:
         """That rule as people name it."""
         number = self.rule_number(path, answer)
         return self.rules[number - 1].written if number is not None else None
+
+    @property
+    def judges_answers(self) -> bool:
+        """Whether any rule depends on what the origin answers."""
+        return any(rule.of_answers for rule in self.rules)
 
     @property
     def longest_path(self) -> int:
@@ -178,6 +183,19 @@ def _kept_query(raw_query: str, policy: Policy) -> str:
     if policy.query is Query.IGNORE:
         return ""
     return "&".join(pair for pair in raw_query.split("&") if pair.partition("=")[0] in policy.query_names)
+
+
+def led_through(mirror: Mirror, policy: Policy, location: str) -> str:
+    """A Location below the origin as a place below the mirror; any other stays as it is.
+
+    A redirect that is handed on leads clients back to the mirror as far as the mirror has what it leads to.
+    """
+    base = without_credentials(policy.origin or mirror.origin)
+    if location == base or location.startswith((f"{base}/", f"{base}?")):
+        below = location.removeprefix(base)
+        return below if below.startswith("/") else f"/{below}"
+    folder = urlsplit(base).path
+    return location.removeprefix(folder) if folder and location.startswith(f"{folder}/") else location
 
 
 def source_url(mirror: Mirror, policy: Policy, target: Target) -> str:

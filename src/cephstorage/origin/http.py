@@ -14,7 +14,8 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from cephstorage.domain.errors import OriginProtocol, TooManyRedirects
+from cephstorage.domain.errors import OriginProtocol, RedirectRefused, TooManyRedirects
+from cephstorage.domain.policy import Redirects
 from cephstorage.lending import Lent
 from cephstorage.origin.failures import FOREIGN, before_answer, in_body, shown_cause
 from cephstorage.origin.guard import ConnectGuard, GuardedResolver
@@ -113,7 +114,11 @@ class HttpOrigin:
             response = await self._ask(request, hop, reach)
             if response.status not in REDIRECTS or request.method not in {"GET", "HEAD"}:
                 return response
+            if request.redirects is Redirects.PASS:
+                return response
             await response.close()
+            if request.redirects is Redirects.REFUSE:
+                raise RedirectRefused(f"{hop.name} answered with a redirect, which a rule of the mirror refuses.")
             before, hop = hop, hop.redirected(response.headers.get("location"))
             reach = reach if hop.same_place(before) else PLAIN
             if hop.url in seen:

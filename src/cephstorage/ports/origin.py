@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from cephstorage.domain.policy import Redirects
 from cephstorage.domain.ranges import RangeRequest
 
 
@@ -46,6 +47,7 @@ class OriginRequest:
     headers: tuple[tuple[str, str], ...] = ()
     mirror: str | None = None
     version: Version | None = None
+    redirects: Redirects = Redirects.FOLLOW
 
 
 class OriginResponse(Protocol):
@@ -81,8 +83,8 @@ class Origin(Protocol):
         """Send the request and return when the answer's headers are there, whatever its status.
 
         Redirects of GET and HEAD are followed (at most 5 hops, each checked; credentials stay with
-        their host). Raises OriginUnreachable, OriginTimeout, OriginBroken (the connection ended before
-        an answer), OriginBusy (no turn came in time), OriginProtocol, ForbiddenAddress, TooManyRedirects,
-        InvalidUrl, SecretKeyWrong.
+        their host), returned as they are, or refused, as the request says. Raises RedirectRefused,
+        OriginUnreachable, OriginTimeout, OriginBroken (the connection ended before an answer), OriginBusy (no turn
+        came in time), OriginProtocol, ForbiddenAddress, TooManyRedirects, InvalidUrl, SecretKeyWrong.
         """
         ...

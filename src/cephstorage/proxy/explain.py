@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide
 from cephstorage.domain.mirrors import read_target, source_url
-from cephstorage.domain.policy import Mode
+from cephstorage.domain.policy import Mode, OriginAnswer
 from cephstorage.domain.urls import check_url, without_credentials
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import MirrorProxy
@@ -27,14 +27,16 @@ class Explain:
         target, policy = read_target(parts.path or "/", parts.query, mirror)
         asked = Asked(mirror, target, policy)
         facts = await self._proxy.gather(Request("GET", parts.path, parts.query, {}), asked)
-        record, decision = facts.record, decide(facts)
+        record, policy, decision = facts.record, facts.policy, decide(facts)
+        answer = OriginAnswer(200, record.content_type) if record is not None else None
         fresh_for = None
         if record is not None and policy.mode is Mode.REVALIDATE:
             fresh_for = max(0.0, round(record.validated_at + policy.ttl - facts.now, 1))
         return {
             "url": url,
             "mirror": mirror.host,
-            "rule": mirror.rule_for(target.path),
+            "rule": mirror.rule_for(target.path, answer),
+            "rule_number": mirror.rule_number(target.path, answer),
             "mode": policy.mode.value,
             "key": target.key,
             "target": target.canonical,

@@ -80,7 +80,7 @@ class MirrorProxy:
         return Facts(
             method=request.method,
             target=asked.target,
-            policy=asked.policy,
+            policy=asked.policy if record is None else asked.answered(200, record.content_type).policy,
             headers=request.headers,
             record=record,
             filling=filling,

@@ -30,6 +30,7 @@ class StoredCopies:
         if exchange.edge is not None and (exchange.edge.store_failed or 0) >= 500:
             if await self._around_store(exchange, asked, record):
                 return True
+        asked = asked.answered(200, record.content_type)
         try:
             return await self._parts.stored.send(
                 exchange, record, lambda found: self._dressed(exchange, asked, found, status)
@@ -42,11 +43,12 @@ class StoredCopies:
     def _dressed(self, exchange: Exchange, asked: Asked, record: Record, status: str) -> Dressed:
         """A stored copy as the client of this mirror sees it."""
         now = self._parts.clock()
-        shown = guarded(exchange, asked, of_record(record))
+        shown = of_record(record)
         if asked.policy.mode is Mode.IMMUTABLE and not any(
             name.lower() == "cache-control" for name, _ in shown.headers
         ):
             shown = replace(shown, headers=(*shown.headers, ("cache-control", "public, max-age=31536000, immutable")))
+        shown = guarded(exchange, asked, shown)
         extra = [("age", str(max(0, int(now - record.validated_at)))), *self._parts.marks(status)]
         written = exchange.request.written
         lifetime = edge_lifetime(asked.mirror, asked.policy, asked.target, written, record, now)

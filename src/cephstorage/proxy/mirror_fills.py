@@ -19,7 +19,6 @@ from cephstorage.proxy.forward import Forwarding
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_passing import PassingThrough
 from cephstorage.proxy.mirror_request import Asked, MirrorParts, guarded
-from cephstorage.proxy.passthrough import end_to_end, hand_on
 from cephstorage.transfer.engine import Elsewhere, KeyMoved
 from cephstorage.transfer.fetch import SEGMENT
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
@@ -81,6 +80,7 @@ class FollowedFills:
                     if live.request.target != asked.target.canonical:
                         await self._passing.send(exchange, asked, "target")
                         return True
+                    asked = asked.answered(200, source.content_type)
                     shown = guarded(exchange, asked, of_source(source, live.length))
                     answer = judge(exchange, shown)
                     body = LiveBytes(live, answer.span.end if answer.span is not None else None)
@@ -122,13 +122,15 @@ class FollowedFills:
         if response is None:
             await self._passing.send(exchange, asked, head.reason)
         else:
-            await hand_on(exchange, response, self._parts.marks(f"fwd=uri-miss; detail={head.reason}"))
+            await self._passing.hand_on(exchange, asked, response, f"fwd=uri-miss; detail={head.reason}")
         return True
 
     async def _refused(self, exchange: Exchange, asked: Asked, head: Refused, stored: Record | None) -> bool:
         if stored is not None:
             return await self._stale(exchange, asked, stored, OriginUnreachable(f"The origin answered {head.status}."))
-        headers = [pair for pair in end_to_end(head.headers) if pair[0].lower() != "set-cookie"]
+        kind = next((value for name, value in head.headers if name.lower() == "content-type"), "")
+        asked = asked.answered(head.status, kind)
+        headers = [pair for pair in asked.end_to_end(head.headers) if pair[0].lower() != "set-cookie"]
         marks = self._parts.marks(f"fwd=uri-miss; fwd-status={head.status}")
         await exchange.whole(head.status, [*headers, *marks], head.body)
         return True

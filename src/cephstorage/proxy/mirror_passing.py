@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from cephstorage.domain.errors import PathDenied
 from cephstorage.domain.mirrors import source_url
+from cephstorage.domain.policy import Mode
 from cephstorage.domain.ranges import parse_range
 from cephstorage.domain.validators import is_strong, valid_etag
 from cephstorage.ports.origin import OriginRequest, OriginResponse
@@ -30,11 +32,21 @@ class PassingThrough:
             if_range=None if whole else request.headers.get("if-range"),
             mirror=asked.mirror.host,
         )
+        wanted = asked.ask(wanted)
         response = await self._parts.origin.open(wanted)
         if response.status == 206 and not (answers_range(response, wanted) and _joinable(exchange, response)):
             await response.close()
             response = await self._parts.origin.open(replace(wanted, range=None, if_range=None))
-        await hand_on(exchange, response, self._parts.marks(f"fwd=bypass; detail={reason}"))
+        await self.hand_on(exchange, asked, response, f"fwd=bypass; detail={reason}")
+
+    async def hand_on(self, exchange: Exchange, asked: Asked, response: OriginResponse, status: str) -> None:
+        """Hand an open answer on as the rules have it. Raises PathDenied for one that a rule denies."""
+        asked = asked.answered(response.status, response.headers.get("content-type", ""))
+        if asked.policy.mode is Mode.DENY:
+            await response.close()
+            raise PathDenied("A rule of this mirror denies what the origin answers.")
+        headers = asked.end_to_end(response.raw_headers)
+        await hand_on(exchange, response, self._parts.marks(status), headers)
 
 
 def _asked_for_a_range(exchange: Exchange) -> bool:

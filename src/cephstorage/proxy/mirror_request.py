@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cephstorage.domain.mirrors import Mirror, Target
-from cephstorage.domain.policy import Policy
+from cephstorage.domain.mirrors import Mirror, Target, led_through
+from cephstorage.domain.policy import OriginAnswer, Policy
 from cephstorage.ports.index import KeyIndex, TransferLedger
-from cephstorage.ports.origin import Origin
+from cephstorage.ports.origin import Origin, OriginRequest
 from cephstorage.ports.peers import Peers
-from cephstorage.proxy.answer import Representation
+from cephstorage.proxy.answer import Headers, Representation
 from cephstorage.proxy.exchange import Exchange
 from cephstorage.proxy.forward import CACHE
+from cephstorage.proxy.passthrough import end_to_end
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
@@ -49,9 +50,32 @@ class Asked:
     target: Target
     policy: Policy
 
+    def answered(self, status: int, content_type: str) -> "Asked":
+        """The request under the policy that holds for this answer of the origin, or for a copy of it."""
+        if not self.mirror.judges_answers:
+            return self
+        policy = self.mirror.terms_for(self.target.path).when(OriginAnswer(status, content_type))
+        return replace(self, policy=policy)
+
+    def ask(self, request: OriginRequest) -> OriginRequest:
+        """What the origin is asked, with what the policy changes about requests."""
+        headers = self.policy.request_headers.applied_to(request.headers)
+        return replace(request, headers=headers, redirects=self.policy.redirects)
+
+    def end_to_end(self, headers: Headers) -> Headers:
+        """An origin's answer headers as the client sees them."""
+        led = (
+            (n, led_through(self.mirror, self.policy, v) if n.lower() == "location" else v)
+            for n, v in end_to_end(headers)
+        )
+        return self.policy.response_headers.applied_to(led)
+
 
 def guarded(exchange: Exchange, asked: Asked, shown: Representation) -> Representation:
-    """What a private mirror shows through the edge: no cache of anybody else's on the way may keep it."""
+    """The object as rules have it. A private mirror's is kept by no cache of anybody else's on the way from the edge."""
+    changes = asked.policy.response_headers
+    pairs = tuple(pair for pair in changes.applied_to(shown.headers) if pair[0].lower() != "content-type")
+    shown = replace(shown, headers=pairs, content_type=changes.value("content-type") or shown.content_type)
     if not asked.mirror.private or exchange.edge is None:
         return shown
     kept = tuple(pair for pair in shown.headers if pair[0].lower() not in {"cache-control", "expires"})

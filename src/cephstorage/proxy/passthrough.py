@@ -34,9 +34,17 @@ def for_edge(response: OriginResponse) -> tuple[int, list[tuple[str, str]]]:
     return (int(lifetime) if lifetime.isdecimal() else 0), kept
 
 
-async def hand_on(exchange: Exchange, response: OriginResponse, extra: Sequence[tuple[str, str]]) -> None:
-    """Send the answer as it comes; a broken body cuts the connection. A slice for the edge is read whole before."""
-    headers = [*end_to_end(response.raw_headers), *extra]
+async def hand_on(
+    exchange: Exchange,
+    response: OriginResponse,
+    extra: Sequence[tuple[str, str]],
+    shown: Sequence[tuple[str, str]] | None = None,
+) -> None:
+    """Send the answer as it comes; a broken body cuts the connection. A slice for the edge is read whole before.
+
+    ``shown`` are its own headers if not all that are end-to-end; ``extra`` are ours.
+    """
+    headers = [*(end_to_end(response.raw_headers) if shown is None else shown), *extra]
     announced = response.headers.get("content-length")
     if announced is not None and (response.length is not None or exchange.request.method == "HEAD"):
         headers.append(("content-length", announced))

@@ -310,7 +310,7 @@ class TransferEngine:
         if wait is not None and live.request.seen_generation > 0:
             self.cool(live.request.bucket, live.request.key, max(_COOL, wait))
 
-    async def _verify_and_land(self, live: LiveTransfer, digest: SpoolDigest) -> Record:
+    async def _verify_and_land(self, live: LiveTransfer, digest: SpoolDigest) -> Record | None:
         assert live.source is not None
         assert live.length is not None
         live.source = replace(live.source, length=live.length)
@@ -320,6 +320,9 @@ class TransferEngine:
         digest.verify(live.promised, repr(live.request.key))
         live.settle()
         await asyncio.gather(*noting)
+        if 0 < live.policy.max_size < live.length:
+            await self._ledger.discard(live.lease)  # its length was not announced: its readers have it, nobody else
+            return None
         plan = self._landing.plan(live.request, live.source, live.lease, live.length, digest.md5())
         return await self._land(live, plan)
 

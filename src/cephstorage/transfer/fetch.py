@@ -114,10 +114,16 @@ class Fetch:
         A page whose links are rewritten has other places than the origin's, so it is asked for whole.
         """
         assert self.live.request.url is not None
-        headers = tuple(self.live.revalidating.items())
+        policy = self.live.request.terms.policy
+        headers = policy.request_headers.applied_to(self.live.revalidating.items())
         wanted = self.live.first_range if self.live.request.rewrite_links is None else None
-        mirror = self.live.request.mirror_host
-        asked = OriginRequest(self.live.request.url, range=wanted, headers=headers, mirror=mirror)
+        asked = OriginRequest(
+            self.live.request.url,
+            range=wanted,
+            headers=headers,
+            mirror=self.live.request.mirror_host,
+            redirects=policy.redirects,
+        )
         response = await self.origin.open(asked)
         if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
             await response.close()

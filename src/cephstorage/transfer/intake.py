@@ -15,11 +15,12 @@ from cephstorage.domain.errors import (
     OriginFault,
     OriginProtocol,
     OriginRefused,
+    PathDenied,
     StoreFull,
     TooLarge,
     TransferError,
 )
-from cephstorage.domain.policy import Cookies, OriginAnswer
+from cephstorage.domain.policy import Cookies, Mode, OriginAnswer
 from cephstorage.domain.ranges import ContentRange, parse_content_range
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, OriginFacts
 from cephstorage.domain.storability import kept_headers, not_stored_reason
@@ -112,6 +113,11 @@ async def unstored_head(
         await response.close()
         return Confirmed()
     policy = request.terms.when(OriginAnswer(response.status, response.headers.get("content-type", "")))
+    if policy.mode is Mode.DENY:
+        await response.close()
+        raise PathDenied("A rule of this mirror denies what the origin answers.")
+    if policy.mode is Mode.BYPASS:
+        return NotStored("bypass", response, response.status, _patience(response))
     drop_cookies = policy.cookies is Cookies.DROP
     reason = not_stored_reason(response.status, response.headers, authorized=False, drop_cookies=drop_cookies)
     if reason == "status" and response.framing is not Framing.CLOSE and (response.length or 0) <= SHARED_ERROR_BYTES:
@@ -119,7 +125,7 @@ async def unstored_head(
     if reason is None and response.framing is Framing.CLOSE:
         reason = "length"
     if reason is None:
-        reason = _no_room(response, limits, transfer_id)
+        reason = _no_room(total_length(response) or 0, policy.max_size, limits, transfer_id)
     return NotStored(reason, response, response.status, _patience(response)) if reason is not None else None
 
 
@@ -166,9 +172,11 @@ class BegunResponse:
         await self._response.close()
 
 
-def _no_room(response: OriginResponse, limits: Limits, transfer_id: str) -> str | None:
+def _no_room(size: int, max_size: int, limits: Limits, transfer_id: str) -> str | None:
+    if 0 < max_size < size:
+        return TooLarge.code
     try:
-        limits.admit(transfer_id, total_length(response) or 0)
+        limits.admit(transfer_id, size)
     except (TooLarge, StoreFull) as error:
         return error.code
     return None

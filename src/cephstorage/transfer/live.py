@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.policy import OriginAnswer, Policy
 from cephstorage.domain.ranges import RangeRequest, Span
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Lease, SourceFacts, TransferRequest
@@ -148,6 +149,13 @@ class LiveTransfer:
     async def ended(self) -> Record | None:
         """Wait for the landing. Raises the transfer's error."""
         return await asyncio.shield(self._ended)
+
+    @property
+    def policy(self) -> Policy:
+        """What the rules say of this object, by what the origin has answered so far."""
+        kind = self.source.content_type if self.source is not None else None
+        terms = self.request.terms
+        return terms.policy if kind is None else terms.when(OriginAnswer(200, kind))
 
     @property
     def front(self) -> int:

@@ -99,12 +99,15 @@ async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginRespons
     assert live.request.url is not None
     asked_end = pull.end
     wanted = None if pull.plain else RangeRequest(pull.position, None if asked_end is None else asked_end - 1)
+    policy = live.request.terms.policy
     request = OriginRequest(
         live.request.url,
         range=wanted,
         if_range=live.source.resume_validator,
+        headers=policy.request_headers.set,
         mirror=live.request.mirror_host,
         version=joined_version(live),
+        redirects=policy.redirects,
     )
     response = await origin.open(request)
     try:

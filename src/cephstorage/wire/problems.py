@@ -59,6 +59,7 @@ STATUS: dict[str, HTTPStatus] = {
     "origin_protocol": HTTPStatus.BAD_GATEWAY,
     "origin_cooling": HTTPStatus.BAD_GATEWAY,
     "too_many_redirects": HTTPStatus.BAD_GATEWAY,
+    "redirect_refused": HTTPStatus.BAD_GATEWAY,
     "loop_detected": HTTPStatus.LOOP_DETECTED,
     "not_stored": HTTPStatus.GATEWAY_TIMEOUT,
     "forbidden_address": HTTPStatus.FORBIDDEN,

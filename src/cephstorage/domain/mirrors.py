@@ -190,12 +190,14 @@ def led_through(mirror: Mirror, policy: Policy, location: str) -> str:
 
     A redirect that is handed on leads clients back to the mirror as far as the mirror has what it leads to.
     """
-    base = without_credentials(policy.origin or mirror.origin)
-    if location == base or location.startswith((f"{base}/", f"{base}?")):
-        below = location.removeprefix(base)
-        return below if below.startswith("/") else f"/{below}"
-    folder = urlsplit(base).path
-    return location.removeprefix(folder) if folder and location.startswith(f"{folder}/") else location
+    for url in (policy.origin,) if policy.origin else tuple(server.url for server in mirror.servers):
+        base = without_credentials(url)
+        folder = urlsplit(base).path
+        for start in (base, folder) if folder else (base,):
+            if location == start or location.startswith((f"{start}/", f"{start}?")):
+                below = location.removeprefix(start)
+                return below if below.startswith("/") else f"/{below}"
+    return location
 
 
 def source_url(mirror: Mirror, policy: Policy, target: Target) -> str:

@@ -60,5 +60,5 @@ class StoredCopies:
             return False
         dressed = self._dressed(exchange, asked, record, "hit; fwd=bypass; detail=store_unavailable")
         url = source_url(asked.mirror, asked.policy, asked.target)
-        source = OriginRequest(url, mirror=asked.mirror.host)
+        source = asked.ask(OriginRequest(url, mirror=asked.mirror.host))
         return await self._detour.send(exchange, source, record, dressed.shown, dressed.extra)

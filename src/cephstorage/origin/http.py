@@ -20,6 +20,7 @@ from cephstorage.lending import Lent
 from cephstorage.origin.failures import FOREIGN, before_answer, in_body, shown_cause
 from cephstorage.origin.guard import ConnectGuard, GuardedResolver
 from cephstorage.origin.hops import REDIRECTS, Headers, Hop, first_hop
+from cephstorage.origin.passage import WORTH_IT, SplicedBody
 from cephstorage.origin.reach import PLAIN, Reach
 from cephstorage.ports.origin import Framing, OriginRequest
 
@@ -141,7 +142,7 @@ class HttpOrigin:
                 ssl=reach.tls or True,
                 server_hostname=reach.tls_name if hop.scheme == "https" else None,
             )
-            return HttpOriginResponse(answer, hop, pool.give_back)
+            return HttpOriginResponse(answer, hop, pool.give_back, self._timeout(reach).sock_read)
         except FOREIGN as error:
             pool.give_back()
             raise before_answer(error, hop.name) from shown_cause(error)
@@ -174,11 +175,22 @@ class HttpOrigin:
 
 
 class HttpOriginResponse:
-    """The port ``OriginResponse``. ``length`` is 0 for answers that never have a body (HEAD, 204, 304)."""
+    """The port ``OriginResponse``. ``length`` is 0 for answers that never have a body (HEAD, 204, 304).
 
-    def __init__(self, answer: aiohttp.ClientResponse, hop: Hop, give_back: Callable[[], None] | None = None) -> None:
+    ``silence``: seconds that the origin may send nothing, on the way past the client library; None: it has no such way.
+    """
+
+    def __init__(
+        self,
+        answer: aiohttp.ClientResponse,
+        hop: Hop,
+        give_back: Callable[[], None] | None = None,
+        silence: float | None = None,
+    ) -> None:
         self._answer = answer
         self._give_back = [give_back] if give_back is not None else []
+        self._silence = silence
+        self._passage: SplicedBody | None = None
         self._hop = hop
         self.status: int = answer.status
         self.raw_headers: Headers = tuple(
@@ -206,8 +218,27 @@ class HttpOriginResponse:
             self.on_broken()
             raise in_body(error, self._hop.name) from shown_cause(error)
 
+    def passage(self) -> SplicedBody | None:
+        """Splice what is left of a body with a length over plain HTTP (port ``OriginResponse``)."""
+        connection, content = self._answer.connection, self._answer.content
+        if connection is None or self._silence is None or self.length is None or content.exception() is not None:
+            return None
+        protocol, transport = connection.protocol, connection.transport
+        left = self.length - content.total_bytes
+        if protocol is None or transport is None or left < WORTH_IT or transport.get_extra_info("sslcontext"):
+            return None
+        ahead = bytearray()
+        while len(ahead) < content.total_bytes:  # reading makes room, which may bring more
+            ahead += content.read_nowait()
+        protocol.pause_reading()
+        socket, left = transport.get_extra_info("socket").fileno(), self.length - len(ahead)
+        self._passage = SplicedBody(socket, bytes(ahead), left, self._silence, self._hop.name, content.feed_eof)
+        return self._passage
+
     async def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it. Idempotent."""
+        if self._passage is not None and self._passage.end():
+            self.on_broken()
         if self._answer.content.at_eof() and self._answer.content.exception() is None:
             self._answer.release()
         else:

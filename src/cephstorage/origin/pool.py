@@ -267,5 +267,8 @@ class AskedForPatience:
         """A line of text."""
         yield self._body
 
+    def passage(self) -> None:
+        """There is no connection."""
+
     async def close(self) -> None:
         """Nothing is held."""

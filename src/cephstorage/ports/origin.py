@@ -50,6 +50,21 @@ class OriginRequest:
     redirects: Redirects = Redirects.FOLLOW
 
 
+class Passage(Protocol):
+    """A body on its way from the connection into a file, past Python."""
+
+    async def ready(self) -> bool:
+        """Wait until there is something to move; False at the body's end. Raises OriginTimeout."""
+        ...
+
+    def move(self, file: int, position: int, most: int) -> int:
+        """Write up to ``most`` bytes that are there into a file at ``position``; how many (0: none were, after all).
+
+        Runs in a thread, and not for long. Raises OriginBroken when the connection has ended early, OSError for the file.
+        """
+        ...
+
+
 class OriginResponse(Protocol):
     """An answer whose body is still to be read. ``headers`` has lower-case names (repeated ones joined by ', ')."""
 
@@ -69,6 +84,10 @@ class OriginResponse(Protocol):
 
         Raises OriginBroken when the connection ends early, OriginTimeout when it stays silent.
         """
+        ...
+
+    def passage(self) -> Passage | None:
+        """Another way to the body, instead of ``chunks``, where the connection allows it and the body is worth it."""
         ...
 
     async def close(self) -> None:

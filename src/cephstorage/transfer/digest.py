@@ -6,22 +6,42 @@ hashed exactly once, from the page cache, in order.
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from cephstorage.domain.digests import HASH_NAMES, Digest
 from cephstorage.domain.errors import DigestMismatch, Md5Mismatch
 from cephstorage.transfer.spool import Spool
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _STEP = 1 << 23
+_LESS_URGENT = 10
+
+
+def hashing_threads() -> ThreadPoolExecutor:
+    """Threads for digests, as many as can run at once, which give way to those that move bytes.
+
+    Hashing costs more than everything else that is done with a byte, and nobody waits for it but the landing. (On
+    Linux each thread has a nice value of its own: setpriority(2).)
+    """
+
+    def give_way() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LESS_URGENT)
+
+    return ThreadPoolExecutor(os.cpu_count() or 1, "hashing", initializer=give_way)
 
 
 class SpoolDigest:
-    """md5 (always: the record needs it) and whatever else was promised, over the spool's contiguous front."""
+    """md5 (always: the record needs it) and whatever else was promised, over the spool's contiguous front.
 
-    def __init__(self, spool: Spool) -> None:
+    ``threads``: where the hashing is done; by default where the event loop does other short work.
+    """
+
+    def __init__(self, spool: Spool, threads: Executor | None = None) -> None:
         self._spool = spool
+        self._threads = threads
         self._hashes = {"md5": hashlib.md5(usedforsecurity=False)}
         self._done = 0
         self._turn = threading.Lock()
@@ -35,7 +55,7 @@ class SpoolDigest:
         while self._done < end:
             self._spool.borrow()
             step = min(end, self._done + _STEP)
-            work = asyncio.get_running_loop().run_in_executor(None, self._hash_and_close, step)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, self._hash_and_close, step)
             work.add_done_callback(lambda done: done.exception())
             await asyncio.shield(work)
 
@@ -47,14 +67,15 @@ class SpoolDigest:
             self._spool.close()
 
     def _hash(self, end: int) -> None:
+        buffer = memoryview(bytearray(max(0, min(_CHUNK, end - self._done))))
         while self._done < end:
-            data = self._spool.read(self._done, min(_CHUNK, end - self._done))
-            if not data:
+            count = self._spool.read_into(buffer[: end - self._done], self._done)
+            if not count:
                 msg = f"the spool {self._spool.name} ends at {self._done}, before {end}"
                 raise OSError(msg)
             for hasher in self._hashes.values():
-                hasher.update(data)
-            self._done += len(data)
+                hasher.update(buffer[:count])
+            self._done += count
 
     def expect(self, promised: Iterable[Digest]) -> bool:
         """Compute these algorithms too; False when hashing has gone too far to begin one."""

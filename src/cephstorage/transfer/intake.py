@@ -167,6 +167,9 @@ class BegunResponse:
         async for chunk in self._rest:
             yield chunk
 
+    def passage(self) -> None:
+        """There is none any more."""
+
     async def close(self) -> None:
         """Close the answer."""
         await self._response.close()

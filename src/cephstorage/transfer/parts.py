@@ -4,12 +4,14 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from cephstorage.domain.transfers import Claims, RetryPolicy, TransferRequest
 from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
 from cephstorage.ports.origin import Origin
 from cephstorage.ports.store import Store
+from cephstorage.transfer.digest import hashing_threads
 from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.spool import SpoolDirectory
 
@@ -43,6 +45,7 @@ class Parts:
     presence: Presence
     clock: Callable[[], float]
     chance: Callable[[], float] = field(default=random.random)
+    hashing: Executor = field(default_factory=hashing_threads)
     on_ended: Callable[[str, str, int], None] = lambda *_: None
     """Told the kind, the end ("landed", "nothing", or an error code) and the spooled bytes of every attempt."""
 

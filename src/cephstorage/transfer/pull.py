@@ -12,10 +12,13 @@ from cephstorage.domain.errors import (
     OriginProtocol,
 )
 from cephstorage.domain.ranges import RangeRequest
-from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse
+from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse, Passage
 from cephstorage.transfer.intake import Limits, content_range, source_error, total_length
 from cephstorage.transfer.joining import joined_version, same_version, shows_same_version
 from cephstorage.transfer.live import LiveTransfer
+
+STEP = 2 << 20
+"""Bytes that are moved at most before readers hear of them."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,11 @@ class Pull:
         """Whether this pull will bring the byte at ``position``."""
         return self.position <= position and (self.end is None or position < self.end)
 
+    @property
+    def satisfied(self) -> bool:
+        """Whether all is there that was not left to others."""
+        return self.cut and self.end is not None and self.position >= self.end
+
     def stop_at(self, end: int) -> None:
         """Leave everything from ``end`` on to others."""
         self.end = end
@@ -54,13 +62,32 @@ async def run(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) ->
     """Bring the pull's bytes into the spool. Raises the origin's errors, TooLarge, StoreFull."""
     response = pull.response or await _open(pull, live, origin)
     try:
-        async for chunk in response.chunks():
-            await _take(pull, live, limits, chunk)
-            if pull.cut and pull.end is not None and pull.position >= pull.end:
-                return
-        _check_end(pull, live, response)
+        passage = response.passage() if pull.end is not None and not pull.skip else None
+        if passage is not None:
+            await _pour(pull, live, passage)
+        else:
+            await _read(pull, live, limits, response)
+        if not pull.satisfied:
+            _check_end(pull, live, response)
     finally:
         await response.close()
+
+
+async def _pour(pull: Pull, live: LiveTransfer, passage: Passage) -> None:
+    """Past Python. What comes after an end that was lowered meanwhile belongs to others."""
+    while pull.end is not None and pull.position < pull.end and await passage.ready():
+        position = pull.position
+        count = await live.spool.draw(passage, position, min(STEP, pull.end - position))
+        count = min(count, pull.end - position)
+        if count > 0:
+            _note(pull, live, count)
+
+
+async def _read(pull: Pull, live: LiveTransfer, limits: Limits, response: OriginResponse) -> None:
+    async for chunk in response.chunks():
+        await _take(pull, live, limits, chunk)
+        if pull.satisfied:
+            return
 
 
 async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) -> None:
@@ -78,9 +105,14 @@ async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) ->
     if live.length is None:
         limits.grow(live.spool.name, position + len(chunk))
     await live.spool.put(position, chunk)
-    pull.position += len(chunk)
+    _note(pull, live, len(chunk))
+
+
+def _note(pull: Pull, live: LiveTransfer, count: int) -> None:
+    position = pull.position
+    pull.position += count
     pull.moved = True
-    live.put(position, len(chunk))
+    live.put(position, count)
 
 
 def _check_end(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None:

@@ -16,12 +16,17 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from cephstorage.domain.errors import SpoolUnavailable, StoreFull
 from cephstorage.domain.ranges import Span, SpanSet
 from cephstorage.files import make_private_directory, read_now, remove_quietly, try_lock
+from cephstorage.ports.origin import Passage
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ENTRY = struct.Struct("<QQ")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -54,30 +59,41 @@ class Spool:
         return self.path.stem
 
     async def put(self, position: int, data: bytes) -> None:
-        """Put bytes at their place and note them in the journal. Raises StoreFull.
+        """Put bytes at their place and note them in the journal. Raises StoreFull."""
+        await self._apart(self._write, position, data)
 
-        A cancelled caller does not stop the thread, so the thread keeps the file open for itself.
-        """
+    async def draw(self, passage: Passage, position: int, most: int) -> int:
+        """Have a body's next bytes moved to their place, and note them; how many. Raises StoreFull, OriginBroken."""
+        return await self._apart(self._draw, passage, position, most)
+
+    async def _apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work in a thread. A cancelled caller does not stop it, so the thread keeps the file open for itself."""
+
+        def run() -> T:
+            try:
+                return work(*args, **kwargs)
+            except OSError as error:
+                raise StoreFull(f"The spool's disk refuses bytes: {error.strerror}.", retry_after=30) from error
+            finally:
+                self.close()
+
         self.borrow()
-        work = asyncio.get_running_loop().run_in_executor(None, self._write_and_close, position, data)
-        work.add_done_callback(lambda done: done.exception())
-        await asyncio.shield(work)
-
-    def _write_and_close(self, position: int, data: bytes) -> None:
-        try:
-            self._write(position, data)
-        finally:
-            self.close()
+        running = asyncio.get_running_loop().run_in_executor(None, run)
+        running.add_done_callback(lambda done: done.exception())
+        return await asyncio.shield(running)
 
     def _write(self, position: int, data: bytes) -> None:
-        try:
-            view, start = memoryview(data), position
-            while view:
-                count = os.pwrite(self._fd, view, position)
-                view, position = view[count:], position + count
-            self._note(start, position)
-        except OSError as error:
-            raise StoreFull(f"The spool's disk refuses bytes: {error.strerror}.", retry_after=30) from error
+        view, start = memoryview(data), position
+        while view:
+            count = os.pwrite(self._fd, view, position)
+            view, position = view[count:], position + count
+        self._note(start, position)
+
+    def _draw(self, passage: Passage, position: int, most: int) -> int:
+        count = passage.move(self._fd, position, most)
+        if count:
+            self._note(position, position + count)
+        return count
 
     def _note(self, start: int, end: int) -> None:
         """Add to the journal. It begins late: a small object is fetched anew sooner than two files are made.
@@ -108,6 +124,10 @@ class Spool:
     def read(self, position: int, size: int) -> bytes:
         """Bytes from the file; may wait for the disk."""
         return os.pread(self._fd, size, position)
+
+    def read_into(self, buffer: memoryview, position: int) -> int:
+        """The same into a buffer; how many."""
+        return os.preadv(self._fd, [buffer], position)
 
     def file(self) -> int:
         """The descriptor of the part file."""

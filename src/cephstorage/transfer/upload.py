@@ -90,7 +90,7 @@ class Uploads:
         spool: Spool,
     ) -> tuple[int, str]:
         """The size and md5 of a body that is in the spool and as promised."""
-        digest = SpoolDigest(spool)
+        digest = SpoolDigest(spool, self._parts.hashing)
         expected = (*caller_md5(request.md5), *promised)
         digest.expect(expected)
         size = await spool_body(body, spool, digest, self._limits)

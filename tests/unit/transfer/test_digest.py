@@ -22,13 +22,13 @@ class HeldSpool(Spool):
         self.entered, self.go_on = threading.Event(), threading.Event()
         self.reads: list[tuple[int, int]] = []
 
-    def read(self, position: int, size: int) -> bytes:
-        data = super().read(position, size)
-        self.reads.append((position, position + len(data)))
+    def read_into(self, buffer: memoryview, position: int) -> int:
+        count = super().read_into(buffer, position)
+        self.reads.append((position, position + count))
         if not self.entered.is_set():
             self.entered.set()
             assert self.go_on.wait(30)
-        return data
+        return count
 
 
 async def spool_of(folder: Path, body: bytes) -> HeldSpool:

@@ -289,9 +289,10 @@ class HeldSpool(Spool):
         assert self.go_on.wait(30)
         super()._write(position, data)
 
-    def _write_and_close(self, position: int, data: bytes) -> None:
-        super()._write_and_close(position, data)
-        self.done.set()
+    def close(self) -> None:
+        super().close()
+        if self.go_on.is_set():  # the thread's own, after its work
+            self.done.set()
 
 
 async def test_a_cancelled_put_does_not_write_into_a_reused_descriptor(spools: SpoolDirectory, tmp_path: Path) -> None:

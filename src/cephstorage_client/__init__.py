@@ -15,6 +15,7 @@ from cephstorage_client.shapes import (
     AccessToken,
     Bucket,
     Explanation,
+    Job,
     KeyOptions,
     ListOptions,
     Mirror,
@@ -22,9 +23,11 @@ from cephstorage_client.shapes import (
     NewKey,
     Page,
     Progress,
-    PurgeResult,
+    PurgeOptions,
     Record,
     TransferHandle,
+    VerifyOptions,
+    WarmOptions,
 )
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "DownloadInterrupted",
     "Explanation",
     "InvalidArgument",
+    "Job",
     "KeyOptions",
     "ListOptions",
     "Mirror",
@@ -43,11 +47,13 @@ __all__ = [
     "NewKey",
     "Page",
     "Progress",
-    "PurgeResult",
+    "PurgeOptions",
     "Record",
     "ServiceUnreachable",
     "TransferHandle",
     "VerificationFailed",
+    "VerifyOptions",
     "WaitTimeout",
+    "WarmOptions",
     "encode_key",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Unpack, cast
 from cephstorage_client.connection import Connection, given
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import AccessToken, Explanation, Mirror, MirrorOptions, PurgeResult
+from cephstorage_client.shapes import AccessToken, Explanation, Mirror, MirrorOptions
 
 
 class AdministrationCalls(Connection):
@@ -27,10 +27,6 @@ class AdministrationCalls(Connection):
     def delete_mirror(self, host: str) -> None:
         """Delete a mirror. What it has stored stays in its bucket."""
         self._call("DELETE", "/mirrors/host", params={"mirror_host": host})
-
-    def purge(self, mirror: str, path: str) -> PurgeResult:
-        """Have every edge forget an address of a mirror (path and query)."""
-        return cast("PurgeResult", self._call("POST", "/mirrors/purge", json={"mirror": mirror, "path": path}))
 
     def explain(self, url: str) -> Explanation:
         """What a mirror would do with a URL, and why."""

@@ -101,15 +101,91 @@ class AccessToken(TypedDict):
     expires: float | None
 
 
-class PurgeResult(TypedDict):
-    """What edges have forgotten: ``told`` have, ``later`` did not answer and are told when they do."""
+class JobFault(TypedDict):
+    """What went wrong with one key or target."""
 
+    what: str
+    code: str
     msg: str
+
+
+class EdgeState(TypedDict):
+    """How many keys of a job an edge was told to forget, is yet to be told, and could not be told (it will be)."""
+
+    edge: str
+    told: int
+    pending: int
+    unreachable: int
+
+
+class Job(TypedDict):
+    """Work on a mirror's copies. ``counts`` say how much of what was done; times are epoch seconds.
+
+    The answer to the purge of an address has ``path`` and the edges that were ``told`` of it, or are told ``later``.
+    """
+
+    job: str
+    kind: str
     mirror: str
-    path: str
-    key: str
-    told: list[str]
-    later: list[str]
+    bucket: str
+    key: str | None
+    prefix: str | None
+    content_type: str | None
+    stored_before: float | None
+    state: State
+    counts: dict[str, int]
+    errors: list[JobFault]
+    error: TransferFault | None
+    edges: list[EdgeState]
+    created: float
+    updated: float
+    ended: float | None
+    path: NotRequired[str]
+    told: NotRequired[list[str]]
+    later: NotRequired[list[str]]
+
+
+class WorkOptions(TypedDict, total=False):
+    """``concurrency`` and ``rate`` (a second) of requests to the origin; ``wait`` seconds for the end."""
+
+    concurrency: int | None
+    rate: float | None
+    wait: float | None
+
+
+class SelectOptions(WorkOptions, total=False):
+    """Which copies are meant; ``older_than`` is in seconds since they were stored."""
+
+    key: str | None
+    prefix: str | None
+    content_type: str | None
+    older_than: float | None
+
+
+class PurgeOptions(SelectOptions, total=False):
+    """``all`` has to be said when nothing narrows a purge down; the others make less of it than a removal."""
+
+    all: bool
+    edges_only: bool
+    soft: bool
+    refresh: bool
+
+
+class VerifyOptions(SelectOptions, total=False):
+    """``byte_rate``: bytes read from the store a second, at most."""
+
+    repair: bool
+    byte_rate: float | None
+
+
+class WarmOptions(WorkOptions, total=False):
+    """URLs or paths of indexes, how deep they are followed, and how many items in all are taken."""
+
+    sitemap: str | None
+    packages: str | None
+    folder: str | None
+    depth: int | None
+    most: int | None
 
 
 class Explanation(TypedDict):

@@ -25,6 +25,8 @@ OWN_READS = {
     ("GET", "/ceph/{username}/{bucketname}/keys"),
     ("GET", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("HEAD", "/ceph/{username}/{bucketname}/keys/{key}"),
+    ("GET", "/mirrors/jobs"),
+    ("GET", "/mirrors/jobs/{job}"),
 }
 """What a read-only token of the tenant may do."""
 OWN_WRITES = {
@@ -36,6 +38,9 @@ OWN_WRITES = {
     ("PUT", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("DELETE", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("POST", "/mirrors/purge"),
+    ("POST", "/mirrors/verify"),
+    ("POST", "/mirrors/warm"),
+    ("DELETE", "/mirrors/jobs/{job}"),
 }
 """What the tenant's own token may do beyond that. Everything else is for admins."""
 METHODS = ("get", "put", "post", "delete", "head", "patch", "options", "trace")
@@ -53,9 +58,10 @@ class House:
         self.transfer = self.bucket.create("held", origin.url + "/held")
         hers = {"mirror": "hers.example", "origin": origin.url, "bucket": "alice___photos"}
         service.json("POST", "/mirrors/host", hers)
+        job = service.json("POST", "/mirrors/purge", {"mirror": "hers.example", "prefix": "none"})["job"]
         self.kept_id, self.kept = self.token("tenant", "alice")
         places = {"username": "alice", "bucketname": "photos", "key": "k"}
-        self.places = {**places, "token": self.transfer, "token_id": self.kept_id}
+        self.places = {**places, "token": self.transfer, "token_id": self.kept_id, "job": job}
         self.state = self.look()
 
     def token(self, role: str, username: str | None = None, **more: Any) -> tuple[str, str]:
@@ -75,10 +81,13 @@ class House:
             "/config": {"public_address": "https://evil.example"},
             "/mirrors/host": {"mirror": "evil.example", "origin": "http://127.0.0.1/", "bucket": "alice___photos"},
             "/mirrors/purge": {"mirror": "hers.example", "path": "/k"},
+            "/mirrors/verify": {"mirror": "hers.example"},
+            "/mirrors/warm": {"mirror": "hers.example", "targets": ["/evil"]},
             "/ceph/{username}/{bucketname}/keys": {"key_url": "http://127.0.0.1/", "key_name": "k"},
             "/ceph/{username}/{bucketname}/keys/{key}": {"key_url": "http://127.0.0.1/"},
         }
         queries = {"/explain": "?url=http://evil.example/", "/mirrors/host": "?mirror_host=evil.example"}
+        queries["/mirrors/jobs"] = "?mirror=hers.example"
         target = template.format(**self.places) + queries.get(template, "")
         body = json.dumps(bodies.get(template, {})).encode() if method in {"POST", "PUT"} else None
         return self.service.call(method, target, body, {"Content-Type": "application/json"}, token=token)

@@ -326,6 +326,33 @@ def test_mirrors(cli: Cli) -> None:
     assert cli("mirror", "ls", "--json").lines == []
 
 
+def test_copies_of_a_mirror(cli: Cli, origin: FaultOrigin, tmp_path: Path) -> None:
+    for path in ("/cli/1", "/cli/2"):
+        origin.put(path, b"12345")
+    there = f"{origin.url}/cli"
+    assert cli("mirror", "add", "copies.test", there, "alice/copies").code == 0
+    names = tmp_path / "names"
+    names.write_text("/1\n# more\nhttp://copies.test/2\n/not-there\n")
+    warmed = cli("mirrors", "warm", "copies.test", "--list", str(names), "--json")
+    assert (warmed.code, warmed.json["counts"]["fetched"], warmed.json["counts"]["failed"]) == (1, 2, 1)
+    assert "/not-there" in cli("mirror", "job", warmed.json["job"]).text
+    verified = cli("mirror", "verify", "copies.test", "--prefix", "1", "--json")
+    assert (verified.code, verified.json["counts"]["verified"]) == (0, 1)
+    assert cli("mirror", "purge", "copies.test", "--all", "--refresh", "--json").json["counts"]["confirmed"] == 2
+    assert cli("mirror", "purge", "copies.test").code == 2
+    purged = cli("purge", "http://copies.test/1", "--edges-only", "--json")
+    assert (purged.code, "removed" in purged.json["counts"]) == (0, False)
+    gone = cli("mirror", "purge", "copies.test", "--all", "--json")
+    assert (gone.code, gone.json["counts"]["removed"]) == (0, 2)
+    listed = cli("mirror", "jobs", "copies.test", "--json").lines
+    assert [job["kind"] for job in listed] == ["purge", "edges", "refresh", "verify", "warm"]
+    assert "refresh" in cli("mirror", "jobs", "copies.test").text
+    assert cli("mirror", "job", gone.json["job"], "--cancel").code == 6
+    assert cli("mirror", "job", "nobody").code == 3
+    assert cli("mirror", "warm", "copies.test", "--list", str(tmp_path / "nothing")).code == 1
+    assert cli("mirror", "rm", "copies.test").code == 0
+
+
 def test_tokens(cli: Cli, service: Service) -> None:
     cli("put", "-", "alice/photos/k", stdin=b"1")
     made = cli("token", "create", "--role", "read-only", "--username", "alice", "--expires-in", "1h", "--json").json

@@ -16,6 +16,7 @@ from cephstorage.domain.names import BucketName, decode_target, key_name, tenant
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
+from cephstorage.services.jobs import Jobs
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
@@ -34,12 +35,14 @@ class ApiServices:
     buckets: Buckets
     mirrors: Mirrors
     purges: Purges
+    jobs: Jobs
     access: Access
     publishing: Publishing
     monitoring: Monitoring
     explain: Callable[[str], Awaitable[dict[str, Any]]]
     configuration: Configuration
     settings: Callable[[], dict[str, Any]]
+    clock: Callable[[], float]
 
 
 async def services(request: Request) -> ApiServices:

@@ -25,7 +25,6 @@ from cephstorage.domain.policy import (
 )
 from cephstorage.domain.urls import without_credentials
 from cephstorage.services.mirrors import MirrorOrder
-from cephstorage.services.purges import Purged
 
 _PATTERNS = ("path", "prefix", "suffix", "regex")
 _INTERNAL = frozenset({"rewrite_links"})
@@ -179,27 +178,6 @@ class CreateMirror(PolicyBody):
             self.choice,
             tuple(self.failover_statuses),
         )
-
-
-class PurgeMirror(BaseModel):
-    """An address of a mirror that the edges shall forget."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mirror: Text = Field(description="Host name of the mirror", examples=["mirror.example.org"])
-    path: Text = Field(description="Path and query, as in a request", examples=["/debian/dists/stable/InRelease"])
-
-
-def purged_json(purged: Purged) -> Json:
-    """What was forgotten, and by which edges."""
-    return {
-        "msg": "mirror_purged",
-        "mirror": purged.mirror,
-        "path": purged.target,
-        "key": purged.key,
-        "told": list(purged.told.edges),
-        "later": list(purged.told.later),
-    }
 
 
 def mirror_json(mirror: Mirror) -> Json:

@@ -5,10 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cephstorage.api.bodies import BoundedRoute
-from cephstorage.api.context import Administrator, Caller, Services
-from cephstorage.api.mirror_models import CreateMirror, PurgeMirror, mirror_json, purged_json
+from cephstorage.api.context import Administrator, Services
+from cephstorage.api.mirror_models import CreateMirror, mirror_json
 from cephstorage.api.models import Json
-from cephstorage.domain.access import Action
 
 router = APIRouter(tags=["mirrors"], route_class=BoundedRoute)
 
@@ -30,17 +29,6 @@ async def delete_mirror(mirror_host: Annotated[str, Query(min_length=1)], _: Adm
     """Delete a mirror; the keys it brought stay."""
     await parts.mirrors.delete(mirror_host)
     return {"msg": "mirror_deleted"}
-
-
-@router.post("/mirrors/purge")
-async def purge(body: PurgeMirror, principal: Caller, parts: Services) -> Json:
-    """Have every edge forget an address of a mirror: its next request reaches the service again.
-
-    ``told`` are the edges that have forgotten, ``later`` those that did not answer and are told when they do.
-    """
-    mirror = parts.mirrors.require(body.mirror)
-    principal.require(Action.WRITE, mirror.bucket.username)
-    return purged_json(await parts.purges.ask(mirror, body.path))
 
 
 @router.get("/explain")

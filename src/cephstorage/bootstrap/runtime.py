@@ -20,6 +20,7 @@ from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import instance_name, make_adapters, via_name
 from cephstorage.bootstrap.database import open_patiently
+from cephstorage.bootstrap.jobs import make_jobs
 from cephstorage.bootstrap.services import make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
@@ -32,6 +33,7 @@ from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.mirror_request import MirrorParts
 from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.stored import StoredAnswers
+from cephstorage.proxy.visit import MirrorVisitor
 from cephstorage.services.monitoring import Monitoring
 
 log = structlog.get_logger()
@@ -64,21 +66,29 @@ class Runtime:
         if services.abilities is not None:
             monitoring.checks["store abilities"] = services.abilities.check
         stored = StoredAnswers(index.keys, store, settings.objects_dir)
-        proxy = MirrorProxy(
-            MirrorParts(
-                mirrors=services.mirrors,
-                access=services.access,
-                keys=index.keys,
-                ledger=index.transfers,
-                stored=stored,
-                origin=adapters.origin,
-                peers=adapters.peers,
-                engine=engine,
-                via_name=via,
-                clock=clock,
-                patience=settings.transfer.lease + _TAKEOVER,
-                on_answer=monitoring.answered,
-            )
+        mirror_parts = MirrorParts(
+            mirrors=services.mirrors,
+            access=services.access,
+            keys=index.keys,
+            ledger=index.transfers,
+            stored=stored,
+            origin=adapters.origin,
+            peers=adapters.peers,
+            engine=engine,
+            via_name=via,
+            clock=clock,
+            patience=settings.transfer.lease + _TAKEOVER,
+            on_answer=monitoring.answered,
+        )
+        proxy = MirrorProxy(mirror_parts)
+        self._jobs = make_jobs(
+            settings,
+            adapters,
+            services,
+            MirrorVisitor(proxy, mirror_parts),
+            engine.landed.set,
+            clock=clock,
+            serves=serves,
         )
         api = build_api(
             ApiServices(
@@ -86,12 +96,14 @@ class Runtime:
                 buckets=services.buckets,
                 mirrors=services.mirrors,
                 purges=services.purges,
+                jobs=self._jobs,
                 access=services.access,
                 publishing=services.publishing,
                 monitoring=monitoring,
                 explain=Explain(services.mirrors, proxy),
                 configuration=services.configuration,
                 settings=lambda: settings_in_force(settings, services.configuration.values),
+                clock=clock,
             )
         )
         self.status = _only(_STATUS_PATHS, api)
@@ -124,6 +136,7 @@ class Runtime:
         self._services.purges.start()
         if self._services.abilities is not None:
             self._services.abilities.start()
+        self._jobs.start()
 
     async def _look_at_store(self) -> None:
         """Say at once what is wrong with the store: the first upload may be hours away, and mirrors go on without it."""
@@ -140,6 +153,7 @@ class Runtime:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
         if self._services.abilities is not None:
             await self._services.abilities.stop()
+        await self._jobs.stop()
         await self._engine.stop()
         await self._services.purges.stop()
         await self._janitor.stop()

@@ -1,9 +1,8 @@
-"""``mirror add | ls | rm``, ``explain`` and ``purge``."""
+"""``mirror add | ls | rm`` and ``explain``."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -109,25 +108,3 @@ def explain(
     with session.connect() as client:
         session.output.fields(client.explain(address))
     return None
-
-
-@verb(explain_app, "purge")
-def purge(
-    session: Session,
-    address: Annotated[str, typer.Argument(help="http://MIRROR-HOST/path", metavar="URL")],
-) -> ExitCode | None:
-    """Have every edge forget an address of a mirror. Exit code 5 when an edge did not answer."""
-    parts = urlsplit(address)
-    if not parts.netloc:
-        raise UsageMistake(f"{address!r} names no mirror: write http://MIRROR-HOST/path.")
-    with session.connect() as client:
-        purged = client.purge(parts.netloc.rpartition("@")[2], _written(address))
-    session.output.fields(purged)
-    return ExitCode.UNAVAILABLE if purged["later"] else None
-
-
-def _written(address: str) -> str:
-    """Path and query as they were written."""
-    rest = address.partition("://")[2].partition("#")[0]
-    start = next((place for place, character in enumerate(rest) if character in "/?"), len(rest))
-    return rest[start:] if rest[start : start + 1] == "/" else f"/{rest[start:]}"

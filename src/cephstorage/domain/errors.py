@@ -72,6 +72,12 @@ class InvalidMirror(InvalidInput):
     code = "invalid_mirror"
 
 
+class InvalidIndex(InvalidInput):
+    """A sitemap, a Packages index or a folder's page can't be read as such."""
+
+    code = "invalid_index"
+
+
 class InvalidSetting(InvalidInput):
     """A setting has a name that is unknown, or a value that can't be used."""
 

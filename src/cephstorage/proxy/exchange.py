@@ -76,6 +76,8 @@ class Exchange:
         self.started = False
         self.edge: EdgeAsk | None = None
         """What our edge says of the request; None when somebody else asks."""
+        self.ours = False
+        """Whether the service itself asks, who needs no token."""
         self.lifetime = 0
         """Seconds that the edge may keep a 200 or 206; it keeps nothing else."""
         self.explain: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()

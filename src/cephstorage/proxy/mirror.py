@@ -47,7 +47,7 @@ class MirrorProxy:
         request = exchange.request
         exchange.explain = lambda code: self._parts.marks(f"detail={code}")
         mirror = self._parts.mirrors.require(request.host)
-        if mirror.private:
+        if mirror.private and not exchange.ours:
             principal = await self._parts.access.authenticate(request.headers.get("authorization"))
             principal.require(Action.READ, mirror.bucket.username)
         path = request.raw_path

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import structlog
 
 from cephstorage.domain.errors import CephStorageError, EdgeUnreachable, InvalidKey
-from cephstorage.domain.mirrors import Mirror, edge_targets, read_target
+from cephstorage.domain.jobs import Job
+from cephstorage.domain.mirrors import Mirror, Target, edge_targets, read_target
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.purging import FOLLOW_UPS, GRACE, after_round, owed
 from cephstorage.domain.records import ListQuery
@@ -47,6 +48,16 @@ class Purged:
     target: str
     key: str
     told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeReport:
+    """How many keys of a job an edge was told to forget, is still to be told, and could not be told (it will be)."""
+
+    edge: str
+    told: int
+    pending: int
+    unreachable: int
 
 
 class Purges:
@@ -96,15 +107,36 @@ class Purges:
         failed = {edge for row in rows for edge in await self._round(row)}
         return Told(tuple(edge for edge in self._edges() if edge not in failed), tuple(sorted(failed)))
 
+    async def settle_job(self, job: str) -> None:
+        """Tell the edges of what a job has changed so far."""
+        if not self._edges():
+            return
+        while rows := await self._outbox.untold(job, _ROWS):
+            await asyncio.gather(*(self._round(row) for row in rows))
+
+    async def report(self, job: Job) -> tuple[EdgeReport, ...]:
+        """How far each edge has been told of what a job has changed."""
+        total = sum(job.counts.get(name, 0) for name in ("removed", "marked", "forgotten"))
+        edges = self._edges()
+        if not edges or not total:
+            return ()
+        owed_by = await self._outbox.owed(job.id)
+        pending = sum(count for remaining, count in owed_by if remaining is None)
+        missing = {edge: sum(count for left, count in owed_by if left and edge in left) for edge in edges}
+        return tuple(
+            EdgeReport(edge, max(0, total - pending - missing[edge]), pending, missing[edge]) for edge in edges
+        )
+
     async def ask(self, mirror: Mirror, written: str) -> Purged:
         """Have the edges forget a target of a mirror although nothing changed. Raises InvalidKey."""
-        path, _, query = written.partition("?")
-        target, _ = read_target(path, query, mirror)
-        if target.key is None:
-            raise InvalidKey("No key stands for this address, so no edge keeps anything of it.")
-        record = await self._keys.get(mirror.bucket, target.key)
-        await self._outbox.add(mirror.bucket, target.key, record.size if record is not None else 0, self._clock())
-        return Purged(mirror.host, target.canonical, target.key, await self.settle(mirror.bucket, target.key))
+        target, key = _read(mirror, written)
+        record = await self._keys.get(mirror.bucket, key)
+        await self._outbox.add(mirror.bucket, key, record.size if record is not None else 0, self._clock())
+        return Purged(mirror.host, target.canonical, key, await self.settle(mirror.bucket, key))
+
+    def key_of(self, mirror: Mirror, written: str) -> str:
+        """The key that a target of a mirror leads to. Raises InvalidKey."""
+        return _read(mirror, written)[1]
 
     async def forget_mirror(self, mirror: Mirror) -> None:
         """Have the edges forget all that a mirror has, which was replaced or deleted.
@@ -194,3 +226,11 @@ class Purges:
             log.warning("edge_not_told", edge=edge, key=key, msg=error.msg)
             return False
         return True
+
+
+def _read(mirror: Mirror, written: str) -> tuple[Target, str]:
+    path, _, query = written.partition("?")
+    target, _ = read_target(path, query, mirror)
+    if target.key is None:
+        raise InvalidKey("No key stands for this address, so no edge keeps anything of it.")
+    return target, target.key

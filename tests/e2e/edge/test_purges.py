@@ -93,7 +93,8 @@ def test_after_a_delete_the_origin_is_asked_again(site: Site) -> None:
 
 def test_a_purge_by_address(site: Site) -> None:
     keep(site, "/a?v=1")
-    told = site.service.json("POST", "/mirrors/purge", {"mirror": site.host, "path": "/a?v=1"})
+    wish = {"mirror": site.host, "path": "/a?v=1", "edges_only": True}
+    told = site.service.json("POST", "/mirrors/purge", wish)
     assert (told["key"], told["path"]) == ("a?v=1", "/a?v=1")
     assert told["told"] == [site.service.settings["edge_purge"]]
     assert told["later"] == []

@@ -1,0 +1,80 @@
+"""Calls about a mirror's copies: purge, verify, warm up, and the jobs that do it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Unpack, cast
+
+from cephstorage_client.connection import Connection, given
+from cephstorage_client.errors import ApiError, ServiceUnreachable, WaitTimeout
+from cephstorage_client.names import encode_segment
+from cephstorage_client.shapes import Job, PurgeOptions, VerifyOptions, WarmOptions
+
+_SLACK = 30.0
+
+
+class CopyCalls(Connection):
+    """Work on copies. Each call answers when the work is done, or after a moment (``wait``) while it goes on."""
+
+    def purge(self, mirror: str, path: str | None = None, **options: Unpack[PurgeOptions]) -> Job:
+        """Remove copies from the store and every edge: an address (path and query), or what the options select."""
+        return self._work("/mirrors/purge", {**options, "mirror": mirror, "path": path})
+
+    def verify(self, mirror: str, **options: Unpack[VerifyOptions]) -> Job:
+        """Read and hash copies again, and bring anew what is damaged or missing (unless ``repair`` is False)."""
+        repair = {"repair": False} if options.pop("repair", True) is False else {}
+        return self._work("/mirrors/verify", {**options, "mirror": mirror}, repair)
+
+    def warm(self, mirror: str, targets: Sequence[str] | None = None, **options: Unpack[WarmOptions]) -> Job:
+        """Bring what a list, or an index named in the options, names."""
+        listed = {"targets": list(targets)} if targets is not None else {}
+        return self._work("/mirrors/warm", {**options, "mirror": mirror}, listed)
+
+    def _work(self, path: str, body: dict[str, object], exact: Mapping[str, object] | None = None) -> Job:
+        """``exact``: what is sent even if it is False or empty."""
+        wait = body.get("wait")
+        timeout = float(wait) + _SLACK if isinstance(wait, int | float) and wait > _SLACK else None
+        return cast("Job", self._call("POST", path, json={**given(body), **(exact or {})}, timeout=timeout))
+
+    def jobs(self, mirror: str) -> list[Job]:
+        """A mirror's jobs, newest first."""
+        return cast("list[Job]", self._call("GET", "/mirrors/jobs", params={"mirror": mirror})["jobs"])
+
+    def job(self, job: str) -> Job:
+        """How far a job is."""
+        return cast("Job", self._call("GET", f"/mirrors/jobs/{encode_segment(job)}"))
+
+    def cancel_job(self, job: str) -> None:
+        """Cancel a job. What it has done stays done."""
+        self._call("DELETE", f"/mirrors/jobs/{encode_segment(job)}")
+
+    def wait_for_job(
+        self,
+        job: str,
+        *,
+        on_progress: Callable[[Job], None] | None = None,
+        timeout: float | None = None,
+        interval: float = 0.2,
+        patience: float = 60.0,
+    ) -> Job:
+        """Poll until a job has ended; how it ended. Raises WaitTimeout after ``timeout`` seconds.
+
+        A service that is away for less than ``patience`` seconds is waited for.
+        """
+        started = answered = time.monotonic()
+        while True:
+            try:
+                state = self.job(job)
+            except (ServiceUnreachable, ApiError) as error:
+                if isinstance(error, ApiError) and not error.transient:
+                    raise
+                if time.monotonic() - answered >= patience:
+                    raise
+            else:
+                answered = time.monotonic()
+                if on_progress:
+                    on_progress(state)
+                if state["state"] != "inprogress":
+                    return state
+            if timeout is not None and time.monotonic() - started >= timeout:
+                raise WaitTimeout(f"The job {job} has not ended within {timeout:g} seconds; it goes on.")
+            time.sleep(interval)

@@ -1,0 +1,81 @@
+"""Verification: damaged and missing copies are found, never served once they are known, and brought anew."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.mirror.site import Site
+from tests.e2e.mirror.test_copies import ended, upload
+from tests.harness.content import MIB, Content
+
+pytestmark = pytest.mark.stacks("direct")  # it damages files in the data folder
+
+BODY = Content(21, 2 * MIB + 5)
+
+
+def verify(site: Site, **wish: Any) -> Any:
+    """A verification, seen to its end."""
+    return ended(site, site.service.json("POST", "/mirrors/verify", {"mirror": site.host, **wish}))
+
+
+def file_of(site: Site, size: int) -> Path:
+    """The one stored file of this size."""
+    folder = site.service.data_dir / "objects" / site.bucket
+    (found,) = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size == size]
+    return found
+
+
+def damage(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(MIB)
+        byte = file.read(1)
+        file.seek(MIB)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def test_good_copies_are_left_alone(site: Site) -> None:
+    site.fill("/a", BODY)
+    site.fill("/b", b"12345")
+    site.fill("/c", b"")
+    upload(site, "own", b"not a copy")
+    done = verify(site, byte_rate=1e9)
+    assert done["counts"] == {"seen": 4, "verified": 3, "bytes": BODY.size + 5}
+    assert verify(site, prefix="b")["counts"]["verified"] == 1
+    assert site.count("/a") == 1
+
+
+def test_damaged_and_missing_copies_are_brought_anew(site: Site) -> None:
+    site.fill("/a", BODY)
+    site.fill("/b", b"12345")
+    site.fill("/c", b"1234567")
+    damage(file_of(site, BODY.size))
+    file_of(site, 5).unlink()
+    with file_of(site, 7).open("ab") as longer:
+        longer.write(b"8")
+    assert site.get("/a").body != BODY.read()
+    found = verify(site, repair=False)
+    assert found["counts"] == {"seen": 3, "verified": 3, "damaged": 2, "missing": 1, "bytes": BODY.size + 12}
+    assert {(error["what"], error["code"]) for error in found["errors"]} == {
+        ("a", "stored_bytes_damaged"), ("b", "stored_bytes_missing"), ("c", "stored_bytes_damaged"),
+    }  # fmt: skip
+    assert site.count("/a") == 1
+    done = verify(site)
+    assert done["counts"]["repaired"] == 3
+    assert "unrepaired" not in done["counts"]
+    assert site.get("/a").body == BODY.read()
+    assert (site.get("/b").body, site.get("/c").body) == (b"12345", b"1234567")
+    assert site.count("/a") == 2
+    assert verify(site)["counts"] == {"seen": 3, "verified": 3, "bytes": BODY.size + 12}
+
+
+def test_a_damaged_copy_is_served_no_more_though_the_origin_is_gone(own_site: Callable[..., Site]) -> None:
+    site = own_site()
+    site.fill("/a", BODY)
+    damage(file_of(site, BODY.size))
+    with site.origin_down():
+        done = verify(site)
+        assert (done["counts"]["damaged"], done["counts"]["unrepaired"]) == (1, 1)
+        assert site.get("/a").status in {502, 504}
+    assert site.get("/a").body == BODY.read()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cephstorage.domain.cache_control import cache_directives
+from cephstorage.domain.freshness import NO_WISHES, Freshness, Wishes, freshness_of, wishes
 from cephstorage.domain.mirrors import Target
 from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.records import Record
@@ -40,10 +41,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class StoreHit:
-    """Serve the stored copy. ``stale`` says why although the mode would rather ask the origin."""
+    """Serve the stored copy. ``stale`` says why although the mode would rather ask the origin.
+
+    ``refresh``: the origin is asked beside it, and this request does not wait (RFC 5861 section 3).
+    """
 
     record: Record
     stale: str | None = None
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,13 @@ class StartFill:
 
 @dataclass(frozen=True, slots=True)
 class Revalidate:
-    """Ask the origin whether the stored copy is still good; a 200 becomes a fill."""
+    """Ask the origin whether the stored copy is still good; a 200 becomes a fill.
+
+    ``asked_for``: the copy is fresh, but the request wants the origin's word (``fwd=request`` of RFC 9211).
+    """
 
     record: Record
+    asked_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,8 @@ def _miss(facts: Facts) -> Decision:
         return JoinFill()
     if _only_if_cached(facts):
         return _not_stored()
+    if _wishes(facts.policy, facts.headers).no_store and facts.policy.mode is Mode.ORIGIN:
+        return PassThrough("no-store")  # RFC 9111 section 5.2.1.5
     if facts.cooling_until > facts.now:
         wait = facts.cooling_until - facts.now
         return Refuse("origin_cooling", "The origin has just failed to deliver this key whole; try later.", wait)
@@ -136,6 +147,8 @@ def _miss(facts: Facts) -> Decision:
 
 
 def _known(facts: Facts, record: Record) -> Decision:
+    if facts.policy.mode is Mode.ORIGIN:
+        return _by_freshness(facts, record)
     fresh = facts.policy.mode is not Mode.REVALIDATE or facts.now - record.validated_at < facts.policy.ttl
     if (fresh and record.invalidated_at is None) or (facts.continues and not facts.filling):
         return StoreHit(record)
@@ -146,3 +159,51 @@ def _known(facts: Facts, record: Record) -> Decision:
     if facts.cooling_until > facts.now:
         return StoreHit(record, stale="cooling")
     return Revalidate(record)
+
+
+def _by_freshness(facts: Facts, record: Record) -> Decision:
+    """Mode ``origin``: RFC 9111 section 4.2, and RFC 5861 section 3."""
+    found, wish = freshness(facts.policy, record, facts.now), _wishes(facts.policy, facts.headers)
+    if found.satisfies(wish):
+        return StoreHit(record, stale=None if found.fresh else "max-stale")
+    if facts.continues and not facts.filling:
+        return StoreHit(record)
+    cooling = facts.cooling_until > facts.now
+    if found.serves_meanwhile(wish):
+        return StoreHit(
+            record, stale="while-revalidate", refresh=not (facts.filling or cooling or _only_if_cached(facts))
+        )
+    if _only_if_cached(facts):
+        return _not_stored()  # section 5.2.1.7: a stored answer that fits the other wishes, or 504
+    if facts.filling:
+        return JoinFill(record)
+    if cooling and found.stands_in(wish):
+        return StoreHit(record, stale="cooling")
+    return PassThrough("no-store") if wish.no_store else Revalidate(record, asked_for=found.fresh)
+
+
+def freshness(policy: Policy, record: Record, now: float) -> Freshness:
+    """How fresh a copy is in mode ``origin``."""
+    return freshness_of(record, now, heuristic=policy.heuristic)
+
+
+def _wishes(policy: Policy, headers: Mapping[str, str]) -> Wishes:
+    return wishes(headers) if policy.client_control else NO_WISHES
+
+
+def stands_in(policy: Policy, record: Record, headers: Mapping[str, str], now: float) -> bool:
+    """Whether the copy is served when the origin fails: always, but in mode ``origin`` only if the origin allows it."""
+    if policy.mode is not Mode.ORIGIN:
+        return True
+    return freshness(policy, record, now).stands_in(_wishes(policy, headers))
+
+
+def is_failure(mode: Mode, status: int) -> bool:
+    """Whether an origin's answer, given when a copy is stored, counts as failure, so that the copy stands in for it.
+
+    Where a copy is a replica, every error does. In mode ``origin`` only those that say nothing of the resource do
+    (RFC 9111 section 4.3.3); a 404 or 403 is the origin's word.
+    """
+    if mode is Mode.ORIGIN:
+        return status >= 500 or status in {408, 425, 429}
+    return status >= 400

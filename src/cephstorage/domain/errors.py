@@ -307,6 +307,12 @@ class OriginFault(TransferError):
     retryable = True
 
 
+class StaleForbidden(TransferError):
+    """The origin forbids that its stored answer is used without its word (RFC 9111 section 5.2.2.2), and gives none."""
+
+    code = "stale_forbidden"
+
+
 class OriginChanged(TransferError):
     """The object changed at the origin while it was being read; begin again."""
 

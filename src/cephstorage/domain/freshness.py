@@ -6,7 +6,8 @@ taken for the reading that asks the origin sooner.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from cephstorage.domain.cache_control import Directives, cache_directives, delta_seconds, response_directives
 from cephstorage.domain.records import OriginFacts, Record
@@ -128,23 +129,31 @@ def freshness_of(record: Record, now: float, *, heuristic: bool = False) -> Fres
     if origin is None:
         return Freshness(0.0, max(0.0, now - record.validated_at))
     if not origin.response_time:  # stored before the times of the exchange were kept
-        return _freshness(origin, record.validated_at, record.validated_at, now, heuristic=heuristic)
-    return _freshness(origin, origin.request_time, origin.response_time, now, heuristic=heuristic)
+        origin = replace(origin, request_time=record.validated_at, response_time=record.validated_at)
+    found = freshness_of_answer(origin, now, heuristic=heuristic)
+    return found if record.invalidated_at is None else replace(found, no_cache=True)
 
 
-def _freshness(origin: OriginFacts, asked: float, answered: float, now: float, *, heuristic: bool) -> Freshness:
-    headers = joined(origin.headers)
+def freshness_of_answer(origin: OriginFacts, now: float, *, heuristic: bool = False) -> Freshness:
+    """The freshness of an origin's answer at a moment (epoch seconds)."""
+    found = _when_it_came(origin, heuristic)
+    return replace(found, age=found.age + max(0.0, now - origin.response_time))
+
+
+@lru_cache(maxsize=8192)
+def _when_it_came(origin: OriginFacts, heuristic: bool) -> Freshness:
+    headers, answered = joined(origin.headers), origin.response_time
     control, targeted = response_directives(headers)
-    date = parse_http_date(origin.date)
+    date = parse_http_date(origin.confirmed_date or origin.date)
     apparent = max(0.0, answered - (answered if date is None else date))
-    corrected = origin.age + max(0.0, answered - asked)
+    corrected = origin.age + max(0.0, answered - origin.request_time)
     lifetime = _explicit(control, None if targeted else headers.get("expires"), answered if date is None else date)
     if lifetime is None:
         lifetime = _heuristic(origin, answered if date is None else date) if heuristic else 0.0
     return Freshness(
         lifetime=lifetime,
-        age=max(apparent, corrected) + max(0.0, now - answered),
-        no_cache="no-cache" in control,
+        age=max(apparent, corrected),
+        no_cache=bool({"no-cache", "no-store", "private"} & control.keys()),  # a 304 may have brought the others
         must_revalidate=bool({"must-revalidate", "proxy-revalidate", "s-maxage"} & control.keys()),
         while_revalidate=delta_seconds(control.get("stale-while-revalidate")) or 0.0,
         if_error=_if_error(control),

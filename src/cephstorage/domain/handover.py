@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cephstorage.domain.decision import freshness
 from cephstorage.domain.edge import CONTINUES, EDGE, SLICE, STORE_FAILED, kept_as_asked
 from cephstorage.domain.mirrors import Mirror, Target, edge_targets
 from cephstorage.domain.policy import Mode, Policy
@@ -19,6 +20,8 @@ from cephstorage.domain.validators import Answer, Outcome
 EDGE_LIFETIME = 86_400
 """Seconds that an edge keeps what its mirror never asks for again. A purge is what ends it; this bounds the harm when
 an edge missed one (it was off for long, or is not configured here), and costs one request a day and slice."""
+ORIGINS_EDGE_LIFETIME = 60
+"""The same in mode ``origin``: nginx sends Age as it was when it took the answer, so that it is this much too low at most."""
 CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"})
 _PLAIN_NUMBER = 10**18
 
@@ -59,6 +62,10 @@ def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, 
         return 0
     if not kept_as_asked(written, target.canonical) or written not in edge_targets(record.key):
         return 0
+    if policy.mode is Mode.ORIGIN:
+        found = freshness(policy, record, now)
+        fresh = found.fresh and not policy.client_control  # the edge would not ask what a request wants
+        return min(ORIGINS_EDGE_LIFETIME, found.remaining) if fresh else 0
     if policy.mode is not Mode.REVALIDATE:
         return EDGE_LIFETIME
     return max(0, min(EDGE_LIFETIME, int(record.validated_at + policy.ttl - now)))

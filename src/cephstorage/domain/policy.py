@@ -15,9 +15,10 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Mode(StrEnum):
-    """When a stored copy is asked for again at the origin."""
+    """When a stored copy is asked for again at the origin. ``ORIGIN``: when the origin's own headers say so (RFC 9111)."""
 
     PERMANENT = "permanent"
+    ORIGIN = "origin"
     IMMUTABLE = "immutable"
     REVALIDATE = "revalidate"
     BYPASS = "bypass"
@@ -122,6 +123,9 @@ class Policy:
 
     ``ttl`` and ``negative_ttl`` (for 404 and 410) are in seconds, ``max_size`` in bytes (0: no limit of its own).
     ``finish_from`` is the percentage from which on a fill is finished that nobody reads any more (0: always).
+
+    In mode ``origin``, ``heuristic`` guesses how long an answer is fresh that does not say so, and ``client_control``
+    honours the cache directives of requests (RFC 9111 sections 4.2.2 and 5.2.1).
     """
 
     mode: Mode = Mode.PERMANENT
@@ -140,6 +144,8 @@ class Policy:
     response_headers: HeaderChanges = NO_CHANGES
     key: KeyRewrite | None = None
     digest: DigestSource = DigestSource.NONE
+    heuristic: bool = False
+    client_control: bool = False
 
     @property
     def sends_credentials(self) -> bool:
@@ -186,6 +192,8 @@ class Rule:
     response_headers: HeaderChanges | None = None
     key: KeyRewrite | None = None
     digest: DigestSource | None = None
+    heuristic: bool | None = None
+    client_control: bool | None = None
 
     def applied_to(self, policy: Policy) -> Policy:
         """The policy with this rule's changes."""

@@ -18,14 +18,17 @@ class OriginFacts:
     """What a mirrored key remembers of its origin.
 
     ``target`` is the canonical request target it was fetched for (two targets may share a key);
-    ``headers`` are the end-to-end response headers, verbatim. ``date`` is its Date header, verbatim, and ``age`` the
-    seconds of its Age header; it was asked for and answered at two moments in epoch seconds (0: not known).
+    ``headers`` are the end-to-end response headers, verbatim, as the last confirmation left them, and ``date`` is the
+    Date header of the answer with the bytes. Of the last answer that brought or confirmed them: ``age``, the seconds
+    of its Age header, ``confirmed_date``, the Date of a confirmation, and when it was asked for and came (epoch
+    seconds; 0: not known).
     """
 
     target: str
     headers: tuple[tuple[str, str], ...] = ()
     validators: Validators = NO_VALIDATORS
     date: str | None = None
+    confirmed_date: str | None = None
     age: float = 0.0
     request_time: float = 0.0
     response_time: float = 0.0

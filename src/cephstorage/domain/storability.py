@@ -5,9 +5,12 @@ known. For how long a stored answer may be used is the matter of ``freshness``.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from cephstorage.domain.cache_control import response_directives
 from cephstorage.domain.edge import INTERNAL_PREFIX
+from cephstorage.domain.records import OriginFacts
+from cephstorage.domain.validators import Validators, http_date, is_strong
 
 HOP_BY_HOP = frozenset(
     {
@@ -34,6 +37,7 @@ SERVER_COMMANDS = frozenset(
     }
 )
 """Answer headers by which an application commands the web server before it: an origin has no such right here."""
+_OF_THE_BYTES = frozenset({"content-encoding", "content-language", "content-location", "digest", "repr-digest"})
 _NOT_KEPT = HOP_BY_HOP | {
     "accept-ranges",
     "age",
@@ -90,6 +94,29 @@ def connection_headers(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
         if token.strip()
     }
     return HOP_BY_HOP | SERVER_COMMANDS | named | internal
+
+
+def confirmed(stored: OriginFacts, answer: OriginFacts) -> OriginFacts:
+    """What is remembered of a stored answer once a 304 has confirmed it (RFC 9111 sections 3.2 and 4.3.4).
+
+    Its headers take the place of the stored ones. Those that say what the bytes are stay: they did not come anew.
+    """
+    fresh = tuple((name, value) for name, value in answer.headers if name.lower() not in _OF_THE_BYTES)
+    names = {name.lower() for name, _ in fresh}
+    kept = tuple(pair for pair in stored.headers if pair[0].lower() not in names)
+    return replace(
+        stored,
+        headers=kept + fresh,
+        confirmed_date=answer.date or http_date(answer.response_time),
+        age=answer.age,
+        request_time=answer.request_time,
+        response_time=answer.response_time,
+    )
+
+
+def confirms(stored: Validators, shown: Validators) -> bool:
+    """Whether a 304 is about the stored answer: a strong tag that it shows has to be that one's (section 4.3.4)."""
+    return shown.etag is None or not is_strong(shown.etag) or shown.etag == stored.etag
 
 
 def kept_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -1,17 +1,18 @@
 """Visible records: read, listed, deleted, confirmed, and (for landing only) written."""
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, Page, Record, attempt_of
+from cephstorage.domain.records import ListQuery, OriginFacts, Page, Record, attempt_of
+from cephstorage.domain.serialise import to_json
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema
+from cephstorage.index.schema import TEXT, Schema
 
 
 class KeyStatements:
@@ -32,8 +33,12 @@ class KeyStatements:
         self._touch = (
             update(keys)
             .where(one, keys.c.generation == bindparam("of_generation"))
-            .values(validated_at=bindparam("now"), invalidated_at=None)
+            .values(
+                validated_at=bindparam("now"),
+                invalidated_at=case((keys.c.invalidated_at > bindparam("asked"), keys.c.invalidated_at), else_=None),
+            )
         )
+        self._confirm = self._touch.values(origin=bindparam("facts", type_=TEXT))
         self._invalidate = (
             update(keys)
             .where(one, keys.c.generation == bindparam("of_generation"))
@@ -95,9 +100,15 @@ class KeyStatements:
         record = self.get(conn, seen.bucket, seen.key)
         return record is not None and record.generation == seen.generation and record.origin is not None
 
-    def touch(self, conn: Connection, bucket: BucketName, key: str, generation: int, now: float) -> None:
-        """See ``KeyIndex.touch``."""
-        conn.execute(self._touch, {"in_bucket": str(bucket), "of_key": key, "of_generation": generation, "now": now})
+    def touch(
+        self, conn: Connection, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None
+    ) -> None:
+        """See ``KeyIndex.touch``. What was invalidated since the origin was asked stays invalid."""
+        one = {"in_bucket": str(bucket), "of_key": key, "of_generation": generation, "now": now}
+        if origin is None:
+            conn.execute(self._touch, {**one, "asked": now})
+        else:
+            conn.execute(self._confirm, {**one, "asked": origin.request_time or now, "facts": to_json(origin)})
 
 
 class SqlKeyIndex:
@@ -120,6 +131,8 @@ class SqlKeyIndex:
         """Make a key invisible and queue its bytes for removal. Raises KeyNotFound, BucketNotFound."""
         await self._db.write(self._sql.delete, bucket, key, now)
 
-    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
+    async def touch(
+        self, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None = None
+    ) -> None:
         """Note that the origin confirmed this version now."""
-        await self._db.write_relaxed(self._sql.touch, bucket, key, generation, now)
+        await self._db.write_relaxed(self._sql.touch, bucket, key, generation, now, origin)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, Page, Record
+from cephstorage.domain.records import ListQuery, OriginFacts, Page, Record
 from cephstorage.ports.index import KeyIndex
 
 _MOST = 50_000
@@ -62,6 +62,8 @@ class LastKnownKeys:
         self._deletes += 1
         self._records.pop((bucket, key), None)
 
-    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
+    async def touch(
+        self, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None = None
+    ) -> None:
         """Note that the origin confirmed this version."""
-        await self._keys.touch(bucket, key, generation, now)
+        await self._keys.touch(bucket, key, generation, now, origin)

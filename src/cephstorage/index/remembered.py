@@ -8,7 +8,7 @@ gets a record that was replaced before the request began.
 from collections.abc import Callable
 
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, Page, Record
+from cephstorage.domain.records import ListQuery, OriginFacts, Page, Record
 from cephstorage.ports.index import KeyIndex
 
 _MOST = 50_000
@@ -44,6 +44,8 @@ class RememberedKeys:
         """Make a key invisible."""
         await self._keys.delete(bucket, key, now)
 
-    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
+    async def touch(
+        self, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None = None
+    ) -> None:
         """Note that the origin confirmed this version."""
-        await self._keys.touch(bucket, key, generation, now)
+        await self._keys.touch(bucket, key, generation, now, origin)

@@ -12,7 +12,7 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.jobs import Item, Job, QueuedItem, Step
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import Bucket, ListQuery, Page, Record
+from cephstorage.domain.records import Bucket, ListQuery, OriginFacts, Page, Record
 from cephstorage.domain.transfers import Claims, Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
 
 
@@ -37,8 +37,13 @@ class KeyIndex(Protocol):
         """
         ...
 
-    async def touch(self, bucket: BucketName, key: str, generation: int, now: float) -> None:
-        """Note that the origin confirmed this version now. Another generation is left alone."""
+    async def touch(
+        self, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None = None
+    ) -> None:
+        """Note that the origin confirmed this version now. Another generation is left alone.
+
+        ``origin``: what is remembered of its answer from now on.
+        """
         ...
 
 

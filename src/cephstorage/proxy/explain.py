@@ -3,9 +3,10 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide
+from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide, freshness
 from cephstorage.domain.mirrors import read_target, source_url
-from cephstorage.domain.policy import Mode, OriginAnswer
+from cephstorage.domain.policy import Mode, OriginAnswer, Policy
+from cephstorage.domain.records import Record
 from cephstorage.domain.urls import check_url, without_credentials
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import MirrorProxy
@@ -46,15 +47,39 @@ class Explain:
             "record": _record(facts.record),
             "filling": facts.filling,
             "fresh_for": fresh_for,
+            "freshness": _freshness(policy, record, facts.now),
         }
+
+
+def _freshness(policy: Policy, record: Record | None, now: float) -> dict[str, Any] | None:
+    """What mode ``origin`` goes by; None for other modes, which do not. Seconds."""
+    if record is None or policy.mode is not Mode.ORIGIN:
+        return None
+    found = freshness(policy, record, now)
+    return {
+        "fresh": found.fresh,
+        "lifetime": round(found.lifetime, 1),
+        "age": round(found.age, 1),
+        "remaining": found.remaining,
+        "stale_while_revalidate": found.while_revalidate,
+        "stale_if_error": found.if_error,
+        "used_stale": "never" if found.forbids_stale else "when the origin fails",
+        "invalidated": record.invalidated_at is not None,
+    }
 
 
 def _reason(decision: Decision) -> str:
     match decision:
+        case StoreHit(_, "max-stale"):
+            return "a stale copy is served: the request takes one"
+        case StoreHit(_, "while-revalidate", refresh):
+            return "a stale copy is served while the origin is asked" + (
+                "" if refresh else ", which somebody does already"
+            )
         case StoreHit(_, stale):
             return f"a stored copy is served although the origin would be asked ({stale})" if stale else "it is stored"
         case Revalidate():
-            return "the stored copy's ttl is over: the origin is asked whether it is still good"
+            return "the stored copy is not fresh any more: the origin is asked whether it is still good"
         case PassThrough(reason):
             return f"the origin's answer is handed on and not stored: {reason}"
         case Refuse(code, msg):

@@ -21,7 +21,7 @@ from cephstorage.domain.policy import Mode
 from cephstorage.proxy.exchange import Exchange, Request
 from cephstorage.proxy.forward import FORWARDED
 from cephstorage.proxy.mirror_copies import StoredCopies
-from cephstorage.proxy.mirror_fills import FollowedFills
+from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit
 from cephstorage.proxy.mirror_passing import PassingThrough
 from cephstorage.proxy.mirror_request import Asked, MirrorParts
 
@@ -102,13 +102,18 @@ class MirrorProxy:
                 await exchange.refuse(code, msg, retry_after)
             case PassThrough(reason):
                 await self._passing.send(exchange, asked, reason)
-            case StoreHit(record, stale):
-                detail = f"hit; detail=stale-{stale}" if stale else "hit"
-                return await self._fills.stored(exchange, asked, record, detail)
-            case Revalidate(record):
-                return await self._fills.follow(exchange, asked, record)
+            case StoreHit(record, stale, refresh):
+                if refresh:
+                    self._fills.refresh(asked, record)
+                return await self._fills.stored(
+                    exchange, asked, record, f"hit; detail=stale-{stale}" if stale else "hit"
+                )
+            case Revalidate(record, asked_for):
+                why = "request" if asked_for else "stale"
+                return await self._fills.follow(Pursuit(exchange, asked, record, why=why))
             case JoinFill(stored):
-                return await self._fills.follow(exchange, asked, stored)
+                why = "stale" if stored is not None else "uri-miss"
+                return await self._fills.follow(Pursuit(exchange, asked, stored, why=why))
             case StartFill():
-                return await self._fills.follow(exchange, asked, None)
+                return await self._fills.follow(Pursuit(exchange, asked))
         return True

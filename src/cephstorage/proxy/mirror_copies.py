@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from cephstorage.domain.decision import freshness
 from cephstorage.domain.errors import StoreUnavailable
 from cephstorage.domain.handover import edge_lifetime
 from cephstorage.domain.mirrors import source_url
@@ -49,7 +50,10 @@ class StoredCopies:
         ):
             shown = replace(shown, headers=(*shown.headers, ("cache-control", "public, max-age=31536000, immutable")))
         shown = guarded(exchange, asked, shown)
-        extra = [("age", str(max(0, int(now - record.validated_at)))), *self._parts.marks(status)]
+        found = freshness(asked.policy, record, now)
+        by_origin = asked.policy.mode is Mode.ORIGIN
+        ttl = f"; ttl={found.remaining}" if by_origin else ""
+        extra = [("age", str(int(found.age))), *self._parts.marks(status + ttl)]
         written = exchange.request.written
         lifetime = edge_lifetime(asked.mirror, asked.policy, asked.target, written, record, now)
         return Dressed(shown, extra, lifetime)

@@ -3,15 +3,25 @@
 The copy that is stored already stands behind everything here: it is what a client gets when the origin fails.
 """
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass
 
 import structlog
 
-from cephstorage.domain.errors import CephStorageError, OriginChanged, OriginUnreachable, StoredBytesMissing
+from cephstorage.domain.decision import is_failure, stands_in
+from cephstorage.domain.errors import (
+    CephStorageError,
+    OriginChanged,
+    OriginUnreachable,
+    StaleForbidden,
+    StoredBytesMissing,
+)
+from cephstorage.domain.freshness import freshness_of_answer
 from cephstorage.domain.mirrors import source_url
+from cephstorage.domain.policy import Mode
 from cephstorage.domain.ranges import RangeRequest, parse_range
-from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, TransferRequest
+from cephstorage.domain.records import OriginFacts, Record
+from cephstorage.domain.transfers import Kind, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Outcome
 from cephstorage.proxy.answer import LiveBytes, judge, of_source, send
 from cephstorage.proxy.exchange import Exchange
@@ -19,11 +29,27 @@ from cephstorage.proxy.forward import Forwarding
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_passing import PassingThrough
 from cephstorage.proxy.mirror_request import Asked, MirrorParts, guarded
+from cephstorage.services.confirmations import confirmed_record, note_confirmation
 from cephstorage.transfer.engine import Elsewhere, KeyMoved
 from cephstorage.transfer.fetch import SEGMENT
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pursuit:
+    """One request that needs the origin.
+
+    ``stored`` is the copy to fall back on; ``lost`` one that can't be used, to be replaced. ``why`` is what Cache-Status
+    calls the reason (``fwd`` of RFC 9211 section 2.2).
+    """
+
+    exchange: Exchange
+    asked: Asked
+    stored: Record | None = None
+    lost: Record | None = None
+    why: str = "uri-miss"
 
 
 class FollowedFills:
@@ -34,6 +60,7 @@ class FollowedFills:
         self._copies = copies
         self._passing = passing
         self._forwarding = Forwarding(parts.peers, parts.ledger, parts.engine.owner, parts.clock)
+        self._refreshing: set[asyncio.Task[None]] = set()
 
     async def stored(self, exchange: Exchange, asked: Asked, record: Record, status: str) -> bool:
         """Answer with the stored copy; one whose bytes the store has lost is filled anew."""
@@ -41,98 +68,143 @@ class FollowedFills:
             return await self._copies.send(exchange, asked, record, status)
         except StoredBytesMissing as error:
             log.error("stored_bytes_missing", bucket=str(record.bucket), key=record.key, msg=error.msg)
-            return await self.follow(exchange, asked, None, lost=record)
+            return await self.follow(Pursuit(exchange, asked, lost=record))
 
-    async def follow(
-        self, exchange: Exchange, asked: Asked, stored: Record | None, *, lost: Record | None = None
-    ) -> bool:
-        """Begin or join the fill and read along.
+    def refresh(self, asked: Asked, record: Record) -> None:
+        """Ask the origin about a copy that is served meanwhile (RFC 5861 section 3). One question a key, as for fills."""
+        task = asyncio.create_task(self._refresh(asked, record))
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
 
-        ``stored`` is the copy to fall back on; ``lost`` one whose bytes the store has lost, to be replaced.
-        """
-        exchange.lifetime = 0
-        first_range = _first_range(exchange)
+    async def _refresh(self, asked: Asked, record: Record) -> None:
         try:
-            live = await self._parts.engine.fill(_fill_request(asked, stored or lost), first_range, _conditions(stored))
+            live = await self._parts.engine.fill(_fill_request(asked, record), None, _conditions(record))
+            if isinstance(live, LiveTransfer) and live.is_first_reader():
+                head = await live.head()
+                if isinstance(head, Confirmed):
+                    await note_confirmation(self._parts.keys, record, head.facts, self._parts.clock())
+                live.drop_untaken()
+        except CephStorageError as error:
+            log.warning("refresh_failed", bucket=str(record.bucket), key=record.key, code=error.code, msg=error.msg)
+
+    async def follow(self, pursuit: Pursuit) -> bool:
+        """Begin or join the fill and read along."""
+        exchange, asked, stored = pursuit.exchange, pursuit.asked, pursuit.stored
+        exchange.lifetime = 0
+        request = _fill_request(asked, stored or pursuit.lost)
+        try:
+            live = await self._parts.engine.fill(request, _first_range(exchange), _conditions(stored))
             if isinstance(live, KeyMoved):
                 return False
             if isinstance(live, Elsewhere):
                 return await self._forwarding.ask(exchange, asked.mirror.bucket, asked.target.key or "", live.owner)
-            return await self._read_along(exchange, asked, live, stored)
+            return await self._read_along(pursuit, live)
         except CephStorageError as error:
             if isinstance(error, OriginChanged) and stored is None and not exchange.started:
                 return False  # nothing of the old version was sent: the new one serves as well
-            if stored is None or exchange.started:
+            if stored is None or exchange.started or isinstance(error, StaleForbidden):
                 raise
-            return await self._stale(exchange, asked, stored, error)
+            return await self._stale(pursuit, stored, error)
 
-    async def _stale(self, exchange: Exchange, asked: Asked, stored: Record, error: CephStorageError) -> bool:
-        """A stored copy beats any origin error."""
-        return await self.stored(exchange, asked, stored, f"hit; detail=stale-{error.code}")
+    async def _stale(self, pursuit: Pursuit, stored: Record, error: CephStorageError) -> bool:
+        """A stored copy beats any origin error, unless the mode obeys an origin that forbids it."""
+        if not self._stands_in(pursuit, stored):
+            raise StaleForbidden(
+                f"The origin wants its stored answer confirmed before it is used, and gives no word. {error.msg}",
+                retry_after=error.retry_after,
+            ) from error
+        return await self.stored(pursuit.exchange, pursuit.asked, stored, f"hit; detail=stale-{error.code}")
 
-    async def _read_along(self, exchange: Exchange, asked: Asked, live: LiveTransfer, stored: Record | None) -> bool:
+    def _stands_in(self, pursuit: Pursuit, stored: Record) -> bool:
+        headers = pursuit.exchange.request.headers
+        return stands_in(pursuit.asked.policy, stored, headers, self._parts.clock())
+
+    def _cover(self, pursuit: Pursuit, status: int) -> Record | None:
+        """The copy that stands in for an answer with this status; None when the answer counts."""
+        stored = pursuit.stored
+        if stored is None or not is_failure(pursuit.asked.policy.mode, status):
+            return None
+        return stored if self._stands_in(pursuit, stored) else None
+
+    async def _read_along(self, pursuit: Pursuit, live: LiveTransfer) -> bool:
         live.spool.borrow()
-        late = live.answered
+        late, first = live.answered, live.is_first_reader()
         try:
             head = await live.head()
             match head:
                 case Flowing(source):
-                    if live.request.target != asked.target.canonical:
-                        await self._passing.send(exchange, asked, "target")
-                        return True
-                    asked = asked.answered(200, source.content_type)
-                    shown = guarded(exchange, asked, of_source(source, live.length))
-                    answer = judge(exchange, shown)
-                    body = LiveBytes(live, answer.span.end if answer.span is not None else None)
-                    if exchange.sliced and answer.outcome is Outcome.PARTIAL and answer.span is not None:
-                        await exchange.unless_gone(body.whole(answer.span))
-                    await send(exchange, shown, body, answer, self._parts.marks("fwd=uri-miss; stored"))
+                    await self._flowing(pursuit, live, source, collapsed=not first)
                     return True
-                case Confirmed():
-                    return await self._confirmed(exchange, asked)
+                case Confirmed(facts):
+                    return await self._confirmed(pursuit, live, facts, first=first)
                 case NotStored():
-                    return await self._not_stored(exchange, asked, head, stored)
+                    return await self._not_stored(pursuit, head)
                 case Refused() if late:
                     return False  # the error belongs to those who waited for it; the fill is about to end
                 case Refused():
-                    return await self._refused(exchange, asked, head, stored)
+                    return await self._refused(pursuit, head)
         finally:
             live.spool.close()
 
-    async def _confirmed(self, exchange: Exchange, asked: Asked) -> bool:
-        """The origin said 304: the stored copy is as good as new."""
-        assert asked.target.key is not None
-        now = self._parts.clock()
-        record = await self._parts.keys.get(asked.mirror.bucket, asked.target.key)
-        if record is None:
-            return False
-        await self._parts.keys.touch(record.bucket, record.key, record.generation, now)
-        fresh = replace(record, validated_at=now, invalidated_at=None)
-        return await self.stored(exchange, asked, fresh, "hit; fwd=stale; fwd-status=304")
+    async def _flowing(self, pursuit: Pursuit, live: LiveTransfer, source: SourceFacts, *, collapsed: bool) -> None:
+        exchange, asked = pursuit.exchange, pursuit.asked
+        if live.request.target != asked.target.canonical:
+            await self._passing.send(exchange, asked, "target")
+            return
+        asked = asked.answered(200, source.content_type)
+        shown = guarded(exchange, asked, of_source(source, live.length))
+        answer = judge(exchange, shown)
+        body = LiveBytes(live, answer.span.end if answer.span is not None else None)
+        if exchange.sliced and answer.outcome is Outcome.PARTIAL and answer.span is not None:
+            await exchange.unless_gone(body.whole(answer.span))
+        status = f"fwd={pursuit.why}{'; collapsed' if collapsed else ''}; stored"
+        await send(exchange, shown, body, answer, [*self._age(asked, source), *self._parts.marks(status)])
 
-    async def _not_stored(self, exchange: Exchange, asked: Asked, head: NotStored, stored: Record | None) -> bool:
+    def _age(self, asked: Asked, source: SourceFacts) -> list[tuple[str, str]]:
+        """Age of what a cache on the way has kept already, or what this fill began to read a while ago."""
+        if source.origin is None or not source.origin.response_time:
+            return []
+        age = int(freshness_of_answer(source.origin, self._parts.clock()).age)
+        return [("age", str(age))] if asked.policy.mode is Mode.ORIGIN or source.origin.age else []
+
+    async def _confirmed(self, pursuit: Pursuit, live: LiveTransfer, facts: OriginFacts, *, first: bool) -> bool:
+        """The origin said 304: the stored copy is as good as new."""
+        asked, now = pursuit.asked, self._parts.clock()
+        assert asked.target.key is not None
+        record = await self._parts.keys.get(asked.mirror.bucket, asked.target.key)
+        if record is None or record.generation != live.request.seen_generation:
+            return False
+        fresh = confirmed_record(record, facts, now)
+        if first:
+            fresh = await note_confirmation(self._parts.keys, record, facts, now)
+        collapsed = "" if first else "; collapsed"
+        return await self.stored(pursuit.exchange, asked, fresh, f"fwd={pursuit.why}; fwd-status=304{collapsed}")
+
+    async def _not_stored(self, pursuit: Pursuit, head: NotStored) -> bool:
+        exchange, asked = pursuit.exchange, pursuit.asked
         response = head.take()
         if response is not None and exchange.sliced and response.status == 206:
             await response.close()
             response = None
-        if stored is not None and head.status >= 400:
+        if (cover := self._cover(pursuit, head.status)) is not None:
             if response is not None:
                 await response.close()
-            return await self._stale(exchange, asked, stored, OriginUnreachable(f"The origin answered {head.status}."))
+            return await self._stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
         if response is None:
             await self._passing.send(exchange, asked, head.reason)
         else:
-            await self._passing.hand_on(exchange, asked, response, f"fwd=uri-miss; detail={head.reason}")
+            why = f"fwd={pursuit.why}; fwd-status={head.status}; detail={head.reason}"
+            await self._passing.hand_on(exchange, asked, response, why)
         return True
 
-    async def _refused(self, exchange: Exchange, asked: Asked, head: Refused, stored: Record | None) -> bool:
-        if stored is not None:
-            return await self._stale(exchange, asked, stored, OriginUnreachable(f"The origin answered {head.status}."))
+    async def _refused(self, pursuit: Pursuit, head: Refused) -> bool:
+        if (cover := self._cover(pursuit, head.status)) is not None:
+            return await self._stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
         kind = next((value for name, value in head.headers if name.lower() == "content-type"), "")
-        asked = asked.answered(head.status, kind)
+        asked = pursuit.asked.answered(head.status, kind)
         headers = [pair for pair in asked.end_to_end(head.headers) if pair[0].lower() != "set-cookie"]
-        marks = self._parts.marks(f"fwd=uri-miss; fwd-status={head.status}")
-        await exchange.whole(head.status, [*headers, *marks], head.body)
+        marks = self._parts.marks(f"fwd={pursuit.why}; fwd-status={head.status}")
+        await pursuit.exchange.whole(head.status, [*headers, *marks], head.body)
         return True
 
 

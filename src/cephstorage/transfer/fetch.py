@@ -7,17 +7,21 @@ segments short enough that nobody waits long for a byte inside one. So every byt
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged, OriginProtocol
 from cephstorage.domain.ranges import Span, SpanSet
-from cephstorage.domain.transfers import RetryPolicy
+from cephstorage.domain.records import OriginFacts
+from cephstorage.domain.storability import confirms
+from cephstorage.domain.transfers import RetryPolicy, SourceFacts
+from cephstorage.domain.validators import Validators
 from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.transfer import intake, pull
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.joining import joined_version
-from cephstorage.transfer.live import Flowing, LiveTransfer
+from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer
 from cephstorage.transfer.pull import Pull
 
 SEGMENT = 8 << 20
@@ -41,10 +45,13 @@ class Fetch:
     chance: Callable[[], float]
     resume: RetryPolicy = RESUME
     on_source: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.time
     _running: dict["asyncio.Task[None]", Pull] = field(default_factory=dict)
     _demands: list[Span] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ranges_lie: bool = False
+    _asked_at: float = 0.0
+    _answered_at: float = 0.0
 
     async def run(self) -> bool:
         """Make the spool whole. False when the origin's answer leaves nothing to land.
@@ -103,10 +110,20 @@ class Fetch:
             limits=self.limits,
             transfer_id=self.live.lease.transfer_id,
         )
+        if isinstance(head, Confirmed):
+            head = Confirmed(self._timed(head.facts))
         if head is not None:
             self.live.announce(head)
             return None
         return response
+
+    def _timed(self, facts: OriginFacts) -> OriginFacts:
+        """What is remembered of the first answer, with the moments at which it was asked for and came."""
+        return replace(facts, request_time=self._asked_at, response_time=self._answered_at)
+
+    def _source(self, response: OriginResponse) -> SourceFacts:
+        source = intake.source_facts(response, self.live.request)
+        return source if source.origin is None else replace(source, origin=self._timed(source.origin))
 
     async def _ask(self) -> OriginResponse:
         """Ask for what the first reader wants; fall back to the whole object where a span can't be joined.
@@ -124,15 +141,29 @@ class Fetch:
             mirror=self.live.request.mirror_host,
             redirects=policy.redirects,
         )
-        response = await self.origin.open(asked)
+        response = await self._open(asked)
         if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
             await response.close()
-            response = await self.origin.open(replace(asked, range=None))
+            response = await self._open(replace(asked, range=None))
+        if response.status == 304 and not self._confirms(response):
+            await response.close()
+            self.live.revalidating = {}
+            response = await self._open(replace(asked, range=None, headers=policy.request_headers.applied_to(())))
+        return response
+
+    def _confirms(self, response: OriginResponse) -> bool:
+        shown = intake.origin_facts(response, self.live.request).validators
+        return confirms(Validators(self.live.revalidating.get("If-None-Match")), shown)
+
+    async def _open(self, asked: OriginRequest) -> OriginResponse:
+        self._asked_at = self.clock()
+        response = await self.origin.open(asked)
+        self._answered_at = self.clock()
         return response
 
     def _begin(self, response: OriginResponse) -> Pull:
         live = self.live
-        source = intake.source_facts(response, live.request)
+        source = self._source(response)
         live.promised = intake.promised_digests(live.request, source)
         live.seekable = response.status == 206 or response.headers.get("accept-ranges", "").lower() == "bytes"
         live.announce(Flowing(source))
@@ -158,7 +189,7 @@ class Fetch:
             await response.close()
         page = bytes(body).replace(old, new)
         await live.spool.put(0, page)
-        source = intake.source_facts(response, live.request)
+        source = self._source(response)
         live.announce(Flowing(replace(source, length=len(page), resume_validator=None, declared=())))
         self.on_source()
         live.put(0, len(page))

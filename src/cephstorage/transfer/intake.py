@@ -20,6 +20,7 @@ from cephstorage.domain.errors import (
     TooLarge,
     TransferError,
 )
+from cephstorage.domain.freshness import age_of
 from cephstorage.domain.policy import Cookies, Mode, OriginAnswer
 from cephstorage.domain.ranges import ContentRange, parse_content_range
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, OriginFacts
@@ -111,7 +112,7 @@ async def unstored_head(
     """What a fill's waiters get when there is nothing to spool; None when the answer is to be stored."""
     if response.status == 304 and revalidating:
         await response.close()
-        return Confirmed()
+        return Confirmed(origin_facts(response, request))
     policy = request.terms.when(OriginAnswer(response.status, response.headers.get("content-type", "")))
     if policy.mode is Mode.DENY:
         await response.close()
@@ -202,8 +203,7 @@ def source_facts(response: OriginResponse, request: TransferRequest) -> SourceFa
     public = (
         Validators(validators.etag or f'"{uuid.uuid4().hex}"', validators.last_modified) if mirrored else Validators()
     )
-    headers = kept_headers(response.raw_headers)
-    origin = OriginFacts(request.target or "", headers, validators, response.headers.get("date")) if mirrored else None
+    origin = origin_facts(response, request) if mirrored else None
     return SourceFacts(
         url=response.url,
         length=total_length(response),
@@ -213,6 +213,17 @@ def source_facts(response: OriginResponse, request: TransferRequest) -> SourceFa
         origin=origin,
         declared=tuple((digest.algorithm, digest.value.hex()) for digest in _declared(response)),
         server=response.server,
+    )
+
+
+def origin_facts(response: OriginResponse, request: TransferRequest) -> OriginFacts:
+    """What a mirrored key remembers of an answer; when it was asked for and came is known to who asked."""
+    return OriginFacts(
+        target=request.target or "",
+        headers=kept_headers(response.raw_headers),
+        validators=_validators(response),
+        date=response.headers.get("date"),
+        age=age_of(response.headers.get("age")),
     )
 
 

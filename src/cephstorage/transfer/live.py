@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from cephstorage.domain.decision import is_failure
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.policy import OriginAnswer, Policy
 from cephstorage.domain.ranges import RangeRequest, Span
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Lease, SourceFacts, TransferRequest
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.transfer.spool import Spool
@@ -30,7 +31,9 @@ class Flowing:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The origin says that the stored copy is still good (304)."""
+    """The origin says that the stored copy is still good (304); ``facts`` are those of this answer."""
+
+    facts: OriginFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class LiveTransfer:
         self.verified = False
         self.record: Record | None = None
         self.seekable = False
+        self._followed = False
         self.want: Callable[[Span], None] = lambda _: None
         self._head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
         self._ended: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
@@ -104,11 +108,16 @@ class LiveTransfer:
         return self._head.done()
 
     def refusal_wait(self) -> float | None:
-        """Seconds that the origin asked for when it answered with an error (0.0: it named none); None when it did not."""
+        """Seconds that the origin asked for when it failed to answer well (0.0: it named none); None when it did not."""
         head = self._head.result() if self._head.done() and not self._head.exception() else None
-        if isinstance(head, Refused | NotStored) and head.status >= 400:
+        if isinstance(head, Refused | NotStored) and is_failure(self.request.terms.policy.mode, head.status):
             return head.retry_after
         return None
+
+    def is_first_reader(self) -> bool:
+        """Whether nobody has followed this transfer before: asked once by each that follows it."""
+        first, self._followed = not self._followed, True
+        return first
 
     def drop_untaken(self) -> None:
         """Close an answer that nobody took (everybody who waited for it has left)."""

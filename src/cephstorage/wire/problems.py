@@ -55,6 +55,7 @@ STATUS: dict[str, HTTPStatus] = {
     "origin_busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "origin_resting": HTTPStatus.SERVICE_UNAVAILABLE,
     "origin_fault": HTTPStatus.BAD_GATEWAY,
+    "stale_forbidden": HTTPStatus.GATEWAY_TIMEOUT,
     "origin_changed": HTTPStatus.BAD_GATEWAY,
     "origin_refused": HTTPStatus.BAD_GATEWAY,
     "origin_protocol": HTTPStatus.BAD_GATEWAY,

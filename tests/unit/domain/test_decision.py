@@ -20,11 +20,14 @@ from cephstorage.domain.decision import (
     StartFill,
     StoreHit,
     decide,
+    is_failure,
+    stands_in,
 )
 from cephstorage.domain.mirrors import Target
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.records import OriginFacts, Record
+from cephstorage.domain.validators import Validators
 
 TARGET = Target("/pool/x.deb", "/pool/x.deb", "/pool/x.deb", "pool/x.deb")
 NO_KEY = replace(TARGET, key=None)
@@ -41,6 +44,7 @@ UPLOADED = replace(HELD, origin=None)
 
 PERMANENT, IMMUTABLE, BYPASS, DENY = (Policy(mode=m) for m in (Mode.PERMANENT, Mode.IMMUTABLE, Mode.BYPASS, Mode.DENY))
 REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
+ORIGIN = Policy(mode=Mode.ORIGIN)
 SENDING = Policy(pass_headers=("Authorization",))
 SENDING_MORE = Policy(pass_headers=("X-Team", "Cookie"))
 BASE = Facts("GET", TARGET, PERMANENT, {}, None, filling=False, now=1500.0)
@@ -113,6 +117,71 @@ ASKED_AGAIN: list[Case] = [
     ("and before filling", {"record": EXPIRED} | ONLY_CACHED | FILLING, StoreHit(EXPIRED, stale="only-if-cached")),
     ("and before cooling", {"record": EXPIRED} | ONLY_CACHED | COOLING, StoreHit(EXPIRED, stale="only-if-cached")),
 ]
+# Mode origin. An answer of the origin came at second 1,000; what it says of its freshness, and what that comes to.
+
+
+def said(control: str, **facts: object) -> Record:
+    answer = OriginFacts("/pool/x.deb", (("Cache-Control", control),), request_time=1000.0, response_time=1000.0)
+    return replace(HELD, origin=replace(answer, **facts))  # type: ignore[arg-type]
+
+
+YOUNG, OLD = said("max-age=600"), said("max-age=400")
+MEANWHILE = said("max-age=400, stale-while-revalidate=200")
+STRICT = said("max-age=400, must-revalidate")
+BRIEF = said("max-age=400, stale-if-error=50")
+INVALID = replace(YOUNG, invalidated_at=1400.0)
+CONTROLLED = {"policy": Policy(mode=Mode.ORIGIN, client_control=True)}
+
+
+def asks(control: str) -> dict[str, object]:
+    return {"headers": {"cache-control": control}} | CONTROLLED
+
+
+BY_ORIGIN: list[Case] = [
+    ("a miss starts a fill", {}, StartFill()),
+    ("HEAD of nothing asks the origin", HEAD, PassThrough("head")),
+    ("4.2 a fresh copy", {"record": YOUNG}, StoreHit(YOUNG)),
+    ("4.2 a fresh copy though filling", {"record": YOUNG} | FILLING, StoreHit(YOUNG)),
+    ("4.2 a stale copy", {"record": OLD}, Revalidate(OLD)),
+    ("4.2 a copy that says nothing", {"record": HELD}, Revalidate(HELD)),
+    ("4.2 an uploaded key", {"record": UPLOADED}, Revalidate(UPLOADED)),
+    ("4.2.2 a guess, where it is switched on",
+     {"record": (guess := said("public", validators=Validators(None, "Wed, 31 Dec 1969 22:00:00 GMT"))),
+      "policy": Policy(mode=Mode.ORIGIN, heuristic=True)}, StoreHit(guess)),
+    ("4.2.2 and not else", {"record": guess}, Revalidate(guess)),
+    ("4.4 a fresh copy that was invalidated", {"record": INVALID}, Revalidate(INVALID)),
+    ("a stale copy while it is filled", {"record": OLD} | FILLING, JoinFill(OLD)),
+    ("a stale copy that the edge is sending on", {"record": OLD, "continues": True}, StoreHit(OLD)),
+    ("and while it is filled anew", {"record": OLD, "continues": True} | FILLING, JoinFill(OLD)),
+    ("4.2.4 a stale copy while cooling", {"record": OLD} | COOLING, StoreHit(OLD, stale="cooling")),
+    ("5.2.2.2 must-revalidate while cooling", {"record": STRICT} | COOLING, Revalidate(STRICT)),
+    ("RFC 5861 4 beyond stale-if-error while cooling", {"record": BRIEF} | COOLING, Revalidate(BRIEF)),
+    ("RFC 5861 3 while it is asked again", {"record": MEANWHILE}, StoreHit(MEANWHILE, "while-revalidate", refresh=True)),
+    ("RFC 5861 3 somebody asks already", {"record": MEANWHILE} | FILLING, StoreHit(MEANWHILE, "while-revalidate")),
+    ("RFC 5861 3 the origin is spared", {"record": MEANWHILE} | COOLING, StoreHit(MEANWHILE, "while-revalidate")),
+    ("RFC 5861 3 beyond", {"record": MEANWHILE, "now": 1601.0}, Revalidate(MEANWHILE)),
+    ("5.2.1.7 only-if-cached: fresh", {"record": YOUNG} | ONLY_CACHED, StoreHit(YOUNG)),
+    ("5.2.1.7 only-if-cached: stale", {"record": OLD} | ONLY_CACHED, NOT_STORED),
+    ("5.2.1.7 only-if-cached: asks nobody", {"record": MEANWHILE} | ONLY_CACHED,
+     StoreHit(MEANWHILE, "while-revalidate")),
+    ("requests have no say by themselves", {"record": YOUNG, "headers": {"cache-control": "no-cache"}}, StoreHit(YOUNG)),
+    ("nor by Pragma", {"record": YOUNG, "headers": {"pragma": "no-cache"}}, StoreHit(YOUNG)),
+    ("5.2.1.4 no-cache", {"record": YOUNG} | asks("no-cache"), Revalidate(YOUNG, asked_for=True)),
+    ("5.4 Pragma", {"record": YOUNG, "headers": {"pragma": "no-cache"}} | CONTROLLED,
+     Revalidate(YOUNG, asked_for=True)),
+    ("5.2.1.1 max-age", {"record": YOUNG} | asks("max-age=500"), StoreHit(YOUNG)),
+    ("5.2.1.1 max-age exceeded", {"record": YOUNG} | asks("max-age=499"), Revalidate(YOUNG, asked_for=True)),
+    ("5.2.1.2 max-stale", {"record": OLD} | asks("max-stale=100"), StoreHit(OLD, stale="max-stale")),
+    ("5.2.1.2 max-stale exceeded", {"record": OLD} | asks("max-stale=99"), Revalidate(OLD)),
+    ("5.2.1.3 min-fresh", {"record": YOUNG} | asks("min-fresh=100"), StoreHit(YOUNG)),
+    ("5.2.1.3 min-fresh not met", {"record": YOUNG} | asks("min-fresh=101"), Revalidate(YOUNG, asked_for=True)),
+    ("5.2.1.5 no-store of nothing", asks("no-store"), PassThrough("no-store")),
+    ("5.2.1.5 no-store of a fresh copy", {"record": YOUNG} | asks("no-store"), StoreHit(YOUNG)),
+    ("5.2.1.5 no-store of a stale copy", {"record": OLD} | asks("no-store"), PassThrough("no-store")),
+    ("5.2.1.7 only-if-cached, max-stale", {"record": OLD} | asks("only-if-cached, max-stale"),
+     StoreHit(OLD, stale="max-stale")),
+    ("5.2.1.7 only-if-cached, no-cache", {"record": YOUNG} | asks("only-if-cached, no-cache"), NOT_STORED),
+]  # fmt: skip
 PASSED_THROUGH: list[Case] = [
     ("bypass", {"policy": BYPASS}, PassThrough("bypass")),
     ("bypass though held", {"policy": BYPASS, "record": HELD}, PassThrough("bypass")),
@@ -158,6 +227,7 @@ CASES = [
     *(("nothing held: " + name, facts, wanted) for name, facts, wanted in NOTHING_HELD),
     *(("held for good: " + name, facts, wanted) for name, facts, wanted in HELD_FOR_GOOD),
     *(("revalidate: " + name, {"policy": REVALIDATE} | facts, wanted) for name, facts, wanted in ASKED_AGAIN),
+    *(("origin: " + name, {"policy": ORIGIN} | facts, wanted) for name, facts, wanted in BY_ORIGIN),
     *(("passed through: " + name, facts, wanted) for name, facts, wanted in PASSED_THROUGH),
     *(("refused: " + name, facts, wanted) for name, facts, wanted in REFUSED),
 ]
@@ -177,7 +247,7 @@ EVERY = [
     for method, target, policy, headers, record, filling, cooling, loop in product(
         ("GET", "HEAD", "PUT"),
         (TARGET, NO_KEY),
-        (PERMANENT, IMMUTABLE, REVALIDATE, BYPASS, DENY, SENDING),
+        (PERMANENT, ORIGIN, IMMUTABLE, REVALIDATE, BYPASS, DENY, SENDING),
         ({}, {"authorization": "x"}, {"cache-control": "only-if-cached"}),
         (None, FRESH, EXPIRED, OTHERS, UPLOADED),
         (False, True),
@@ -230,3 +300,41 @@ def test_the_origin_is_left_alone_while_it_cools_down() -> None:
         "target",
     }
     assert all(isinstance(decision, PassThrough) for decision in asked)
+
+
+@pytest.mark.parametrize(
+    ("record", "policy", "headers", "allowed"),
+    [
+        (OLD, ORIGIN, {}, True),
+        (HELD, ORIGIN, {}, True),
+        (UPLOADED, ORIGIN, {}, True),
+        (STRICT, ORIGIN, {}, False),
+        (INVALID, ORIGIN, {}, False),
+        (BRIEF, ORIGIN, {}, False),
+        (OLD, ORIGIN, {"cache-control": "stale-if-error=1"}, True),
+        (OLD, CONTROLLED["policy"], {"cache-control": "stale-if-error=1"}, False),
+        *((record, policy, {}, True) for record in (STRICT, INVALID, BRIEF) for policy in (PERMANENT, REVALIDATE)),
+    ],
+)
+def test_a_copy_stands_in_for_an_origin_that_fails(
+    record: Record, policy: Policy, headers: dict[str, str], allowed: bool
+) -> None:
+    """RFC 9111 section 4.2.4: unless mode ``origin`` has the origin's word against it."""
+    assert stands_in(policy, record, headers, 1500.0) is allowed
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 416, 451])
+def test_what_is_the_origins_word_in_mode_origin(status: int) -> None:
+    assert not is_failure(Mode.ORIGIN, status)
+    assert is_failure(Mode.REVALIDATE, status)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599])
+def test_what_is_a_failure_everywhere(status: int) -> None:
+    assert is_failure(Mode.ORIGIN, status)
+    assert is_failure(Mode.REVALIDATE, status)
+
+
+@pytest.mark.parametrize("status", [200, 203, 204, 206, 301, 302, 304])
+def test_what_is_none_anywhere(status: int) -> None:
+    assert not any(is_failure(mode, status) for mode in Mode)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cephstorage.domain.edge import CONTINUES, EDGE, SLICE, STORE_FAILED
 from cephstorage.domain.handover import (
     EDGE_LIFETIME,
+    ORIGINS_EDGE_LIFETIME,
     EdgeAsk,
     asked_range,
     edge_ask,
@@ -30,6 +31,15 @@ RECORD = Record(
     OriginFacts("/pool/x.deb"),
 )  # fmt: skip
 TARGET = Target("/pool/x.deb", "/pool/x.deb", "/pool/x.deb", "pool/x.deb")
+ORIGIN = Policy(mode=Mode.ORIGIN)
+
+
+def _said(control: str) -> Record:
+    answer = OriginFacts("/pool/x.deb", (("Cache-Control", control),), request_time=1000.0, response_time=1000.0)
+    return replace(RECORD, origin=answer)
+
+
+SAID, MEANWHILE, LONG = _said("max-age=60"), _said("max-age=60, stale-while-revalidate=60"), _said("max-age=9999999")
 REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
 
 
@@ -71,6 +81,16 @@ def test_only_who_knows_the_secret_is_the_edge(headers: dict[str, str], expected
         ("rounded down", {"policy": REVALIDATE, "now": 1299.5}, 0),
         ("nothing when it is over", {"policy": REVALIDATE, "now": 1300.0}, 0),
         ("nothing for a stale copy", {"policy": REVALIDATE, "now": 9000.0}, 0),
+        ("mode origin: what is left", {"policy": ORIGIN, "record": SAID, "now": 1020.5}, 39),
+        ("mode origin: nothing when it is over", {"policy": ORIGIN, "record": SAID, "now": 1060.0}, 0),
+        ("mode origin: nothing of what says nothing", {"policy": ORIGIN, "now": 1000.0}, 0),
+        ("mode origin: nothing while it is revalidated", {"policy": ORIGIN, "record": MEANWHILE, "now": 1061.0}, 0),
+        ("mode origin: not for long, for Age's sake", {"policy": ORIGIN, "record": LONG}, ORIGINS_EDGE_LIFETIME),
+        (
+            "mode origin: nothing where requests have a say",
+            {"policy": replace(ORIGIN, client_control=True), "record": SAID, "now": 1020.0},
+            0,
+        ),
         ("a long ttl is bounded", {"policy": replace(REVALIDATE, ttl=1e9), "now": 1000.0}, EDGE_LIFETIME),
         ("a copy from the future is bounded", {"policy": replace(REVALIDATE, ttl=1e9), "now": -1e9}, EDGE_LIFETIME),
         ("nor of a record that the database could not confirm", {"record": replace(RECORD, current=False)}, 0),

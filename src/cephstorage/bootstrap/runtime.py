@@ -75,6 +75,7 @@ class Runtime:
             origin=adapters.origin,
             peers=adapters.peers,
             engine=engine,
+            absences=services.absences,
             via_name=via,
             clock=clock,
             patience=settings.transfer.lease + _TAKEOVER,

@@ -10,6 +10,7 @@ from cephstorage.bootstrap.secret_key import sealed_settings
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.edge.purge import HttpEdgeCaches
 from cephstorage.services.abilities import StoreAbilities
+from cephstorage.services.absences import Absences
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
@@ -37,6 +38,7 @@ class Services:
     mirrors: Mirrors
     publishing: Publishing
     trust: EdgeTrust
+    absences: Absences
     purges: Purges
     keys: Keys
     watch: ChangeWatch
@@ -67,12 +69,16 @@ def make_services(
     caches = HttpEdgeCaches(lambda: trust.secret, settings.edge.slice)
     purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)
     mirrors.on_change = purges.forget_mirror
+    absences = Absences(index.settings, clock)
+    purges.on_ask = absences.forget_everywhere
     keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
     abilities = None
     if live_store is not None:
         gateway = GatewayInForce(settings.ceph, lambda: configuration.values)
         abilities = StoreAbilities(index.settings, gateway.address, gateway, adapters.presence.owner, clock)
-    known_by_heart = (configuration, mirrors, access, publishing, trust)
+    known_by_heart = (configuration, mirrors, access, publishing, trust, absences)
     refreshes = [service.refresh for service in known_by_heart]
     watch = ChangeWatch(index.settings, refreshes + ([abilities.refresh] if abilities else []))
-    return Services(sealed, configuration, access, buckets, mirrors, publishing, trust, purges, keys, watch, abilities)
+    return Services(
+        sealed, configuration, access, buckets, mirrors, publishing, trust, absences, purges, keys, watch, abilities
+    )

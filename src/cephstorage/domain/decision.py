@@ -7,6 +7,7 @@ specification (``tests/unit/domain/test_decision.py``).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cephstorage.domain.absences import Absence
 from cephstorage.domain.cache_control import cache_directives
 from cephstorage.domain.freshness import NO_WISHES, Freshness, Wishes, freshness_of, wishes
 from cephstorage.domain.mirrors import Target
@@ -23,7 +24,8 @@ class Facts:
     ``filling``: a fill of this key is under way somewhere; ``filling_target`` is the canonical target
     it is for, where that is known (two targets may share a key). ``cooling_until``: the origin has
     just proved unable to deliver this key and is left alone until then. ``continues``: the edge goes on with
-    an answer that was decided when it began, so that the origin need not be asked again.
+    an answer that was decided when it began, so that the origin need not be asked again. ``absence``: the origin has
+    said that the target does not exist, and a rule has us remember that.
     """
 
     method: str
@@ -37,6 +39,7 @@ class Facts:
     loop: bool = False
     continues: bool = False
     filling_target: str | None = None
+    absence: Absence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,13 @@ class PassThrough:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownAbsent:
+    """Repeat the origin's answer that the target does not exist."""
+
+    absence: Absence
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Answer with an error without asking anybody. ``code`` is an error code; ``retry_after`` seconds."""
 
@@ -90,7 +100,7 @@ class Refuse:
     retry_after: float | None = None
 
 
-Decision = StoreHit | JoinFill | StartFill | Revalidate | PassThrough | Refuse
+Decision = StoreHit | JoinFill | StartFill | Revalidate | PassThrough | KnownAbsent | Refuse
 
 
 def decide(facts: Facts) -> Decision:
@@ -136,6 +146,8 @@ def _not_stored() -> Refuse:
 def _miss(facts: Facts) -> Decision:
     if facts.filling:
         return JoinFill()
+    if facts.absence is not None:
+        return KnownAbsent(facts.absence)
     if _only_if_cached(facts):
         return _not_stored()
     if _wishes(facts.policy, facts.headers).no_store and facts.policy.mode is Mode.ORIGIN:

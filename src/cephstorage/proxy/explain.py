@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from cephstorage.domain.decision import Decision, PassThrough, Refuse, Revalidate, StoreHit, decide, freshness
+from cephstorage.domain.decision import Decision, KnownAbsent, PassThrough, Refuse, Revalidate, StoreHit, decide, freshness
 from cephstorage.domain.mirrors import read_target, source_url
 from cephstorage.domain.policy import Mode, OriginAnswer, Policy
 from cephstorage.domain.records import Record
@@ -82,6 +82,8 @@ def _reason(decision: Decision) -> str:
             return "the stored copy is not fresh any more: the origin is asked whether it is still good"
         case PassThrough(reason):
             return f"the origin's answer is handed on and not stored: {reason}"
+        case KnownAbsent(absence):
+            return f"the origin has said that it does not exist ({absence.status}), which is remembered for a while"
         case Refuse(code, msg):
             return f"{code}: {msg}"
         case _:

@@ -8,6 +8,7 @@ from cephstorage.domain.decision import (
     Decision,
     Facts,
     JoinFill,
+    KnownAbsent,
     PassThrough,
     Refuse,
     Revalidate,
@@ -21,7 +22,7 @@ from cephstorage.domain.policy import Mode
 from cephstorage.proxy.exchange import Exchange, Request
 from cephstorage.proxy.forward import FORWARDED
 from cephstorage.proxy.mirror_copies import StoredCopies
-from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit
+from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit, refused
 from cephstorage.proxy.mirror_passing import PassingThrough
 from cephstorage.proxy.mirror_request import Asked, MirrorParts
 
@@ -89,6 +90,7 @@ class MirrorProxy:
             cooling_until=parts.engine.cooling_until(bucket, key) if key is not None else 0.0,
             loop=self._is_loop(request.headers),
             continues=continues,
+            absence=parts.absences.find(asked.mirror, asked.target.canonical) if record is None else None,
         )
 
     def _is_loop(self, headers: dict[str, str]) -> bool:
@@ -100,6 +102,9 @@ class MirrorProxy:
         match decision:
             case Refuse(code, msg, retry_after):
                 await exchange.refuse(code, msg, retry_after)
+            case KnownAbsent(absence):
+                age = ("age", str(max(0, int(self._parts.clock() - absence.since))))
+                await refused(exchange, asked, absence, [age, *self._parts.marks("hit; detail=negative")])
             case PassThrough(reason):
                 await self._passing.send(exchange, asked, reason)
             case StoreHit(record, stale, refresh):

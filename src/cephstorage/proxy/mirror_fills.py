@@ -4,10 +4,12 @@ The copy that is stored already stands behind everything here: it is what a clie
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from cephstorage.domain.absences import ABSENT, Absence
 from cephstorage.domain.decision import is_failure, stands_in
 from cephstorage.domain.errors import (
     CephStorageError,
@@ -29,6 +31,7 @@ from cephstorage.proxy.forward import Forwarding
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_passing import PassingThrough
 from cephstorage.proxy.mirror_request import Asked, MirrorParts, guarded
+from cephstorage.proxy.passthrough import header
 from cephstorage.services.confirmations import confirmed_record, note_confirmation
 from cephstorage.transfer.engine import Elsewhere, KeyMoved
 from cephstorage.transfer.fetch import SEGMENT
@@ -200,12 +203,28 @@ class FollowedFills:
     async def _refused(self, pursuit: Pursuit, head: Refused) -> bool:
         if (cover := self._cover(pursuit, head.status)) is not None:
             return await self._stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
-        kind = next((value for name, value in head.headers if name.lower() == "content-type"), "")
-        asked = pursuit.asked.answered(head.status, kind)
-        headers = [pair for pair in asked.end_to_end(head.headers) if pair[0].lower() != "set-cookie"]
+        self._remember(pursuit.asked, head)
         marks = self._parts.marks(f"fwd={pursuit.why}; fwd-status={head.status}")
-        await pursuit.exchange.whole(head.status, [*headers, *marks], head.body)
+        await refused(pursuit.exchange, pursuit.asked, head, marks)
         return True
+
+    def _remember(self, asked: Asked, head: Refused) -> None:
+        """Keep in mind that the target does not exist, for as long as a rule says."""
+        kind = header(head.headers, "content-type")
+        ttl = asked.answered(head.status, kind).policy.negative_ttl if head.status in ABSENT else 0.0
+        if ttl > 0:
+            now = self._parts.clock()
+            absence = Absence(head.status, head.headers, head.body, now, now + ttl)
+            self._parts.absences.remember(asked.mirror, asked.target.canonical, absence)
+
+
+async def refused(
+    exchange: Exchange, asked: Asked, answer: Refused | Absence, extra: Sequence[tuple[str, str]]
+) -> None:
+    """Hand on an origin's answer that is an error and held whole."""
+    asked = asked.answered(answer.status, header(answer.headers, "content-type"))
+    headers = [pair for pair in asked.end_to_end(answer.headers) if pair[0].lower() != "set-cookie"]
+    await exchange.whole(answer.status, [*headers, *extra], answer.body)
 
 
 def _first_range(exchange: Exchange) -> RangeRequest | None:

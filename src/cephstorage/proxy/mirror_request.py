@@ -13,6 +13,7 @@ from cephstorage.proxy.exchange import Exchange
 from cephstorage.proxy.forward import CACHE
 from cephstorage.proxy.passthrough import end_to_end
 from cephstorage.proxy.stored import StoredAnswers
+from cephstorage.services.absences import Absences
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.transfer.engine import TransferEngine
@@ -30,6 +31,7 @@ class MirrorParts:
     origin: Origin
     peers: Peers
     engine: TransferEngine
+    absences: Absences
     via_name: str
     clock: Callable[[], float]
     patience: float

@@ -26,6 +26,11 @@ def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
+def header(headers: Sequence[tuple[str, str]], name: str) -> str:
+    """The first value under a lower-case name; empty when there is none."""
+    return next((value for each, value in headers if each.lower() == name), "")
+
+
 def for_edge(response: OriginResponse) -> tuple[int, list[tuple[str, str]]]:
     """What a peer's answer says to the edge: how long it may keep it, and where it finds the bytes."""
     lifetime = response.headers.get(ACCEL_EXPIRES, "")

@@ -10,10 +10,12 @@ from itertools import product
 
 import pytest
 
+from cephstorage.domain.absences import Absence
 from cephstorage.domain.decision import (
     Decision,
     Facts,
     JoinFill,
+    KnownAbsent,
     PassThrough,
     Refuse,
     Revalidate,
@@ -55,6 +57,8 @@ COOLING = {"cooling_until": 1530.0}
 COOLED = {"cooling_until": 1500.0}
 ONLY_CACHED = {"headers": {"cache-control": "max-age=0, Only-If-Cached"}}
 LOOP = {"loop": True}
+GONE = Absence(410, (), b"gone", 1400.0, 1600.0)
+ABSENT = {"absence": GONE}
 
 # What a refusal is known by is its code (and how long to wait); its sentence is for people.
 LOOPS, DENIED, METHOD, NOT_STORED = (
@@ -66,6 +70,13 @@ Case = tuple[str, dict[str, object], Decision]
 NOTHING_HELD: list[Case] = [
     ("a miss starts a fill", {}, StartFill()),
     ("a miss while it is filled joins", FILLING, JoinFill()),
+    ("what is known to be absent is not asked for", ABSENT, KnownAbsent(GONE)),
+    ("nor by HEAD", ABSENT | HEAD, KnownAbsent(GONE)),
+    ("nor while cooling down", ABSENT | COOLING, KnownAbsent(GONE)),
+    ("what is known of absence is stored, too", ABSENT | ONLY_CACHED, KnownAbsent(GONE)),
+    ("a fill under way may bring it", ABSENT | FILLING, JoinFill()),
+    ("a rule that bypasses asks", ABSENT | {"policy": BYPASS}, PassThrough("bypass")),
+    ("a stored copy beats what is known of absence", ABSENT | {"record": HELD}, StoreHit(HELD)),
     ("a range starts the same fill", {"headers": {"range": "bytes=-10"}}, StartFill()),
     ("a conditional miss starts a fill", {"headers": {"if-none-match": '"x"'}}, StartFill()),
     ("no-cache changes nothing", {"headers": {"cache-control": "no-cache"}}, StartFill()),

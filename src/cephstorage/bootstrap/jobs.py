@@ -33,6 +33,7 @@ def make_jobs(
         takes_over=settings.background or not serves,
         retention=settings.transfer.progress_retention,
     )
+    jobs.forget_absences = services.absences.forget_everywhere
     mirrors, purges = services.mirrors, services.purges
     verification = Verification(index.keys, adapters.store, mirrors, purges, visitor, removed)
     jobs.works = {

@@ -3,7 +3,16 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from cephstorage.domain.decision import Decision, KnownAbsent, PassThrough, Refuse, Revalidate, StoreHit, decide, freshness
+from cephstorage.domain.decision import (
+    Decision,
+    KnownAbsent,
+    PassThrough,
+    Refuse,
+    Revalidate,
+    StoreHit,
+    decide,
+    freshness,
+)
 from cephstorage.domain.mirrors import read_target, source_url
 from cephstorage.domain.policy import Mode, OriginAnswer, Policy
 from cephstorage.domain.records import Record

@@ -33,6 +33,7 @@ _BEAT = 1.0
 _AGAIN = 5.0
 _MOST = 4
 _FORGET_EVERY = 3600.0
+_MAKES_ANEW = frozenset({JobKind.PURGE, JobKind.EDGES, JobKind.SOFT, JobKind.REFRESH, JobKind.WARM})
 
 
 class Jobs:
@@ -57,6 +58,8 @@ class Jobs:
         self._running: dict[str, tuple[JobLease, asyncio.Task[None]]] = {}
         self._chore: asyncio.Task[None] | None = None
         self.works: Mapping[JobKind, Work] = {}
+        self.forget_absences: Callable[[], Awaitable[None]] = _nothing
+        """Called before anything is purged or asked for anew: what origins said is not there may be there now."""
 
     def start(self) -> None:
         """Begin to renew leases, and to go on with what others left."""
@@ -71,6 +74,8 @@ class Jobs:
 
     async def begin(self, request: JobRequest, items: Sequence[Item] = (), patience: float = PATIENCE) -> Job:
         """Make a job, run it, and return it as it is when it has ended or patience has. Raises BucketNotFound."""
+        if request.kind in _MAKES_ANEW:
+            await self.forget_absences()
         now = self._clock()
         ours = len(self._running) < _MOST
         owner = self._owner if ours else None
@@ -167,3 +172,7 @@ class Jobs:
             await self._table.expire_owner(owner, now)
         while len(self._running) < _MOST and (job := await self._table.claim(self._owner, now, now + _LEASE)):
             self._run(job)
+
+
+async def _nothing() -> None:
+    """Nobody has to know."""

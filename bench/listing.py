@@ -21,6 +21,7 @@ from cephstorage.index import SqliteIndex
 from cephstorage.index.rows import record_values
 from cephstorage.index.schema import build_schema
 from cephstorage.index.sqlite_file import connect
+from cephstorage.index.tree import FolderStatements
 
 BUCKET = BucketName("bench", "archive")
 BIG_FOLDER = "pool/snapshots"
@@ -75,6 +76,7 @@ def build(path: Path, keys: int) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     while batch := [_row(key) for key in islice(names, _BATCH)]:
         connection.execute(insert(schema.keys), batch)
+    FolderStatements(schema).rebuild(connection)
     connection.execute(update(schema.buckets).values(size=keys * _SIZE, keyamount=keys))
     connection.exec_driver_sql("COMMIT")
     connection.close()

@@ -9,7 +9,7 @@ from cephstorage_client.connection import LANDING_TIMEOUT, Connection, bucket_pa
 from cephstorage_client.downloads import Download, download_to_file
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import Bucket, KeyOptions, ListOptions, Page, Record
+from cephstorage_client.shapes import Bucket, Folder, FolderUsage, KeyOptions, ListOptions, Page, Record
 from cephstorage_client.uploads import OnBytes, chunks_of, content_md5, file_md5
 
 
@@ -119,6 +119,23 @@ class KeyCalls(Connection):
         """Every record that a listing shows, in byte order of the keys."""
         for page in self.pages(username, bucketname, **options):
             yield from page["keys"]
+
+    def usage(
+        self, username: str, bucketname: str, vfolder: str = "", *, cursor: str | None = None, limit: int | None = None
+    ) -> FolderUsage:
+        """What a folder holds, and a page of what its sub-folders hold."""
+        params = {"vfolder": vfolder, "cursor": cursor, "limit": limit}
+        return cast("FolderUsage", self._call("GET", f"{bucket_path(username, bucketname)}/folders", params=params))
+
+    def folders(self, username: str, bucketname: str, vfolder: str = "") -> Iterator[Folder]:
+        """Every direct sub-folder with what it holds."""
+        cursor: str | None = None
+        while True:
+            page = self.usage(username, bucketname, vfolder, cursor=cursor)
+            yield from page["vfolders"]
+            cursor = page["cursor"]
+            if cursor is None:
+                return
 
     def buckets(self, username: str) -> list[Bucket]:
         """A tenant's buckets with their usage."""

@@ -30,6 +30,21 @@ class Page(TypedDict):
     cursor: str | None
 
 
+class Folder(TypedDict):
+    """What a folder holds, all below it counted."""
+
+    vfolder: str
+    size: int
+    keyamount: int
+
+
+class FolderUsage(Folder):
+    """The same of a folder and of a page of its direct sub-folders."""
+
+    vfolders: list[Folder]
+    cursor: str | None
+
+
 class Bucket(TypedDict):
     """A bucket and its usage: ``size`` in bytes, ``keyamount`` keys."""
 
@@ -224,13 +239,23 @@ class NewKey(KeyOptions):
 
 
 class ListOptions(TypedDict, total=False):
-    """Which keys a listing shows; without ``vfolder`` and ``prefix``: the root folder. ``limit`` is per page."""
+    """Which keys a listing shows; without ``vfolder`` and ``prefix``: the root folder. ``limit`` is per page.
+
+    Sizes in bytes, times in epoch seconds or ISO 8601, bounds inclusive; ``order`` is "asc" or "desc".
+    """
 
     vfolder: str | None
     prefix: str | None
     recursive: bool
     q: str | None
+    glob: str | None
     content_type: str | None
+    md5: str | None
+    size_min: int | None
+    size_max: int | None
+    ts_min: str | float | None
+    ts_max: str | float | None
+    order: str | None
     limit: int | None
 
 

@@ -146,6 +146,83 @@ def test_bad_queries(query: str, folders: Bucket) -> None:
     assert (reply.status, reply.json()["code"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("order=up", "invalid_request"),
+        ("size_min=-1", "invalid_request"),
+        ("size_max=9223372036854775808", "invalid_request"),
+        ("size_min=x", "invalid_request"),
+        ("size_min=2&size_max=1", "invalid_request"),
+        ("ts_min=yesterday", "invalid_timetag"),
+        ("ts_max=1e400", "invalid_timetag"),
+        ("ts_min=nan", "invalid_timetag"),
+        ("ts_min=2&ts_max=1", "invalid_request"),
+        ("md5=abc", "invalid_digest"),
+        ("q=" + "x" * 1025, "invalid_request"),
+        ("glob=" + "%C3%BC" * 513, "invalid_request"),
+        ("q=a%00b", "invalid_request"),
+        ("glob=%00", "invalid_request"),
+        ("prefix=%00", "invalid_request"),
+        ("vfolder=%00", "invalid_request"),
+        ("content_type=%00", "invalid_request"),
+    ],
+)
+def test_bad_filters(query: str, code: str, folders: Bucket) -> None:
+    reply = folders.service.call("GET", f"{folders.path}/keys?{query}")
+    assert (reply.status, reply.json()["code"]) == (400, code)
+
+
+def test_filters(folders: Bucket) -> None:
+    def found(**query: Any) -> list[str]:
+        return names(folders.listing(recursive="true", **query))
+
+    assert found(size_min=3, size_max=5) == ["a/b/c", "a/b/d", "a/e/f"]
+    assert found(md5=folders.record("z.txt")["md5"]) == ["z.txt"]
+    assert found(glob="*.txt") == ["z.txt"]
+    assert found(glob="/a/*") == ["a/b"]
+    assert found(glob="/a/**") == ["a/b", "a/b/c", "a/b/d", "a/e/f"]
+    assert found(glob="/?", q="a") == ["a"]
+    assert found(ts_max="2000-01-01") == []
+    assert found(ts_min="2000-01-01T00:00:00Z", content_type="text/plain") == ["a", "a/b/c", "a/e/f", "z/y/x/w", "ü/ä"]
+
+
+@pytest.mark.parametrize("query", [{}, {"vfolder": "a"}, {"recursive": "true"}, {"prefix": "a"}])
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+def test_descending_is_ascending_backwards(query: dict[str, str], limit: int, folders: Bucket) -> None:
+    whole = folders.listing(**query)
+    found = list(pages(folders, **query, limit=limit, order="desc"))
+    assert [key for page in found for key in names(page)] == names(whole)[::-1]
+    assert [folder for page in found for folder in page["vfolders"]] == whole["vfolders"][::-1]
+
+
+def test_what_folders_hold(folders: Bucket) -> None:
+    sizes = {key: number for number, key in enumerate(KEYS)}
+    root = folders.service.json("GET", f"{folders.path}/folders")
+    assert (root["size"], root["keyamount"]) == (sum(sizes.values()), len(KEYS))
+    assert [(each["vfolder"], each["keyamount"]) for each in root["vfolders"]] == [("a", 4), ("z", 1), ("ü", 1)]
+    inner = folders.service.json("GET", f"{folders.path}/folders?vfolder=a&limit=1")
+    assert inner["size"] == sum(size for key, size in sizes.items() if key.startswith("a/"))
+    assert [each["vfolder"] for each in inner["vfolders"]] == ["a/b"]
+    rest = folders.service.json("GET", f"{folders.path}/folders?vfolder=a&cursor={inner['cursor']}")
+    assert ([each["vfolder"] for each in rest["vfolders"]], rest["cursor"]) == (["a/e"], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("vfolder=nowhere", 404, "folder_not_found"),
+        ("vfolder=%00", 400, "invalid_request"),
+        ("limit=0", 400, "invalid_request"),
+        ("cursor=x", 400, "invalid_cursor"),
+        ("cursor=WyJrIiwgImEiXQ==", 400, "invalid_cursor"),
+    ],
+)
+def test_folders_that_are_not_there(query: str, status: int, code: str, folders: Bucket) -> None:
+    reply = folders.service.call("GET", f"{folders.path}/folders?{query}")
+    assert (reply.status, reply.json()["code"]) == (status, code)
+
+
 def test_unknown_bucket(shared: Service) -> None:
     reply = shared.call("GET", "/ceph/nobody/photos/keys")
     assert (reply.status, reply.json()["code"]) == (404, "bucket_not_found")

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,19 @@ class Postgres:
     """A server, made and started at once. ``password`` is its superuser's, which the tests use.
 
     With a ``folder`` it stays there: the same folder again has the same port, password and data.
-    ``follows`` makes it a standby of another server.
+    ``follows`` makes it a standby of another server. ``settings`` are more of postgresql.conf's.
     """
 
-    def __init__(self, *, durable: bool = False, folder: Path | None = None, follows: "Postgres | None" = None) -> None:
-        self._settings = _SETTINGS if durable else {**_SETTINGS, "fsync": "off", "full_page_writes": "off"}
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        folder: Path | None = None,
+        follows: "Postgres | None" = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        fast = {} if durable else {"fsync": "off", "full_page_writes": "off"}
+        self._settings = {**_SETTINGS, **fast, **(settings or {})}
         self._user = other_user()
         self._stays = folder is not None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="cephstorage-postgres-"))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from cephstorage.api.bodies import bounded_body, chunks
 from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
-from cephstorage.api.models import CreateKey, Json, record_json
-from cephstorage.domain.digests import parse_digest_field
+from cephstorage.api.models import CreateKey, Json, folder_json, record_json
+from cephstorage.domain.digests import parse_digest_field, parse_md5
 from cephstorage.domain.errors import InvalidInput
+from cephstorage.domain.listing import LARGEST_NUMBER
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, Precondition
+from cephstorage.domain.records import ListQuery, Precondition, parse_timetag
 from cephstorage.services.keys import UploadOrder
 
 router = APIRouter(prefix="/ceph/{username}/{bucketname}", tags=["keys"])
@@ -151,18 +152,66 @@ async def list_keys(
     prefix: Annotated[str, Query(description="Only keys that begin with this")] = "",
     recursive: Annotated[bool, Query(description="Folders below, too")] = False,
     q: Annotated[str, Query(description="Only keys that contain this")] = "",
+    glob: Annotated[
+        str,
+        Query(
+            description="Only keys that match: * within a segment, ** across, ? one character; "
+            "from the root if it begins with /, else at the end of any path"
+        ),
+    ] = "",
     content_type: str = "",
+    md5: Annotated[str, Query(description="Only keys whose bytes have it (hex or base64)")] = "",
+    size_min: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER, description="Bytes, inclusive")] = None,
+    size_max: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER, description="Bytes, inclusive")] = None,
+    ts_min: Annotated[str, Query(description="Epoch seconds or ISO 8601, inclusive")] = "",
+    ts_max: Annotated[str, Query(description="Epoch seconds or ISO 8601, inclusive")] = "",
+    order: Annotated[Literal["asc", "desc"], Query(description="By the bytes of names")] = "asc",
     limit: Annotated[int, Query(ge=1, description="Most entries, folders included")] = MOST_LISTED,
     cursor: str | None = None,
 ) -> Json:
-    """List a folder: its keys and its direct sub-folders, in byte order."""
-    folder = vfolder if vfolder is not None else (None if prefix or recursive else "")
-    query = ListQuery(folder, prefix, recursive, q, content_type, min(limit, MOST_LISTED), cursor)
+    """List a folder: its direct sub-folders, then its keys, in byte order.
+
+    Filters concern keys. A filter looks at a bounded number of keys a request: a page may be short, or empty,
+    and still have a cursor. The listing ends with the page whose cursor is null.
+    """
+    query = ListQuery(
+        vfolder=vfolder if vfolder is not None else (None if prefix or recursive else ""),
+        prefix=prefix,
+        recursive=recursive,
+        contains=q,
+        content_type=content_type,
+        limit=min(limit, MOST_LISTED),
+        cursor=cursor,
+        descending=order == "desc",
+        glob=glob,
+        md5=parse_md5(md5) or "",
+        size_min=size_min,
+        size_max=size_max,
+        ts_min=parse_timetag(ts_min),
+        ts_max=parse_timetag(ts_max),
+    )
     page = await parts.keys.listing(bucket, query)
     return {
         "keys": [record_json(record) for record in page.keys],
         "vfolders": list(page.vfolders),
         "cursor": page.cursor,
+    }
+
+
+@router.get("/folders")
+async def folder_usage(
+    bucket: ReadBucket,
+    parts: Services,
+    vfolder: Annotated[str, Query(description="A folder; without it, the root")] = "",
+    limit: Annotated[int, Query(ge=1, description="Most sub-folders")] = MOST_LISTED,
+    cursor: str | None = None,
+) -> Json:
+    """How many bytes and keys a folder holds, and each of its direct sub-folders; all below them counts."""
+    usage = await parts.keys.usage(bucket, vfolder, min(limit, MOST_LISTED), cursor)
+    return {
+        **folder_json(usage.folder),
+        "vfolders": [folder_json(each) for each in usage.vfolders],
+        "cursor": usage.cursor,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from cephstorage.domain.access import AccessToken
-from cephstorage.domain.records import Bucket, Record
+from cephstorage.domain.records import Bucket, Folder, Record
 from cephstorage.domain.transfers import Phase, State, Transfer
 from cephstorage.services.keys import Order
 
@@ -81,6 +81,11 @@ def bucket_json(bucket: Bucket) -> Json:
         "keyamount": bucket.keyamount,
         "created": _number(bucket.created_at),
     }
+
+
+def folder_json(folder: Folder) -> Json:
+    """A folder and what it holds."""
+    return {"vfolder": folder.vfolder, "size": folder.size, "keyamount": folder.keyamount}
 
 
 def _tries(transfer: Transfer) -> int:

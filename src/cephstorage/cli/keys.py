@@ -13,7 +13,7 @@ from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from cephstorage_client import Bucket, Client, ListOptions, Record
+    from cephstorage_client import Bucket, Client, Folder, ListOptions, Record
 
 app = typer.Typer()
 BUCKET_COLUMNS = {"bucket": "BUCKET", "size": "BYTES", "keyamount": "KEYS"}
@@ -26,9 +26,17 @@ def ls(
         str, typer.Argument(help="USERNAME, USERNAME/BUCKETNAME, or a folder or key in it.", metavar="PLACE")
     ],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too.")] = False,
+    *,
     prefix: Annotated[str, typer.Option(help="Only keys of the folder that go on with this.")] = "",
     match: Annotated[str | None, typer.Option(help="Only keys that contain this.")] = None,
+    glob: Annotated[str | None, typer.Option(help="Only keys like this: * in a segment, ** across, ? one.")] = None,
     content_type: Annotated[str | None, typer.Option(help="Only this media type.")] = None,
+    md5: Annotated[str | None, typer.Option(help="Only keys whose bytes have it.")] = None,
+    size_min: Annotated[int | None, typer.Option(help="Bytes or more.")] = None,
+    size_max: Annotated[int | None, typer.Option(help="Bytes or less.")] = None,
+    ts_min: Annotated[str | None, typer.Option(help="Created then or later: epoch seconds or ISO 8601.")] = None,
+    ts_max: Annotated[str | None, typer.Option(help="Created then or before.")] = None,
+    descending: Annotated[bool, typer.Option("--descending", help="From the last name to the first.")] = False,
 ) -> ExitCode | None:
     """List a tenant's buckets, or a folder of a bucket."""
     with session.connect() as client:
@@ -36,9 +44,12 @@ def ls(
             session.output.table(client.buckets(place.removesuffix("/")), BUCKET_COLUMNS)
             return None
         where = bucket_place(place)
-        options: ListOptions = {"vfolder": where.folder, "recursive": recursive, "q": match}
-        options |= {"prefix": where.prefix + prefix if prefix else None, "content_type": content_type}
-        if not _listed(session.output, client, where, options) and where.key and not (prefix or match or content_type):
+        filters: ListOptions = {"q": match, "glob": glob, "content_type": content_type, "md5": md5}
+        filters |= {"size_min": size_min, "size_max": size_max, "ts_min": ts_min, "ts_max": ts_max}
+        options: ListOptions = {"vfolder": where.folder, "recursive": recursive, **filters}
+        options |= {"prefix": where.prefix + prefix if prefix else None, "order": "desc" if descending else None}
+        plain = not prefix and all(each is None for each in filters.values())
+        if not _listed(session.output, client, where, options) and where.key and plain:
             _one(session.output, client, where)
     return None
 
@@ -108,31 +119,30 @@ def _delete(client: "Client", place: Place, key: str) -> dict[str, Any]:
 def du(
     session: Session,
     place: Annotated[str, typer.Argument(help="USERNAME, USERNAME/BUCKETNAME, or a folder in it.", metavar="PLACE")],
+    folders: Annotated[bool, typer.Option("--folders", help="Each direct sub-folder, then the whole.")] = False,
 ) -> None:
     """Show how many bytes and keys something holds."""
+    from cephstorage_client import ApiError
+
     with session.connect() as client:
         if is_tenant(place):
-            buckets = client.buckets(place.removesuffix("/"))
-            usages = [_bucket_usage(bucket) for bucket in buckets]
-        else:
-            usages = [_usage(client, bucket_place(place))]
-    for usage in usages:
-        line = f"{readable_size(usage['size']):>10}  {usage['keyamount']:>9} keys  {printable(usage['place'])}"
-        session.output.document(usage, line)
+            for bucket in client.buckets(place.removesuffix("/")):
+                _show(session.output, f"{bucket['username']}/{bucket['bucketname']}", bucket)
+            return
+        where = bucket_place(place)
+        head = f"{where.username}/{where.bucketname}"
+        try:
+            whole = client.usage(where.username, where.bucketname, where.folder, limit=1)
+        except ApiError as error:
+            if error.code != "folder_not_found":
+                raise
+            raise Failure(f"There is no key below {where}.", ExitCode.NOT_FOUND, "key_not_found") from error
+        if folders:
+            for folder in client.folders(where.username, where.bucketname, where.folder):
+                _show(session.output, f"{head}/{folder['vfolder']}", folder)
+        _show(session.output, str(where), whole)
 
 
-def _bucket_usage(bucket: "Bucket") -> dict[str, Any]:
-    place = f"{bucket['username']}/{bucket['bucketname']}"
-    return {"place": place, "size": bucket["size"], "keyamount": bucket["keyamount"]}
-
-
-def _usage(client: "Client", place: Place) -> dict[str, Any]:
-    if not place.key:
-        return _bucket_usage(client.bucket(place.username, place.bucketname))
-    size = amount = 0
-    for record in below(client, place):
-        size += record["size"]
-        amount += 1
-    if not amount:
-        raise Failure(f"There is no key below {place}.", ExitCode.NOT_FOUND, "key_not_found")
-    return {"place": str(place), "size": size, "keyamount": amount}
+def _show(output: Output, place: str, usage: "Bucket | Folder") -> None:
+    shown = {"place": place, "size": usage["size"], "keyamount": usage["keyamount"]}
+    output.document(shown, f"{readable_size(usage['size']):>10}  {usage['keyamount']:>9} keys  {printable(place)}")

@@ -132,6 +132,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class FolderNotFound(NotFound):
+    """No key of the bucket lies in or below the folder."""
+
+    code = "folder_not_found"
+
+
 class TransferNotFound(NotFound):
     """No transfer has this token, or its record has been cleaned up."""
 

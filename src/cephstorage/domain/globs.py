@@ -7,9 +7,12 @@ backtracks from one wildcard into another.
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 _FAR = re.compile(r"(/\*\*/|\*{2,})")
+_WILDCARD = re.compile(r"(/\*\*/|\*{2,}|\*|\?)")
+MOST_LITERALS = 4
 _LAST_SLASH = "(?>(?:.*/)?)"
 
 
@@ -27,6 +30,26 @@ def glob(text: str) -> re.Pattern[str]:
         written += f"(?>{starts}{_chunk(chunk)}{'(?=/)' if folders else ''})"
         starts = "/(?:.*?/)??" if folders else ".*?"
     return re.compile(written + _ending(stars[-1], chunks[-1]), re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """What is true of every path that a glob matches, for those who look for them where no expression reaches.
+
+    ``prefix``: what the path begins with, its first ``/`` aside; ``literals``: texts that stand in it, longest first.
+    """
+
+    prefix: str
+    literals: tuple[str, ...]
+
+
+def sieve(text: str) -> Sieve:
+    """The sieve of a glob; it lets every match through, and more."""
+    text = re.sub(r"(?:\*\*/)+", "**/", text if text.startswith("/") else f"/**/{text}")
+    pieces = _WILDCARD.split(text)
+    prefix = pieces[0][1:] + ("/" if len(pieces) > 1 and pieces[1] == "/**/" and pieces[0] else "")
+    literals = {piece.strip("/") for piece in pieces[::2]} - {""}
+    return Sieve(prefix, tuple(sorted(literals, key=lambda literal: (-len(literal), literal))[:MOST_LITERALS]))
 
 
 def _ending(star: str, chunk: str) -> str:

@@ -155,6 +155,29 @@ def child_folder(parent: str, vfolder: str) -> str | None:
     return vfolder[: _segment_end(vfolder, len(head))]
 
 
+def parent_folder(vfolder: str) -> tuple[str, str]:
+    """The folder that shows ``vfolder`` among its sub-folders, and the name that it has there.
+
+    The parent and the name make the path again with ``folder_path``. ``vfolder`` is not the root.
+    """
+    head, slash, tail = vfolder.rpartition("/")
+    return (head, tail) if head or not slash else ("", vfolder)
+
+
+def folder_path(parent: str, name: str) -> str:
+    """The path of a sub-folder (see ``parent_folder``)."""
+    return f"{parent}/{name}" if parent else name
+
+
+def folders_above(vfolder: str) -> list[str]:
+    """The folder and those that hold it, innermost first, without the root."""
+    found = []
+    while vfolder:
+        found.append(vfolder)
+        vfolder, _ = parent_folder(vfolder)
+    return found
+
+
 def _segment_end(path: str, start: int) -> int:
     slash = path.find("/", start)
     return len(path) if slash < 0 else slash

@@ -82,7 +82,10 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing: records, direct sub-folders (full paths) and where to go on."""
+    """One page of a listing: records, direct sub-folders (full paths) and where to go on.
+
+    A page of a filtered listing may be short, or empty, and still have a cursor: so far the request has looked.
+    """
 
     keys: tuple[Record, ...]
     vfolders: tuple[str, ...] = ()
@@ -90,8 +93,30 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder and what it holds, sub-folders included: bytes and keys, exact at every commit."""
+
+    vfolder: str
+    size: int
+    keyamount: int
+
+
+@dataclass(frozen=True, slots=True)
+class FolderUsage:
+    """What a folder holds, and a page of what its direct sub-folders hold."""
+
+    folder: Folder
+    vfolders: tuple[Folder, ...] = ()
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What a listing asks for. ``vfolder`` None and no ``recursive``: every key that has ``prefix``."""
+    """What a listing asks for. ``vfolder`` None and no ``recursive``: every key that has ``prefix``.
+
+    ``contains`` and ``glob`` (``domain.globs``) are about key names; bounds are inclusive; None and empty
+    texts filter nothing. Filters concern keys, not sub-folders.
+    """
 
     vfolder: str | None = ""
     prefix: str = ""
@@ -100,6 +125,20 @@ class ListQuery:
     content_type: str = ""
     limit: int = 1000
     cursor: str | None = None
+    descending: bool = False
+    glob: str = ""
+    md5: str = ""
+    size_min: int | None = None
+    size_max: int | None = None
+    ts_min: float | None = None
+    ts_max: float | None = None
+
+    @property
+    def filtered(self) -> bool:
+        """Whether some keys of the range may be left out."""
+        bounds = (self.size_min, self.size_max, self.ts_min, self.ts_max)
+        texts = (self.contains, self.content_type, self.glob, self.md5)
+        return any(texts) or any(bound is not None for bound in bounds)
 
 
 @dataclass(frozen=True, slots=True)

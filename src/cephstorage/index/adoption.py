@@ -17,14 +17,16 @@ from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
+from cephstorage.index.tree import Changes, FolderStatements
 from cephstorage.ports.index import Adopted
 
 
 class AdoptionStatements:
     """Statements that take records over."""
 
-    def __init__(self, schema: Schema, buckets: BucketStatements) -> None:
+    def __init__(self, schema: Schema, buckets: BucketStatements, folders: FolderStatements) -> None:
         self._buckets = buckets
+        self._folders = folders
         keys, removals, transfers = schema.keys, schema.removals, schema.transfers
         here = keys.c.bucket == bindparam("in_bucket")
         named: BindParameter[Any] = bindparam("names", expanding=True)
@@ -85,17 +87,23 @@ class AdoptionStatements:
 
     def _put(self, conn: Connection, bucket: BucketName, records: Iterable[Record], visible: dict[str, Record]) -> None:
         first, size = [], 0
+        come, grown = Changes(), Changes()
         for record in records:
             values, before = record_values(record), visible.get(record.key)
-            size += record.size - (before.size if before is not None else 0)
+            more = record.size - (before.size if before is not None else 0)
+            size += more
             if before is None:
                 first.append(values)
+                come.note(record.vfolder, more, 1)
                 continue
+            grown.note(record.vfolder, more, 0)
             changing = {name: values[name] for name in RECORD_COLUMNS if name != "key"}
             conn.execute(self._replace, {**changing, "in_bucket": str(bucket), "of_key": record.key})
         if first:
             conn.execute(self._insert, first)
         self._buckets.add_usage(conn, bucket, size, len(first))
+        for changes in (come, grown):
+            self._folders.add(conn, bucket, changes)
 
 
 class SqlAdoption:

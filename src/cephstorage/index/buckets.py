@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.sql.functions import coalesce
 
 from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
@@ -37,8 +37,16 @@ class BucketStatements:
         self._usage = (
             update(buckets)
             .where(buckets.c.name == name)
-            .values(size=buckets.c.size + bindparam("bytes"), keyamount=buckets.c.keyamount + bindparam("keys"))
+            .values(
+                size=buckets.c.size + bindparam("bytes"),
+                keyamount=buckets.c.keyamount + bindparam("keys"),
+                highest_generation=case(
+                    (buckets.c.highest_generation < bindparam("generation"), bindparam("generation")),
+                    else_=buckets.c.highest_generation,
+                ),
+            )
         )
+        self._barrier = select(buckets.c.next_generation, buckets.c.highest_generation).where(buckets.c.name == name)
         self._generations = (
             update(buckets)
             .where(buckets.c.name == name, buckets.c.next_generation < bindparam("next"))
@@ -72,9 +80,20 @@ class BucketStatements:
             raise BucketNotFound(f"There is no bucket {bucket}.")
         return int(found)
 
-    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int) -> None:
-        """Add to the usage, or subtract."""
-        conn.execute(self._usage, {"bucket": str(bucket), "bytes": size, "keys": keys})
+    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int, generation: int = 0) -> None:
+        """Add to the usage, or subtract. ``generation``: that of a version that has come."""
+        conn.execute(self._usage, {"bucket": str(bucket), "bytes": size, "keys": keys, "generation": generation})
+
+    def raise_barrier(self, conn: Connection, bucket: BucketName) -> int:
+        """A generation above that of every version there is, and not above that of any still to come.
+
+        Raises BucketNotFound.
+        """
+        self.write(conn, bucket)
+        following, highest = conn.execute(self._barrier, {"bucket": str(bucket)}).one()
+        barrier = max(int(following), int(highest) + 1)
+        self.raise_generation(conn, bucket, barrier)
+        return barrier
 
     def raise_generation(self, conn: Connection, bucket: BucketName, following: int) -> None:
         """Let new keys begin at ``following`` or above."""

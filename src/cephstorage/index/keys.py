@@ -4,7 +4,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 
 from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, OriginFacts, Page, Record, attempt_of
+from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of
 from cephstorage.domain.serialise import to_json
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
@@ -13,15 +13,22 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import TEXT, Schema
+from cephstorage.index.tree import FolderStatements
 
 
 class KeyStatements:
     """Statements over records. Usage, the queue of removals and the outbox of purges change with them."""
 
     def __init__(
-        self, schema: Schema, buckets: BucketStatements, removals: RemovalStatements, purges: PurgeStatements
+        self,
+        schema: Schema,
+        buckets: BucketStatements,
+        folders: FolderStatements,
+        removals: RemovalStatements,
+        purges: PurgeStatements,
     ) -> None:
         self._buckets = buckets
+        self._folders = folders
         self._removals = removals
         self._purges = purges
         keys = schema.keys
@@ -55,11 +62,14 @@ class KeyStatements:
         values = record_values(record)
         if previous is None:
             conn.execute(self._insert, values)
-            self._buckets.add_usage(conn, record.bucket, record.size, 1)
+            self._buckets.add_usage(conn, record.bucket, record.size, 1, record.generation)
+            self._folders.add(conn, record.bucket, {record.vfolder: (record.size, 1)})
             return
         changing = {name: values[name] for name in RECORD_COLUMNS if name != "key"}
         conn.execute(self._replace, {**changing, "in_bucket": values["bucket"], "of_key": record.key})
-        self._buckets.add_usage(conn, record.bucket, record.size - previous.size, 0)
+        self._buckets.add_usage(conn, record.bucket, record.size - previous.size, 0, record.generation)
+        if record.size != previous.size:
+            self._folders.add(conn, record.bucket, {record.vfolder: (record.size - previous.size, 0)})
         if attempt_of(previous.store_version) != attempt_of(record.store_version):
             self._removals.queue(conn, record.bucket, record.key, previous.store_version)
         self._purges.queue(conn, record.bucket, record.key, previous.size, record.validated_at)
@@ -76,6 +86,7 @@ class KeyStatements:
         bucket, key = record.bucket, record.key
         conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
         self._buckets.add_usage(conn, bucket, -record.size, -1)
+        self._folders.add(conn, bucket, {record.vfolder: (-record.size, -1)})
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
         self._removals.queue(conn, bucket, key, record.store_version)
         self._purges.queue(conn, bucket, key, record.size, now, job)
@@ -114,10 +125,13 @@ class KeyStatements:
 class SqlKeyIndex:
     """``KeyIndex`` in SQL."""
 
-    def __init__(self, db: Runner, statements: KeyStatements, listing: ListingStatements) -> None:
+    def __init__(
+        self, db: Runner, statements: KeyStatements, listing: ListingStatements, folders: FolderStatements
+    ) -> None:
         self._db = db
         self._sql = statements
         self._listing = listing
+        self._folders = folders
 
     async def get(self, bucket: BucketName, key: str) -> Record | None:
         """The visible version of a key."""
@@ -126,6 +140,10 @@ class SqlKeyIndex:
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order. Raises BucketNotFound and InvalidCursor."""
         return await self._db.read(self._listing.listing, bucket, query)
+
+    async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
+        """What a folder holds, and a page of its sub-folders. Raises BucketNotFound and InvalidCursor."""
+        return await self._db.read(self._folders.usage, bucket, vfolder, limit, cursor)
 
     async def delete(self, bucket: BucketName, key: str, now: float) -> None:
         """Make a key invisible and queue its bytes for removal. Raises KeyNotFound, BucketNotFound."""

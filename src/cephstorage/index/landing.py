@@ -149,7 +149,7 @@ def _stored(plan: Plan, store_version: str) -> Plan:
 
 
 def _generation(previous: Record | None, first_generation: int) -> int:
-    return previous.generation + 1 if previous is not None else first_generation
+    return max(previous.generation + 1, first_generation) if previous is not None else first_generation
 
 
 def _record(request: TransferRequest, plan: Plan, generation: int, now: float) -> Record:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, OriginFacts, Page, Record
+from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record
 from cephstorage.ports.index import KeyIndex
 
 _MOST = 50_000
@@ -55,6 +55,10 @@ class LastKnownKeys:
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order."""
         return await self._keys.listing(bucket, query)
+
+    async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
+        """What a folder holds."""
+        return await self._keys.usage(bucket, vfolder, limit, cursor)
 
     async def delete(self, bucket: BucketName, key: str, now: float) -> None:
         """Make a key invisible."""

@@ -1,76 +1,42 @@
-"""Listing: sub-folders by a loose index scan, then keys by range, page after page from where the last ended.
+"""Listing: sub-folders from the tree, then keys by range, page after page from where the last ended.
 
-Nothing is counted or skipped over: a page costs the same at the front of a bucket and at its end. The
-cursor says which entry was the last one: ``["f", folder]`` or ``["k", key]``, base64url of JSON.
+Nothing is counted or skipped over: a page costs the same at the front of a bucket and at its end. A filter
+is given ``budget`` keys a request to find what it looks for; after them the page ends, with a cursor. Where a
+text in the name is looked for, the index of names (``names.py``) is asked first about all that is left.
 """
 
-import base64
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, bindparam, select
 
-from cephstorage.domain.errors import BucketNotFound, InvalidCursor, InvalidKey
-from cephstorage.domain.names import BucketName, child_folder, key_name, prefix_end
-from cephstorage.domain.records import ListQuery, Page, Record
-from cephstorage.index.folders import after, below, folder_path, folder_sort_key
-from cephstorage.index.rows import RECORD_COLUMNS, record_of
+from cephstorage.domain.errors import BucketNotFound
+from cephstorage.domain.listing import KeyGlob, key_glob
+from cephstorage.domain.names import BucketName, prefix_end
+from cephstorage.domain.records import Folder, ListQuery, Page, Record
+from cephstorage.index.cursors import FOLDER, KEY, Place, read_place, write_place
+from cephstorage.index.names import NameIndex, Names
+from cephstorage.index.rows import record_of
 from cephstorage.index.schema import Schema
+from cephstorage.index.tree import FolderStatements
+from cephstorage.index.walk import Filters, Span, WalkStatements
 
 _MAX_LIMIT = 1000
-_FOLDER, _KEY = "f", "k"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The entry after which a page begins."""
-
-    kind: str
-    name: str
-
-
-def _cursor(kind: str, name: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([kind, name]).encode()).decode()
-
-
-def _place(cursor: str | None, *, with_folders: bool) -> _Place | None:
-    """Read a cursor. Raises InvalidCursor."""
-    if cursor is None:
-        return None
-    try:
-        kind, name = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
-        key_name(name)
-    except (ValueError, TypeError, AttributeError, RecursionError, InvalidKey) as error:
-        raise InvalidCursor("The cursor was not made by this service; begin again without one.") from error
-    if kind != _KEY and not (kind == _FOLDER and with_folders):
-        raise InvalidCursor("The cursor belongs to another listing; begin again without one.")
-    return _Place(kind, name)
+BUDGET = 5000
+"""Keys that a filter may look at in one request; also the most that the index of names may find."""
+SHORT_BUDGET = 1000
+"""The same before the index of names is asked, and of keys that a glob is compared with."""
 
 
 class ListingStatements:
     """The listing's statements over one schema."""
 
-    def __init__(self, schema: Schema) -> None:
-        keys = schema.keys
+    def __init__(self, schema: Schema, tree: FolderStatements, names: NameIndex, budget: int = BUDGET) -> None:
         self._bucket = select(schema.buckets.c.name).where(schema.buckets.c.name == bindparam("bucket"))
-        self._folder = (
-            select(keys.c.vfolder)
-            .where(
-                keys.c.bucket == bindparam("bucket"),
-                keys.c.vfolder >= bindparam("low"),
-                keys.c.vfolder < bindparam("high"),
-            )
-            .order_by(keys.c.vfolder)
-            .limit(1)
-        )
-        self._keys = keys
-        self._page = (
-            select(*(keys.c[name] for name in RECORD_COLUMNS))
-            .where(keys.c.bucket == bindparam("bucket"))
-            .order_by(keys.c.key)
-            .limit(bindparam("limit"))
-        )
+        self._tree = tree
+        self._names = names
+        self._walk = WalkStatements(schema.keys)
+        self.budget = budget
 
     def listing(self, conn: Connection, bucket: BucketName, query: ListQuery) -> Page:
         """One page; see ``KeyIndex.listing``."""
@@ -78,93 +44,103 @@ class ListingStatements:
             raise BucketNotFound(f"There is no bucket {bucket}.")
         query = replace(query, limit=min(max(query.limit, 1), _MAX_LIMIT))
         with_folders = query.vfolder is not None and not query.recursive
-        place = _place(query.cursor, with_folders=with_folders)
-        folders = self._folders(conn, bucket, query, place) if with_folders else []
+        place = read_place(query.cursor, FOLDER + KEY if with_folders else KEY)
+        folders = [each.vfolder for each in self._folders(conn, bucket, query, place)] if with_folders else []
         if len(folders) > query.limit:
             folders = folders[: query.limit]
-            return Page((), tuple(folders), _cursor(_FOLDER, folders[-1]))
+            return Page((), tuple(folders), write_place(FOLDER, folders[-1]))
         room = query.limit - len(folders)
-        records = self._records(conn, bucket, query, place, room + 1)
-        if len(records) <= room:
-            return Page(tuple(records), tuple(folders))
-        records = records[:room]
-        last = _cursor(_KEY, records[-1].key) if records else _cursor(_FOLDER, folders[-1])
-        return Page(tuple(records), tuple(folders), last)
+        records, looked = self._records(conn, bucket, query, place, room + 1)
+        if len(records) > room:
+            records = records[:room]
+            last = write_place(KEY, records[-1].key) if records else write_place(FOLDER, folders[-1])
+            return Page(tuple(records), tuple(folders), last)
+        return Page(tuple(records), tuple(folders), None if looked is None else write_place(KEY, looked))
 
-    def _folders(self, conn: Connection, bucket: BucketName, query: ListQuery, place: _Place | None) -> list[str]:
+    def _folders(self, conn: Connection, bucket: BucketName, query: ListQuery, place: Place | None) -> list[Folder]:
         """Up to ``limit`` + 1 sub-folders from the place on."""
-        if place is not None and place.kind == _KEY:
+        if place is not None and place.kind == KEY:
             return []
         assert query.vfolder is not None
-        low, high = _folder_range(query.vfolder, query.prefix)
-        if place is not None:
-            low = max(low, after(place.name))
-        found = []
-        for child in self._children(conn, str(bucket), query.vfolder, low, high):
-            if not f"{child}/".startswith(query.prefix):
-                break  # the prefix names something deeper
-            found.append(child)
-            if len(found) > query.limit:
-                break
-        return found
-
-    def _children(self, conn: Connection, bucket: str, parent: str, low: bytes, high: bytes) -> Iterator[str]:
-        """The loose index scan: one seek for each sub-folder, however many keys it holds."""
-        while low < high:
-            found = conn.scalar(self._folder, {"bucket": bucket, "low": low, "high": high})
-            child = None if found is None else child_folder(parent, folder_path(found))
-            if child is None:
-                return
-            yield child
-            low = after(child)
+        after = place.name if place is not None else None
+        return self._tree.children(
+            conn, bucket, query.vfolder, query.prefix, after, query.limit + 1, descending=query.descending
+        )
 
     def _records(
-        self, conn: Connection, bucket: BucketName, query: ListQuery, place: _Place | None, limit: int
-    ) -> list[Record]:
-        values = {"bucket": str(bucket), "limit": limit, **_key_range(query, place)}
-        if query.vfolder is not None and not query.recursive:
-            values["vfolder"] = folder_sort_key(query.vfolder)
-        if query.contains:
-            values["contains"] = query.contains
-        if query.content_type:
-            values["content_type"] = query.content_type
-        return [record_of(bucket, row) for row in conn.execute(self._page_for(frozenset(values)), values)]
+        self, conn: Connection, bucket: BucketName, query: ListQuery, place: Place | None, wanted: int
+    ) -> tuple[list[Record], str | None]:
+        """Up to ``wanted`` records, and the key up to which was looked if that is not the end."""
+        glob = key_glob(query)
+        span = _span(str(bucket), query, place, glob)
+        filters = _filters(query, glob)
+        if span is None:
+            return [], None
+        if not filters and glob is None:
+            rows = self._walk.rows(conn, span, filters, wanted)
+            return [record_of(bucket, row) for row in rows], None
+        texts = Names((query.contains, *(glob.sieve.literals if glob else ())))
+        indexed = self._names.can(texts)
+        looked = self._walk.nth(conn, span, min(SHORT_BUDGET, self.budget) if indexed else self.budget)
+        found, looked = self._sieved(conn, bucket, span.until(looked), filters, glob, wanted, looked)
+        if looked is None or len(found) >= wanted or not indexed:
+            return found, looked
+        return self._indexed(conn, bucket, span.after(looked), filters, glob, wanted, texts, found)
 
-    def _page_for(self, names: frozenset[str]) -> Select[tuple[object, ...]]:
-        """The page statement with the conditions whose values are given."""
-        c = self._keys.c
-        conditions = {
-            "after": c.key > bindparam("after"),
-            "from": c.key >= bindparam("from"),
-            "before": c.key < bindparam("before"),
-            "vfolder": c.vfolder == bindparam("vfolder"),
-            # LIKE knows no case in SQLite and wildcards everywhere; replace() compares bytes in every database.
-            "contains": func.replace(c.key, bindparam("contains"), "") != c.key,
-            "content_type": c.content_type == bindparam("content_type"),
-        }
-        return self._page.where(*(condition for name, condition in conditions.items() if name in names))
+    def _sieved(
+        self, conn: Connection, bucket: BucketName, span: Span, filters: Filters, glob: KeyGlob | None,
+        wanted: int, looked: str | None,
+    ) -> tuple[list[Record], str | None]:  # fmt: skip
+        """Records of a span that the filters let through; how far was looked if not to its end."""
+        if glob is None:
+            rows = self._walk.rows(conn, span, filters, wanted)
+            return [record_of(bucket, row) for row in rows], looked
+        most = min(SHORT_BUDGET, self.budget)
+        rows = self._walk.rows(conn, span, filters, most)
+        found = [record_of(bucket, row) for row in rows if glob.matches(row.key)]
+        return found[:wanted], rows[-1].key if len(rows) == most else looked
+
+    def _indexed(
+        self, conn: Connection, bucket: BucketName, span: Span, filters: Filters, glob: KeyGlob | None,
+        wanted: int, texts: Names, found: list[Record],
+    ) -> tuple[list[Record], str | None]:  # fmt: skip
+        """What the index of names finds in a span; walk on through it where these are too many."""
+        keys = self._names.find(conn, span, texts, self.budget)
+        if keys is None:
+            looked = self._walk.nth(conn, span, self.budget)
+            more, looked = self._sieved(conn, bucket, span.until(looked), filters, glob, wanted - len(found), looked)
+            return found + more, looked
+        matching = sorted(filter(glob.matches, keys) if glob else keys, reverse=span.descending)
+        for start in range(0, len(matching), wanted):
+            rows = self._walk.named(conn, span, filters, matching[start : start + wanted])
+            found += [record_of(bucket, row) for row in rows]
+            if len(found) >= wanted:
+                break
+        return found[:wanted], None
 
 
-def _folder_range(vfolder: str, prefix: str) -> tuple[bytes, bytes]:
-    """Where the sub-folders lie whose paths, with a ``/`` behind them, begin with ``prefix``."""
-    low, high = below(vfolder)
-    if not prefix:
-        return low, high
-    if prefix.endswith("/") and len(prefix) > 1:
-        only = prefix[:-1]
-        return max(low, folder_sort_key(only)), min(high, after(only))
-    begin = folder_sort_key(prefix)
-    return max(low, begin), min(high, begin + b"\xff")
+def _filters(query: ListQuery, glob: KeyGlob | None) -> Filters:
+    """The conditions on keys, by the names under which the walk knows them."""
+    literals: Sequence[str] = glob.sieve.literals if glob else ()
+    values: dict[str, object] = {f"literal{number}": text for number, text in enumerate(literals)}
+    values |= {"contains": query.contains, "content_type": query.content_type, "md5": query.md5}
+    given = {name: value for name, value in values.items() if value}
+    bounds = {"size_min": query.size_min, "size_max": query.size_max, "ts_min": query.ts_min, "ts_max": query.ts_max}
+    given |= {name: value for name, value in bounds.items() if value is not None}
+    return given
 
 
-def _key_range(query: ListQuery, place: _Place | None) -> dict[str, str]:
-    """The bounds of the keys, as the values that the statement takes."""
+def _span(bucket: str, query: ListQuery, place: Place | None, glob: KeyGlob | None) -> Span | None:
+    """The range of keys that is asked for, from the place on. None: nothing lies in it."""
     starts = [query.prefix]
-    if query.recursive and query.vfolder:
+    if glob is not None:
+        starts.append(glob.sieve.prefix)
+    if query.vfolder:
         starts.append(query.vfolder + "/")
     low = max(starts)
     ends = [end for start in starts if start and (end := prefix_end(start)) is not None]
-    bounds = {"before": min(ends)} if ends else {}
-    if place is not None and place.kind == _KEY and place.name >= low:
-        return {"after": place.name, **bounds}
-    return {"from": low, **bounds} if low else bounds
+    folder = query.vfolder if query.vfolder is not None and not query.recursive else None
+    span = Span(bucket, folder, low, min(ends) if ends else None, descending=query.descending)
+    if place is not None and place.kind == KEY:
+        span = span.after(place.name)
+    return span if span.before is None or span.low < span.before else None

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from cephstorage.index.last_known import LastKnownKeys
 from cephstorage.index.postgres import PostgresDatabase
+from cephstorage.index.postgres_names import PostgresNames
 from cephstorage.index.postgres_session import PostgresOptions
 from cephstorage.index.postgres_setup import prepare, schema_version, upgrade_tables
 from cephstorage.index.schema import SCHEMA_VERSION, Schema, build_schema
@@ -21,7 +22,8 @@ class PostgresIndex(SqlIndex):
         self._options = options
         self._schema = build_schema(separate_schemas=True)
         self.database = PostgresDatabase(options)
-        super().__init__(self.database, self._schema)
+        self.names = PostgresNames()
+        super().__init__(self.database, self._schema, self.names)
         self.keys = LastKnownKeys(self.keys)
 
     def endpoints(self) -> Sequence[tuple[str, int]]:
@@ -30,7 +32,11 @@ class PostgresIndex(SqlIndex):
 
     async def open(self) -> None:
         """Make the tables if the database is empty, and begin. Raises DatabaseUnavailable."""
-        await self.database.open(partial(prepare, schema=self._schema))
+        await self.database.open(self._prepare)
+
+    def _prepare(self, conn: Connection) -> None:
+        prepare(conn, schema=self._schema)
+        self.names.look(conn)
 
     async def look(self) -> tuple[int | None, float]:
         """The version of the tables (None: there are none) and the server's clock. Makes nothing. Raises DatabaseUnavailable."""

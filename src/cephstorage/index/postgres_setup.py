@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select
 
 from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.index.migrations import upgrade
+from cephstorage.index.postgres_names import create_names
 from cephstorage.index.schema import SCHEMA_VERSION, Schema, create_tables
 
 LOCK = 0x6365_7068_7374_6F72
@@ -34,7 +35,10 @@ def prepare(connection: Connection, *, schema: Schema) -> None:
 
 
 def upgrade_tables(connection: Connection, *, schema: Schema) -> int:
-    """Bring the tables to this release's version, or make them; the version that was there (0: none)."""
+    """Bring the tables to this release's version, or make them; the version that was there (0: none).
+
+    The index of names is made if it could not be made before.
+    """
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
     found = schema_version(connection, schema)
@@ -42,6 +46,7 @@ def upgrade_tables(connection: Connection, *, schema: Schema) -> int:
         upgrade(connection, schema, found)
     else:
         prepare(connection, schema=schema)
+        create_names(connection)
     return found or 0
 
 
@@ -56,8 +61,9 @@ def schema_version(connection: Connection, schema: Schema) -> int | None:
 
 
 def make_tables(connection: Connection, schema: Schema) -> None:
-    """Make every table and note the version."""
+    """Make every table, the index of names where it can be made, and note the version."""
     create_tables(connection, schema)
+    create_names(connection)
     connection.execute(
         insert(schema.counters), [{"name": "schema", "value": SCHEMA_VERSION}, {"name": "settings", "value": 0}]
     )

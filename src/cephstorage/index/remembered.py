@@ -8,7 +8,7 @@ gets a record that was replaced before the request began.
 from collections.abc import Callable
 
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import ListQuery, OriginFacts, Page, Record
+from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record
 from cephstorage.ports.index import KeyIndex
 
 _MOST = 50_000
@@ -39,6 +39,10 @@ class RememberedKeys:
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order."""
         return await self._keys.listing(bucket, query)
+
+    async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
+        """What a folder holds."""
+        return await self._keys.usage(bucket, vfolder, limit, cursor)
 
     async def delete(self, bucket: BucketName, key: str, now: float) -> None:
         """Make a key invisible."""

@@ -26,7 +26,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    func,
     literal_column,
+    select,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
@@ -34,7 +37,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 
@@ -49,6 +52,7 @@ class Schema:
 
     metadata: MetaData
     keys: Table
+    folders: Table
     tenants: Table
     buckets: Table
     mirrors: Table
@@ -63,6 +67,8 @@ class Schema:
     settings: Table
     counters: Table
     series: Table
+    deletions: Table
+    deletion_keys: Table
 
 
 _QUEUES = {"removals", "purges"}
@@ -112,7 +118,10 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         tenants=general.table("tenants", _column("username", key=True), _column("created_at", Double)),
         buckets=_buckets(general),
         keys=_keys(index, general),
+        folders=_folders(index),
         mirrors=_mirrors(general),
+        deletions=_deletions(general),
+        deletion_keys=general.table("deletion_keys", _column("deletion", key=True), _column("key", key=True)),
         transfers=_transfers(general),
         idempotency=_idempotency(general),
         landing_leases=general.table(
@@ -148,20 +157,26 @@ def create_tables(connection: Connection, schema: Schema) -> None:
     tables = schema.metadata.sorted_tables
     if schema.keys.schema:
         for area in AREAS:
-            connection.execute(CreateSchema(area, if_not_exists=True))
+            # IF NOT EXISTS alone asks for the right to make schemas also where an administrator has made them.
+            if connection.scalar(select(func.to_regnamespace(f'"{area}"'))) is None:
+                connection.execute(CreateSchema(area, if_not_exists=True))
     for table in tables:
         connection.execute(CreateTable(table))
-    for number in range(KEY_PARTITIONS) if schema.keys.schema else ():
-        connection.exec_driver_sql(
-            f'CREATE TABLE "{schema.keys.schema}".keys_{number:02} PARTITION OF "{schema.keys.schema}".keys '
-            f"FOR VALUES WITH (MODULUS {KEY_PARTITIONS}, REMAINDER {number})"
-        )
+    for table in (schema.keys, schema.folders) if schema.keys.schema else ():
+        for number in range(KEY_PARTITIONS):
+            connection.exec_driver_sql(
+                f'CREATE TABLE "{table.schema}".{table.name}_{number:02} PARTITION OF "{table.schema}".{table.name} '
+                f"FOR VALUES WITH (MODULUS {KEY_PARTITIONS}, REMAINDER {number})"
+            )
     for index in sorted((index for table in tables for index in table.indexes), key=lambda index: str(index.name)):
         connection.execute(CreateIndex(index))
 
 
 def _buckets(general: _Area) -> Table:
-    """``next_generation``: where new keys begin, above every deleted version's generation."""
+    """``next_generation``: where versions begin that are still to come, above every deleted version's generation.
+
+    ``highest_generation``: the highest that any version has had.
+    """
     table = general.table(
         "buckets",
         _column("name", key=True),
@@ -170,6 +185,7 @@ def _buckets(general: _Area) -> Table:
         _column("keyamount", WHOLE),
         _column("next_generation", WHOLE),
         _column("created_at", Double),
+        Column("highest_generation", WHOLE, nullable=False, server_default=text("0")),
         CheckConstraint("size >= 0 AND keyamount >= 0"),
     )
     Index("buckets_by_tenant", table.c.username, table.c.name)
@@ -202,6 +218,48 @@ def _keys(index: _Area, general: _Area) -> Table:
         postgresql_partition_by="HASH (bucket)",
     )
     Index("keys_by_folder", table.c.bucket, table.c.vfolder, table.c.key)
+    return table
+
+
+def _folders(index: _Area) -> Table:
+    """``parent`` and ``name`` are those of ``names.parent_folder``. It grows where it is written: no foreign key."""
+    return index.table(
+        "folders",
+        _column("bucket", key=True),
+        _column("parent", key=True),
+        _column("name", key=True),
+        _column("size", WHOLE),
+        _column("keyamount", WHOLE),
+        CheckConstraint("size >= 0 AND keyamount >= 0"),
+        postgresql_partition_by="HASH (bucket)",
+    )
+
+
+def _deletions(general: _Area) -> Table:
+    """``prefix`` null: the keys stand in ``deletion_keys``. ``place`` is the last key that was dealt with."""
+    table = general.table(
+        "deletions",
+        _column("id", key=True),
+        _column("bucket"),
+        _column("prefix", null=True),
+        _column("below_generation", WHOLE),
+        _column("state"),
+        _column("place"),
+        _column("done", WHOLE),
+        _column("missing", WHOLE),
+        _column("total", WHOLE, null=True),
+        _column("created_at", Double),
+        _column("updated_at", Double),
+        _column("ended_at", Double, null=True),
+        _column("due_at", Double),
+        _column("error_code", null=True),
+        _column("error_msg", null=True),
+    )
+    c = table.c
+    running, ended = c.state == word(State.INPROGRESS), c.ended_at.is_not(None)
+    Index("deletions_due", c.due_at, sqlite_where=running, postgresql_where=running)
+    Index("deletions_ended", c.ended_at, sqlite_where=ended, postgresql_where=ended)
+    Index("deletions_by_bucket", c.bucket, c.created_at)
     return table
 
 

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
 from cephstorage.index.adoption import AdoptionStatements, SqlAdoption
 from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
 from cephstorage.index.changes import ChangeStatements
@@ -13,6 +15,7 @@ from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.ledger import SqlTransferLedger
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
+from cephstorage.index.names import NameIndex
 from cephstorage.index.purges import PurgeStatements, SqlPurgeOutbox
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.runner import Runner
@@ -20,22 +23,26 @@ from cephstorage.index.schema import Schema
 from cephstorage.index.settings import SettingStatements, SqlSettingsTable
 from cephstorage.index.tokens import SqlTokenTable, TokenStatements
 from cephstorage.index.transfers import TransferStatements
+from cephstorage.index.tree import FolderStatements
 from cephstorage.ports.index import KeyIndex
 
 
 class SqlIndex(ABC):
     """The ports over any runner and the schema of its database."""
 
-    def __init__(self, db: Runner, schema: Schema) -> None:
+    def __init__(self, db: Runner, schema: Schema, names: NameIndex) -> None:
         buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
         purges = PurgeStatements(schema)
-        keys = KeyStatements(schema, buckets, removals, purges)
+        folders = FolderStatements(schema)
+        keys = KeyStatements(schema, buckets, folders, removals, purges)
         leases = LeaseStatements(schema, removals)
         self._db = db
         self._bucket_statements = buckets
-        self.keys: KeyIndex = SqlKeyIndex(db, keys, ListingStatements(schema))
+        self._folder_statements = folders
+        self.listings = ListingStatements(schema, folders, names)
+        self.keys: KeyIndex = SqlKeyIndex(db, keys, self.listings, folders)
         self.buckets = SqlBucketIndex(db, buckets)
-        self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets))
+        self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders))
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
@@ -45,8 +52,11 @@ class SqlIndex(ABC):
         self.settings = SqlSettingsTable(db, SettingStatements(schema, changes), changes)
 
     async def usage_drift(self) -> Sequence[str]:
-        """Buckets whose usage differs from the sum over their records. Reads every record."""
-        return await self._db.read_one(self._bucket_statements.drift)
+        """Buckets whose usage, or that of a folder, differs from the sum over their records. Reads every record."""
+        return await self._db.read(self._drift)
+
+    def _drift(self, conn: Connection) -> list[str]:
+        return sorted({*self._bucket_statements.drift(conn), *self._folder_statements.drift(conn)})
 
     def endpoints(self) -> Sequence[tuple[str, int]]:
         """Hosts and ports of a database server; none when there is no network between."""

@@ -15,6 +15,7 @@ from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.index.migrations import upgrade
 from cephstorage.index.schema import SCHEMA_VERSION, Schema, create_tables
 from cephstorage.index.sqlite_faults import is_busy
+from cephstorage.index.sqlite_names import create_names, names_are_right, renew_names
 
 log = structlog.get_logger()
 
@@ -105,6 +106,7 @@ def _make_tables(connection: Connection, schema: Schema) -> None:
         found = connection.scalar(select(counters.c.value).where(counters.c.name == "schema")) if there else None
         if found is None:
             create_tables(connection, schema)
+            create_names(connection)
             rows = [{"name": "schema", "value": SCHEMA_VERSION}, {"name": "settings", "value": 0}]
             connection.execute(insert(counters), rows)
         elif found < SCHEMA_VERSION:
@@ -115,6 +117,9 @@ def _make_tables(connection: Connection, schema: Schema) -> None:
                 f"The database has schema version {found}; this CephStorage knows versions up to {SCHEMA_VERSION}. "
                 "Start the newer CephStorage that made it."
             )
+        if not names_are_right(connection):
+            log.warning("search_index_renewed", reason="rows have other numbers than before, as after VACUUM")
+            renew_names(connection)
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")
         raise

@@ -8,6 +8,7 @@ from cephstorage.index.remembered import RememberedKeys
 from cephstorage.index.schema import SCHEMA_VERSION, build_schema
 from cephstorage.index.sql_index import SqlIndex
 from cephstorage.index.sqlite import SqliteDatabase
+from cephstorage.index.sqlite_names import SqliteNames
 
 
 class SqliteIndex(SqlIndex):
@@ -16,7 +17,7 @@ class SqliteIndex(SqlIndex):
     def __init__(self, path: Path) -> None:
         schema = build_schema(separate_schemas=False)
         self.database = SqliteDatabase(path, schema)
-        super().__init__(self.database, schema)
+        super().__init__(self.database, schema, SqliteNames())
         self.keys = RememberedKeys(self.keys, self.database.data_version)
 
     async def open(self) -> None:

@@ -12,7 +12,7 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.jobs import Item, Job, QueuedItem, Step
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import Bucket, ListQuery, OriginFacts, Page, Record
+from cephstorage.domain.records import Bucket, FolderUsage, ListQuery, OriginFacts, Page, Record
 from cephstorage.domain.transfers import Claims, Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
 
 
@@ -25,6 +25,14 @@ class KeyIndex(Protocol):
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order: sub-folders first, then keys, ``limit`` entries in all.
+
+        A filter looks at a bounded number of keys: a page that ends there has a cursor, whatever it holds.
+        Raises BucketNotFound and InvalidCursor.
+        """
+        ...
+
+    async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
+        """What a folder holds, and a page of what its direct sub-folders hold; None when there is no such folder.
 
         Raises BucketNotFound and InvalidCursor.
         """

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from cephstorage.domain.digests import Digest, parse_md5
-from cephstorage.domain.errors import InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.errors import FolderNotFound, InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.listing import checked
 from cephstorage.domain.names import BucketName, key_name
-from cephstorage.domain.records import ListQuery, Page, Precondition, Record, parse_timetag
+from cephstorage.domain.records import FolderUsage, ListQuery, Page, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
 from cephstorage.domain.urls import check_url
 from cephstorage.ports.index import BucketIndex, KeyIndex, TransferLedger
@@ -112,8 +113,16 @@ class Keys:
         return record
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
-        """One page of keys and sub-folders. Raises BucketNotFound, InvalidCursor."""
-        return await self._keys.listing(bucket, query)
+        """One page of keys and sub-folders. Raises InvalidInput, BucketNotFound, InvalidCursor."""
+        return await self._keys.listing(bucket, checked(query))
+
+    async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage:
+        """What a folder holds. Raises InvalidInput, BucketNotFound, FolderNotFound, InvalidCursor."""
+        checked(ListQuery(vfolder))
+        usage = await self._keys.usage(bucket, vfolder, limit, cursor)
+        if usage is None:
+            raise FolderNotFound(f"There is no folder {vfolder!r} in the bucket {bucket}.")
+        return usage
 
     async def delete(self, bucket: BucketName, key: str) -> None:
         """Delete a key: invisible at once, at the edges too; its bytes go soon. Raises KeyNotFound, BucketNotFound."""

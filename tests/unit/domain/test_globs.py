@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cephstorage.domain.globs import glob
+from cephstorage.domain.globs import glob, sieve
 
 TOKENS = st.lists(st.sampled_from(["a", "b", "/", "*", "**", "?", "/**/"]), min_size=1, max_size=8).map("".join)
 PATHS = st.text(alphabet="ab/\n", max_size=10).map("/".__add__)
@@ -39,3 +39,24 @@ def test_no_glob_stops_the_service(text: str, path: str) -> None:
     """Each of these keeps the plain translation busy for longer than the suite may run."""
     assert glob(text).fullmatch(path) is None
     assert glob(text.replace("b", "a").replace("/c*d", "*")).fullmatch(path)
+
+
+@given(TOKENS, PATHS)
+def test_a_sieve_lets_every_match_through(text: str, path: str) -> None:
+    if glob(text).fullmatch(path):
+        assert path[1:].startswith(sieve(text).prefix)
+        assert all(literal in path[1:] for literal in sieve(text).literals)
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "literals"),
+    [
+        ("*.deb", "", (".deb",)),
+        ("/pool/main/*.deb", "pool/main/", ("pool/main", ".deb")),
+        ("/pool/**/lib?.so", "pool/", ("pool", ".so", "lib")),
+        ("/**/x", "", ("x",)),
+        ("a*bb*ccc*dddd*eeeee", "", ("eeeee", "dddd", "ccc", "bb")),
+    ],
+)
+def test_what_a_sieve_holds(text: str, prefix: str, literals: tuple[str, ...]) -> None:
+    assert (sieve(text).prefix, sieve(text).literals) == (prefix, literals)

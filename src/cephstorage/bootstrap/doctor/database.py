@@ -11,6 +11,7 @@ from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.index import SqlIndex
 from cephstorage.index.postgres_index import PostgresIndex
+from cephstorage.index.postgres_names import ADVICE
 from cephstorage.index.sqlite_file import safe_version
 
 Kept = Mapping[str, str]
@@ -51,7 +52,16 @@ async def _opened(index: SqlIndex, where: str, advice: str) -> tuple[list[Findin
         return [Finding("database", False, f"{where}{error}", advice)], {}
     finally:
         await index.close()
-    return [Finding("database", True, health), _drift(drift)], kept
+    return [Finding("database", True, health), _drift(drift), *_search(index)], kept
+
+
+def _search(index: SqlIndex) -> list[Finding]:
+    """Whether names are found by an index; without one everything works, and search takes many requests."""
+    if not isinstance(index, PostgresIndex):
+        return []
+    if index.names.present:
+        return [Finding("search", True, "by an index of trigrams")]
+    return [Finding("search", True, "without an index of names: the extension pg_trgm could not be made", ADVICE)]
 
 
 def _database_clock(skew: float) -> Finding:

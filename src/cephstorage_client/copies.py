@@ -7,7 +7,7 @@ from typing import Unpack, cast
 from cephstorage_client.connection import Connection, given
 from cephstorage_client.errors import ApiError, ServiceUnreachable, WaitTimeout
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import Job, PurgeOptions, VerifyOptions, WarmOptions
+from cephstorage_client.shapes import Job, MirrorUsage, PurgeOptions, VerifyOptions, WarmOptions
 
 _SLACK = 30.0
 
@@ -46,6 +46,13 @@ class CopyCalls(Connection):
     def cancel_job(self, job: str) -> None:
         """Cancel a job. What it has done stays done."""
         self._call("DELETE", f"/mirrors/jobs/{encode_segment(job)}")
+
+    def mirror_usage(
+        self, mirror: str, *, since: float | None = None, until: float | None = None, step: float | None = None
+    ) -> MirrorUsage:
+        """A mirror's requests, hits, bytes and errors; ``since`` below 0 counts back from now, in seconds."""
+        params = {"since": since, "until": until, "step": step}
+        return cast("MirrorUsage", self._call("GET", f"/mirrors/host/{encode_segment(mirror)}/usage", params=params))
 
     def wait_for_job(
         self,

@@ -160,6 +160,32 @@ class Job(TypedDict):
     later: NotRequired[list[str]]
 
 
+class MirrorUsage(TypedDict):
+    """What a mirror did in a period (epoch seconds), and in each point of it under ``series``.
+
+    ``collapsed``: readers of fills beyond the first of each. ``errors``: answers to clients by status.
+    """
+
+    mirror: str
+    since: float
+    until: float
+    step: float
+    requests: int
+    bytes_served: int
+    edge_hits: int
+    edge_hit_bytes: int
+    store_hits: int
+    fills: int
+    collapsed: int
+    passed_through: int
+    refused: int
+    origin_bytes: int
+    origin_bytes_per_served_byte: float | None
+    errors: dict[str, int]
+    origin_failures: dict[str, int]
+    series: list[dict[str, Any]]
+
+
 class WorkOptions(TypedDict, total=False):
     """``concurrency`` and ``rate`` (a second) of requests to the origin; ``wait`` seconds for the end."""
 

@@ -26,6 +26,7 @@ OWN_READS = {
     ("GET", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("HEAD", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("GET", "/mirrors/jobs"),
+    ("GET", "/mirrors/host/{host}/usage"),
     ("GET", "/mirrors/jobs/{job}"),
 }
 """What a read-only token of the tenant may do."""
@@ -62,6 +63,7 @@ class House:
         self.kept_id, self.kept = self.token("tenant", "alice")
         places = {"username": "alice", "bucketname": "photos", "key": "k"}
         self.places = {**places, "token": self.transfer, "token_id": self.kept_id, "job": job}
+        self.places["host"] = "hers.example"
         self.state = self.look()
 
     def token(self, role: str, username: str | None = None, **more: Any) -> tuple[str, str]:

@@ -348,6 +348,8 @@ def test_copies_of_a_mirror(cli: Cli, origin: FaultOrigin, tmp_path: Path) -> No
     assert [job["kind"] for job in listed] == ["purge", "edges", "refresh", "verify", "warm"]
     assert "refresh" in cli("mirror", "jobs", "copies.test").text
     assert cli("mirror", "job", gone.json["job"], "--cancel").code == 6
+    assert cli("mirrors", "usage", "copies.test", "--json").json["requests"] == 0
+    assert "origin_bytes" in cli("mirrors", "usage", "copies.test", "--step", "60").text
     assert cli("mirror", "job", "nobody").code == 3
     assert cli("mirror", "warm", "copies.test", "--list", str(tmp_path / "nothing")).code == 1
     assert cli("mirror", "rm", "copies.test").code == 0

@@ -22,6 +22,7 @@ from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.purges import Purges
+from cephstorage.services.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class ApiServices:
     mirrors: Mirrors
     purges: Purges
     jobs: Jobs
+    usage: Usage
     access: Access
     publishing: Publishing
     monitoring: Monitoring

@@ -24,7 +24,9 @@ from cephstorage.domain.policy import (
     Rule,
 )
 from cephstorage.domain.urls import without_credentials
+from cephstorage.domain.usage import MINUTE
 from cephstorage.services.mirrors import MirrorOrder
+from cephstorage.services.usage import Use
 
 _PATTERNS = ("path", "prefix", "suffix", "regex")
 _INTERNAL = frozenset({"rewrite_links"})
@@ -229,3 +231,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value == int(value):
         return int(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def use_json(host: str, use: Use) -> Json:
+    """A mirror's usage: the whole period, and its points that have anything to tell."""
+    return {
+        "mirror": host,
+        "since": use.period.since * MINUTE,
+        "until": use.period.until * MINUTE,
+        "step": use.period.step * MINUTE,
+        **use.total,
+        "series": [{"time": time, **figures} for time, figures in use.points],
+    }

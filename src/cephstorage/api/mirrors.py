@@ -5,9 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cephstorage.api.bodies import BoundedRoute
-from cephstorage.api.context import Administrator, Services
-from cephstorage.api.mirror_models import CreateMirror, mirror_json
+from cephstorage.api.context import Administrator, Caller, Services
+from cephstorage.api.mirror_models import CreateMirror, mirror_json, use_json
 from cephstorage.api.models import Json
+from cephstorage.domain.access import Action
+from cephstorage.domain.usage import period
 
 router = APIRouter(tags=["mirrors"], route_class=BoundedRoute)
 
@@ -29,6 +31,21 @@ async def delete_mirror(mirror_host: Annotated[str, Query(min_length=1)], _: Adm
     """Delete a mirror; the keys it brought stay."""
     await parts.mirrors.delete(mirror_host)
     return {"msg": "mirror_deleted"}
+
+
+@router.get("/mirrors/host/{host}/usage")
+async def usage(
+    host: str,
+    principal: Caller,
+    parts: Services,
+    since: Annotated[float | None, Query(description="Epoch seconds; below 0: so long ago")] = None,
+    until: Annotated[float | None, Query(description="Epoch seconds; default: now")] = None,
+    step: Annotated[float | None, Query(description="Seconds between two points of the series")] = None,
+) -> Json:
+    """Requests, hits, bytes and errors of a mirror, of every process and edge; the last hour unless said otherwise."""
+    mirror = parts.mirrors.require(host)
+    principal.require(Action.READ, mirror.bucket.username)
+    return use_json(mirror.host, await parts.usage.of(mirror.host, period(since, until, step, parts.clock())))
 
 
 @router.get("/explain")

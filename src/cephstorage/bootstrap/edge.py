@@ -17,7 +17,9 @@ from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import OPTIONS, Values
 from cephstorage.domain.edge import SECRET_SETTING
 from cephstorage.domain.errors import InvalidSetting
+from cephstorage.edge.access_log import AccessLog
 from cephstorage.edge.config import SYSTEM_CAS, Certificate, EdgeConfig, Gateway, Limits
+from cephstorage.edge.counting import UsageCounting
 from cephstorage.edge.nginx import Folders, complaint_about, write_config
 from cephstorage.edge.render import render
 from cephstorage.edge.supervisor import PID_FILE, Supervisor
@@ -90,12 +92,24 @@ class EdgeSource:
 
     async def __call__(self) -> EdgeConfig:
         """What nginx.conf is rendered from. Raises InvalidSetting, DatabaseUnavailable, SecretKeyWrong."""
-        if not self._opened:
-            await self._index.open()
-            self._opened = True
+        await self._open()
         secret = await self._sealed.made(SECRET_SETTING)
         kept = {name: value for name, value in (await self._index.settings.all()).items() if name in OPTIONS}
         return edge_config(self._settings, secret, {**kept, **self._settings.given_options()})
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self._index.open()
+            self._opened = True
+
+    def counting(self, run_dir: Path) -> UsageCounting:
+        """What counts the edge's log into the database that the configuration comes from."""
+
+        async def mirrors() -> frozenset[str]:
+            await self._open()
+            return frozenset(mirror.host for mirror in await self._index.mirrors.all())
+
+        return UsageCounting(AccessLog(run_dir / "access.log"), mirrors, self._index.series.add)
 
 
 @asynccontextmanager
@@ -162,6 +176,12 @@ def run(settings: Settings) -> int:
 
     async def serve() -> int:
         async with _source(settings) as source:
-            return await Supervisor(folders(settings), source, grace=settings.grace).run()
+            places = folders(settings)
+            counting = asyncio.create_task(source.counting(places.run_dir).for_ever())
+            try:
+                return await Supervisor(places, source, grace=settings.grace).run()
+            finally:
+                counting.cancel()
+                await asyncio.gather(counting, return_exceptions=True)
 
     return asyncio.run(serve())

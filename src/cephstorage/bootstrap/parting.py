@@ -10,8 +10,7 @@ from typing import Any
 
 from cephstorage.api.app import Application
 from cephstorage.domain.edge import EDGE
-from cephstorage.proxy.exchange import CONNECTION
-from cephstorage.proxy.forward import FORWARDED
+from cephstorage.proxy.exchange import CONNECTION, FORWARDED
 from cephstorage.wire.problems import problem
 
 _ASK_ELSEWHERE = frozenset({EDGE.encode(), FORWARDED.encode()})

@@ -26,6 +26,8 @@ from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
 from cephstorage.domain.configuration import SECRETS
 from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.transfers import TransferRequest
+from cephstorage.domain.usage import fetched_figures
 from cephstorage.files import make_private_directory
 from cephstorage.proxy.data_plane import DataPlane
 from cephstorage.proxy.explain import Explain
@@ -35,6 +37,7 @@ from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.proxy.visit import MirrorVisitor
 from cephstorage.services.monitoring import Monitoring
+from cephstorage.services.usage import Usage
 
 log = structlog.get_logger()
 
@@ -57,6 +60,8 @@ class Runtime:
         self._adapters = adapters = make_adapters(settings, port, via)
         index, store, serves = adapters.index, adapters.store, port is not None
         self._monitoring = monitoring = Monitoring({"database": index.check, "store": store.check})
+        self._usage = usage = Usage(index.series, clock)
+        monitoring.registry.register(usage)
         parts = make_parts(settings, adapters, clock, self._ended)
         self._engine = engine = make_engine(settings, parts, serves=serves)
         self._janitor = make_janitor(settings, parts, engine, serves=serves)
@@ -86,7 +91,7 @@ class Runtime:
             settings,
             adapters,
             services,
-            MirrorVisitor(proxy, mirror_parts),
+            MirrorVisitor(proxy, mirror_parts, usage.count),
             engine.landed.set,
             clock=clock,
             serves=serves,
@@ -98,6 +103,7 @@ class Runtime:
                 mirrors=services.mirrors,
                 purges=services.purges,
                 jobs=self._jobs,
+                usage=usage,
                 access=services.access,
                 publishing=services.publishing,
                 monitoring=monitoring,
@@ -108,10 +114,12 @@ class Runtime:
             )
         )
         self.status = _only(_STATUS_PATHS, api)
-        self.front = _front(DataPlane(proxy, Objects(stored, services.publishing), services.trust), api)
+        self.front = _front(DataPlane(proxy, Objects(stored, services.publishing), services.trust, usage.count), api)
 
-    def _ended(self, kind: str, end: str, fetched: int) -> None:
-        self._monitoring.ended(kind, end, fetched)
+    def _ended(self, request: TransferRequest, end: str, fetched: int) -> None:
+        self._monitoring.ended(request.kind.value, end, fetched)
+        if request.mirror_host is not None:
+            self._usage.count(request.mirror_host, fetched_figures(end, fetched))
         self._services.purges.wake()
 
     @property
@@ -138,6 +146,7 @@ class Runtime:
         if self._services.abilities is not None:
             self._services.abilities.start()
         self._jobs.start()
+        self._usage.start()
 
     async def _look_at_store(self) -> None:
         """Say at once what is wrong with the store: the first upload may be hours away, and mirrors go on without it."""
@@ -156,6 +165,7 @@ class Runtime:
             await self._services.abilities.stop()
         await self._jobs.stop()
         await self._engine.stop()
+        await self._usage.stop()
         await self._services.purges.stop()
         await self._janitor.stop()
         await self._services.watch.stop()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from cephstorage.bootstrap.adapters import Adapters
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.bootstrap.spools import known_spools
-from cephstorage.domain.transfers import Claims, RetryPolicy
+from cephstorage.domain.transfers import Claims, RetryPolicy, TransferRequest
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.janitor import Janitor
 from cephstorage.transfer.parts import EngineOptions, Parts
@@ -17,7 +17,7 @@ def make_parts(
     settings: Settings,
     adapters: Adapters,
     clock: Callable[[], float],
-    on_ended: Callable[[str, str, int], None],
+    on_ended: Callable[[TransferRequest, str, int], None],
 ) -> Parts:
     """What transfers stand on. Spools lie in the default folder until the configuration is known."""
     default, quota = settings.default_spool_dir.absolute(), settings.transfer.spool_quota

@@ -1,7 +1,7 @@
-"""``purge`` and ``mirror purge | verify | warm | jobs | job``: work on a mirror's copies, followed to its end."""
+"""``purge`` and ``mirror purge | verify | warm | jobs | job | usage``: a mirror's copies, and what they are good for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -28,6 +28,16 @@ Concurrency = Annotated[int | None, typer.Option(help="Requests to the origin at
 Rate = Annotated[float | None, typer.Option(help="Requests to the origin a second, at most.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the work to its end.")]
 COLUMNS = {"job": "JOB", "kind": "KIND", "state": "STATE", "created": "CREATED", "counts": "COUNTS"}
+USAGE_COLUMNS = {
+    "time": "TIME",
+    "requests": "REQUESTS",
+    "edge_hits": "EDGE HITS",
+    "store_hits": "STORE HITS",
+    "collapsed": "COLLAPSED",
+    "fills": "FILLS",
+    "bytes_served": "SERVED",
+    "origin_bytes": "ORIGIN",
+}
 _SHOWN_ERRORS = 5
 
 
@@ -193,6 +203,31 @@ def job(
             session.output.document({"job": job, "msg": "job_cancelled"}, "cancelled")
             return None
         return _follow(session, client, client.job(job), wait=follow)
+
+
+@verb(app, "usage")
+def usage(
+    session: Session,
+    host: Host,
+    *,
+    since: Annotated[float, typer.Option(help="How many seconds back.")] = 3600.0,
+    step: Annotated[float | None, typer.Option(help="Seconds between two points, which are then shown, too.")] = None,
+) -> ExitCode | None:
+    """Show a mirror's requests, hits, bytes and errors, of every process and edge."""
+    with session.connect() as client:
+        told = client.mirror_usage(host, since=-since, step=step)
+    if session.json:
+        session.output.document(told)
+        return None
+    sizes = ("bytes_served", "edge_hit_bytes", "origin_bytes")
+    plain: dict[str, Any] = {name: value for name, value in told.items() if name != "series"}
+    plain |= {name: readable_size(plain[name]) for name in sizes}
+    plain |= {name: readable_time(plain[name]) for name in ("since", "until")}
+    session.output.fields(plain)
+    if step is not None:
+        rows = [{**point, "time": readable_time(point["time"])} for point in told["series"]]
+        session.output.table(rows, USAGE_COLUMNS)
+    return None
 
 
 def _follow(session: Session, client: "Client", begun: "Job", *, wait: bool) -> ExitCode | None:

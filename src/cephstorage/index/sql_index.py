@@ -20,6 +20,7 @@ from cephstorage.index.purges import PurgeStatements, SqlPurgeOutbox
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
+from cephstorage.index.series import SeriesStatements, SqlSeriesTable
 from cephstorage.index.settings import SettingStatements, SqlSettingsTable
 from cephstorage.index.tokens import SqlTokenTable, TokenStatements
 from cephstorage.index.transfers import TransferStatements
@@ -48,6 +49,7 @@ class SqlIndex(ABC):
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
         self.purges = SqlPurgeOutbox(db, purges)
         self.jobs = SqlJobTable(db, JobStatements(schema, buckets, keys, purges))
+        self.series = SqlSeriesTable(db, SeriesStatements(schema))
         self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))
         self.settings = SqlSettingsTable(db, SettingStatements(schema, changes), changes)
 

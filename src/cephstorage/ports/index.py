@@ -464,6 +464,25 @@ class SettingsTable(Protocol):
         ...
 
 
+class SeriesTable(Protocol):
+    """Sums by name and epoch minute, to which every process adds."""
+
+    async def add(self, sums: Mapping[tuple[str, int], float]) -> None:
+        """Add to sums; all or none."""
+        ...
+
+    async def read(self, prefix: str, since: int, until: int, step: int) -> Sequence[tuple[str, int, float]]:
+        """Sums of the names that begin so, over points of ``step`` minutes: name, first minute, sum, in this order.
+
+        A point begins at a multiple of ``step``.
+        """
+        ...
+
+    async def forget(self, before: int) -> int:
+        """Delete sums of minutes before one; return how many."""
+        ...
+
+
 class Database(Protocol):
     """The database as a whole."""
 

@@ -1,8 +1,11 @@
 """The data plane's front: mirror traffic and published URLs, with errors rendered in one place."""
 
+from collections.abc import Callable
+
 import structlog
 
 from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.usage import Figures, figures_of
 from cephstorage.proxy import mirror, objects
 from cephstorage.proxy.exchange import ClientGone, Exchange, Receive, Scope, Send
 from cephstorage.proxy.mirror import MirrorProxy
@@ -16,7 +19,14 @@ log = structlog.get_logger()
 class DataPlane:
     """An ASGI application; ``takes`` tells which requests are its own."""
 
-    def __init__(self, mirrors: MirrorProxy, published: Objects, trust: EdgeTrust) -> None:
+    def __init__(
+        self,
+        mirrors: MirrorProxy,
+        published: Objects,
+        trust: EdgeTrust,
+        count: Callable[[str, Figures], None] = lambda *_: None,
+    ) -> None:
+        self._count = count
         self._mirrors = mirrors
         self._published = published
         self._trust = trust
@@ -31,6 +41,13 @@ class DataPlane:
         """Serve one request. Once its head is out, an error cuts the connection: never a clean end."""
         exchange = Exchange(scope, receive, send)
         exchange.edge = self._trust.ask(exchange.request.internal)
+        try:
+            await self._serve(exchange)
+        finally:
+            if exchange.mirror:
+                self._count(exchange.mirror, figures_of(exchange.answered()))
+
+    async def _serve(self, exchange: Exchange) -> None:
         try:
             if not self._mirrors.answers(exchange.request.host) and exchange.request.raw_path.startswith(
                 objects.PREFIX

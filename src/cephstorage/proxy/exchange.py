@@ -12,6 +12,7 @@ from typing import Any
 from cephstorage.domain.edge import ACCEL_EXPIRES, INTERNAL_PREFIX
 from cephstorage.domain.errors import CephStorageError, TransferError
 from cephstorage.domain.handover import EdgeAsk
+from cephstorage.domain.usage import Answered, Asker
 from cephstorage.proxy import sendfile
 from cephstorage.wire.problems import problem
 
@@ -23,6 +24,8 @@ CONNECTION = "cephstorage.connection"
 """The ASGI extension under which the server lends its connection."""
 WRITTEN = "cephstorage.target"
 """The ASGI extension with the request target as it was written: ASGI's own form loses an empty query."""
+FORWARDED = "cephstorage-forwarded"
+"""The owners that a forwarded request has passed, separated by commas."""
 _KEPT = frozenset({200, 206})
 
 
@@ -78,6 +81,13 @@ class Exchange:
         """What our edge says of the request; None when somebody else asks."""
         self.ours = False
         """Whether the service itself asks, who needs no token."""
+        self.mirror = ""
+        """The host of the mirror that answers."""
+        self.decision = ""
+        """What the mirror has decided."""
+        self.status = 0
+        self.sent = 0
+        """Bytes of the body so far."""
         self.lifetime = 0
         """Seconds that the edge may keep a 200 or 206; it keeps nothing else."""
         self.explain: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
@@ -96,9 +106,20 @@ class Exchange:
         """Whether the edge goes on with an answer whose first slice it has."""
         return self.edge is not None and self.edge.continues
 
+    def answered(self) -> Answered:
+        """What was answered, to whom, for the mirror's figures."""
+        asker = Asker.CLIENT
+        if self.ours:
+            asker = Asker.OURSELVES
+        elif FORWARDED in self.request.headers:
+            asker = Asker.PEER
+        elif self.edge is not None:
+            asker = Asker.EDGE
+        return Answered(asker, self.decision, self.status, self.sent, self.continues)
+
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Send the head."""
-        self.started = True
+        self.started, self.status = True, status
         if (
             self.edge is not None
         ):  # first of all: nginx 1.22 goes by whichever of these and Cache-Control it reads first
@@ -109,6 +130,7 @@ class Exchange:
     async def write(self, data: bytes | bytearray) -> None:
         """Send a piece of the body; waits while the client's buffers are full."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self.sent += len(data)
 
     async def write_file(self, file: int, start: int, end: int) -> bool:
         """Send a piece of a file as body, past Python; False where the server can't. Raises ClientGone."""
@@ -118,11 +140,13 @@ class Exchange:
             await sendfile.send(self._connection, file, start, end)
         except ConnectionError as error:
             raise ClientGone from error
+        self.sent += end - start
         return True
 
     async def end(self, data: bytes | bytearray = b"") -> None:
         """Send the last piece. Not calling this makes the server cut the connection: never a clean end."""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        self.sent += len(data)
 
     async def whole(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Send a small answer at once."""

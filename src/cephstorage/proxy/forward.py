@@ -13,13 +13,11 @@ from cephstorage.domain.names import BucketName
 from cephstorage.ports.index import TransferLedger
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.ports.peers import Peers
-from cephstorage.proxy.exchange import Exchange
+from cephstorage.proxy.exchange import FORWARDED, Exchange
 from cephstorage.proxy.passthrough import for_edge, hand_on
 
 CACHE = "CephStorage"
 """Our name in Cache-Status."""
-FORWARDED = "cephstorage-forwarded"
-"""The owners that a forwarded request has passed, separated by commas."""
 _MOST_HOPS = 3
 _OWNED_EVERY = 2.0
 """Seconds between two looks at whether a silent owner still is one."""

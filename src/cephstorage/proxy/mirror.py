@@ -19,8 +19,7 @@ from cephstorage.domain.decision import (
 from cephstorage.domain.errors import Unavailable
 from cephstorage.domain.mirrors import read_target
 from cephstorage.domain.policy import Mode
-from cephstorage.proxy.exchange import Exchange, Request
-from cephstorage.proxy.forward import FORWARDED
+from cephstorage.proxy.exchange import FORWARDED, Exchange, Request
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit, refused
 from cephstorage.proxy.mirror_passing import PassingThrough
@@ -48,6 +47,7 @@ class MirrorProxy:
         request = exchange.request
         exchange.explain = lambda code: self._parts.marks(f"detail={code}")
         mirror = self._parts.mirrors.require(request.host)
+        exchange.mirror = mirror.host
         if mirror.private and not exchange.ours:
             principal = await self._parts.access.authenticate(request.headers.get("authorization"))
             principal.require(Action.READ, mirror.bucket.username)
@@ -58,6 +58,7 @@ class MirrorProxy:
         while time.monotonic() < deadline:
             facts = await self.gather(request, asked, continues=exchange.continues)
             decision = decide(facts)
+            exchange.decision = type(decision).__name__
             if await self._perform(exchange, asked, decision):
                 self._parts.on_answer(type(decision).__name__)
                 return

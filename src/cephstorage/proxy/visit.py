@@ -11,6 +11,7 @@ from typing import Any
 
 from cephstorage.domain.errors import CephStorageError, InvalidKey, OriginRefused, TooLarge, Unavailable
 from cephstorage.domain.mirrors import Mirror, read_target
+from cephstorage.domain.usage import Figures, figures_of
 from cephstorage.proxy.exchange import ClientGone, Exchange, Message
 from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.mirror_request import MirrorParts
@@ -48,7 +49,8 @@ class _Client:
 class MirrorVisitor:
     """``services.visits.Visitor`` over the mirror proxy of this process."""
 
-    def __init__(self, proxy: MirrorProxy, parts: MirrorParts) -> None:
+    def __init__(self, proxy: MirrorProxy, parts: MirrorParts, count: Callable[[str, Figures], None]) -> None:
+        self._count = count
         self._proxy = proxy
         self._parts = parts
 
@@ -114,7 +116,10 @@ class MirrorVisitor:
         }
         exchange = Exchange(scope, client.receive, client.send)
         exchange.ours = True
-        await self._proxy.serve(exchange)
+        try:
+            await self._proxy.serve(exchange)
+        finally:
+            self._count(mirror.host, figures_of(exchange.answered()))
 
     async def _landed(self, mirror: Mirror, target: str, client: _Client) -> int:
         """Wait until a fill that the answer came from has landed, here or elsewhere; its bytes. Raises its error."""

@@ -259,7 +259,7 @@ class TransferEngine:
             await self._settle_failure(live, transfer, failure)
 
     def _tell(self, live: LiveTransfer, end: str) -> None:
-        self._parts.on_ended(live.request.kind.value, end, live.spool.spans.total())
+        self._parts.on_ended(live.request, end, max(0, live.spool.spans.total() - live.begun_with))
 
     async def _finish_planned(self, live: LiveTransfer, transfer: Transfer | None) -> Record | None:
         """Pick up a landing that was begun by an owner who died, or who gave up waiting for the store.

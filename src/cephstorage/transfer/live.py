@@ -71,6 +71,8 @@ class LiveTransfer:
         self.request = request
         self.lease = lease
         self.spool = spool
+        self.begun_with = spool.spans.total()
+        """Bytes that an earlier attempt has left."""
         self.first_range: RangeRequest | None = None
         self.revalidating: Mapping[str, str] = {}
         self.source: SourceFacts | None = None

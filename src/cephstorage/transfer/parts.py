@@ -46,8 +46,8 @@ class Parts:
     clock: Callable[[], float]
     chance: Callable[[], float] = field(default=random.random)
     hashing: Executor = field(default_factory=hashing_threads)
-    on_ended: Callable[[str, str, int], None] = lambda *_: None
-    """Told the kind, the end ("landed", "nothing", or an error code) and the spooled bytes of every attempt."""
+    on_ended: Callable[[TransferRequest, str, int], None] = lambda *_: None
+    """Told the end ("landed", "nothing", or an error code) of every attempt, and the bytes that it brought."""
 
     @property
     def owner(self) -> str:

@@ -36,6 +36,7 @@ from cephstorage.proxy.mirror_request import MirrorParts
 from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.proxy.visit import MirrorVisitor
+from cephstorage.services.expectations import Expectations
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.usage import Usage
 
@@ -87,11 +88,13 @@ class Runtime:
             on_answer=monitoring.answered,
         )
         proxy = MirrorProxy(mirror_parts)
+        visitor = MirrorVisitor(proxy, mirror_parts, usage.count)
+        parts.expected = Expectations(services.mirrors, visitor)
         self._jobs = make_jobs(
             settings,
             adapters,
             services,
-            MirrorVisitor(proxy, mirror_parts, usage.count),
+            visitor,
             engine.landed.set,
             clock=clock,
             serves=serves,

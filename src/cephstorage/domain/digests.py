@@ -14,7 +14,7 @@ from cephstorage.domain.errors import InvalidDigest
 _HEX_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _DICTIONARY_MEMBER = re.compile(r"\s*([a-z][a-z0-9_.*-]*)\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?")
 _SIZES = {"md5": 16, "sha-256": 32, "sha-512": 64}
-HASH_NAMES = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
+HASH_NAMES = {"md5": "md5", "sha-1": "sha1", "sha-256": "sha256", "sha-512": "sha512"}
 
 
 @dataclass(frozen=True, slots=True)

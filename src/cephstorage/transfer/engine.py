@@ -292,6 +292,7 @@ class TransferEngine:
         fetch = Fetch(live, self._parts.origin, self._limits, self._parts.chance)
         noting: list[asyncio.Task[None]] = []
         fetch.clock = self._parts.clock
+        fetch.expected = self._parts.expected
         fetch.on_source = lambda: noting.extend(self._noting(live, Phase.FETCHING))
         digest = SpoolDigest(live.spool, self._parts.hashing)
         following = asyncio.create_task(_follow(live, digest))

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged, OriginProtocol
+from cephstorage.domain.policy import DigestSource
 from cephstorage.domain.ranges import Span, SpanSet
 from cephstorage.domain.records import OriginFacts
 from cephstorage.domain.storability import confirms
@@ -22,6 +24,7 @@ from cephstorage.transfer import intake, pull
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.joining import joined_version
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer
+from cephstorage.transfer.parts import Expected
 from cephstorage.transfer.pull import Pull
 
 SEGMENT = 8 << 20
@@ -46,10 +49,12 @@ class Fetch:
     resume: RetryPolicy = RESUME
     on_source: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time
+    expected: Expected | None = None
     _running: dict["asyncio.Task[None]", Pull] = field(default_factory=dict)
     _demands: list[Span] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ranges_lie: bool = False
+    _digests: tuple[Digest, ...] = ()
     _asked_at: float = 0.0
     _answered_at: float = 0.0
 
@@ -59,6 +64,8 @@ class Fetch:
         Raises the origin's errors, StoreFull and TooLarge. What is in the spool stays for another attempt.
         """
         self.live.want = self._want
+        if self.live.source is not None:
+            self._digests = await self._expectation()
         if self._resumes():
             first = None
         else:
@@ -87,12 +94,36 @@ class Fetch:
                 live.spool.reset()
             live.source = None
             return False
-        live.promised = intake.promised_digests(live.request, live.source)
+        live.promised = intake.promised_digests(live.request, live.source) + self._digests
         live.announce(Flowing(live.source))
         return True
 
+    async def _expectation(self) -> tuple[Digest, ...]:
+        """What a rule has the bytes checked against."""
+        request = self.live.request
+        if self.expected is None or request.terms.policy.digest is DigestSource.NONE:
+            return ()
+        return await self.expected(request)
+
     async def _first_answer(self) -> OriginResponse | None:
-        """The answer that is to be spooled; None when it was handed to the waiters instead."""
+        """The answer that is to be spooled; None when it was handed to the waiters instead.
+
+        What its bytes are checked against is found out meanwhile.
+        """
+        expecting = asyncio.create_task(self._expectation())
+        try:
+            response = await self._answer_to_spool()
+            if response is not None:
+                try:
+                    self._digests = await expecting
+                except BaseException:
+                    await response.close()
+                    raise
+            return response
+        finally:
+            expecting.cancel()
+
+    async def _answer_to_spool(self) -> OriginResponse | None:
         response = await self._ask()
         request = self.live.request
         if request.mirror_host is None:
@@ -164,7 +195,7 @@ class Fetch:
     def _begin(self, response: OriginResponse) -> Pull:
         live = self.live
         source = self._source(response)
-        live.promised = intake.promised_digests(live.request, source)
+        live.promised = intake.promised_digests(live.request, source) + self._digests
         live.seekable = response.status == 206 or response.headers.get("accept-ranges", "").lower() == "bytes"
         live.announce(Flowing(source))
         self.on_source()

@@ -3,10 +3,11 @@
 import random
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from cephstorage.domain.digests import Digest
 from cephstorage.domain.transfers import Claims, RetryPolicy, TransferRequest
 from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
 from cephstorage.ports.origin import Origin
@@ -16,6 +17,7 @@ from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.spool import SpoolDirectory
 
 _PATIENT = RetryPolicy()
+Expected = Callable[[TransferRequest], Awaitable[tuple[Digest, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Parts:
     clock: Callable[[], float]
     chance: Callable[[], float] = field(default=random.random)
     hashing: Executor = field(default_factory=hashing_threads)
+    expected: Expected = field(default=lambda _: _nothing())
+    """What a fill's bytes must match by a rule of its mirror; asked for while its first answer is on its way."""
     on_ended: Callable[[TransferRequest, str, int], None] = lambda *_: None
     """Told the end ("landed", "nothing", or an error code) of every attempt, and the bytes that it brought."""
 
@@ -53,6 +57,10 @@ class Parts:
     def owner(self) -> str:
         """The name under which this process holds leases."""
         return self.presence.owner
+
+
+async def _nothing() -> tuple[Digest, ...]:
+    return ()
 
 
 def new_transfer(

@@ -10,7 +10,6 @@ dies. So the sweep can tell an orphan from a live spool of another process witho
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
 import struct
@@ -41,16 +40,18 @@ class Spool:
     ``spans`` is what readers may see; it changes only through ``publish``, on the event loop.
     """
 
-    def __init__(self, path: Path, fd: int) -> None:
+    def __init__(self, path: Path, fd: int, *, new: bool = False) -> None:
+        """``new``: the part file was made just now, so that nothing can be left of an earlier process."""
         self.path = path
         self._fd = fd
         self._users = 1
         self._lock = threading.Lock()
-        held = _read_journal(path.with_suffix(".spans"), fd)
+        held = None if new else _read_journal(path.with_suffix(".spans"), fd)
         self._journal = None if held is None else _open_journal(path)
         self.spans = held or SpanSet()
         if held is None:
             remove_quietly(path.with_suffix(".spans"))
+        if held is None and not new:
             os.ftruncate(fd, 0)
 
     @property
@@ -208,17 +209,26 @@ class SpoolDirectory:
 
         A part file that a stalled process still holds is left to it and replaced by a new one.
         """
-        make_private_directory(self.folder)
         path = self._part(transfer_id)
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd, new = self._opened(path)
             if not try_lock(fd):
                 os.close(fd)
                 self.remove(transfer_id)
             elif os.fstat(fd).st_nlink == 0:
                 os.close(fd)
             else:
-                return Spool(path, fd)
+                return Spool(path, fd, new=new)
+
+    def _opened(self, path: Path) -> tuple[int, bool]:
+        """The part file, and whether it was made just now."""
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
+        except FileExistsError:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), False
+        except FileNotFoundError:
+            make_private_directory(self.folder)
+            return self._opened(path)
 
     def exists(self, transfer_id: str) -> bool:
         """Whether something of the spool is left."""
@@ -236,35 +246,36 @@ class SpoolDirectory:
 
     def admit(self, transfer_id: str, size: int) -> None:
         """Promise room for ``size`` bytes in all for this transfer. Raises StoreFull when there is none."""
-        others = sum(self._promised.values()) - self._promised.get(transfer_id, 0)
-        if max(others, self._on_disk(transfer_id)) + size > self._quota:
+        promised, held = self._promised.get(transfer_id, 0), self._held(transfer_id)
+        others = sum(self._promised.values()) - promised
+        if max(others, self._on_disk() - held) + size > self._quota:
             raise StoreFull("The spool's quota is used up by transfers under way.", retry_after=10)
-        if size > self._promised.get(transfer_id, 0):
-            make_private_directory(self.folder)
-            if shutil.disk_usage(self._part(transfer_id).parent).free < size - self._held(transfer_id) + _FREE_MARGIN:
-                raise StoreFull("The spool's disk has no room for the object.", retry_after=60)
+        if size > promised and self._free(self._part(transfer_id).parent) < size - held + _FREE_MARGIN:
+            raise StoreFull("The spool's disk has no room for the object.", retry_after=60)
         self._promised[transfer_id] = size
+
+    def _free(self, folder: Path) -> int:
+        """Bytes that are free on the disk of a folder, which is made if it is missing."""
+        try:
+            found = os.statvfs(folder)
+        except FileNotFoundError:
+            make_private_directory(folder)
+            found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
 
     def promised(self, transfer_id: str) -> int:
         """How many bytes in all this transfer was promised room for."""
         return self._promised.get(transfer_id, 0)
 
-    def _on_disk(self, besides: str) -> int:
+    def _on_disk(self) -> int:
         """Bytes of all part files, other processes' too; looked up at most once a second."""
         now = time.monotonic()
         if now - self._scanned[0] >= _SCAN_EVERY:
-            total = 0
-            for part in self._files("*.part"):
-                with contextlib.suppress(FileNotFoundError):
-                    total += part.stat().st_blocks * 512
-            self._scanned = (now, total)
-        return self._scanned[1] - self._held(besides)
+            self._scanned = (now, sum(map(_blocks, self._files("*.part"))))
+        return self._scanned[1]
 
     def _held(self, transfer_id: str) -> int:
-        try:
-            return self._part(transfer_id).stat().st_blocks * 512
-        except FileNotFoundError:
-            return 0
+        return _blocks(self._part(transfer_id))
 
     def sweep(self, keep: set[str]) -> list[str]:
         """Remove spools that no transfer in ``keep`` needs and that no living process holds; return their ids."""
@@ -293,6 +304,14 @@ class SpoolDirectory:
         """Where the part file lies, or will lie."""
         places = [folder / f"{transfer_id}.part" for folder in self._folders]
         return next((place for place in places[1:] if place.exists()), places[0])
+
+
+def _blocks(file: Path) -> int:
+    """Bytes of disk that a file takes; it may be gone."""
+    try:
+        return file.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def _boot_id() -> bytes:

@@ -11,50 +11,26 @@ only seemed dead from doing harm.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, replace
-
-import structlog
+from dataclasses import dataclass
 
 from cephstorage.domain.digests import Digest
-from cephstorage.domain.errors import (
-    CephStorageError,
-    DatabaseUnavailable,
-    DigestMismatch,
-    LeaseLost,
-    LengthMismatch,
-    Md5Mismatch,
-    OriginChanged,
-    TransferCancelled,
-    TransferError,
-    Unavailable,
-    UploadInterrupted,
-)
+from cephstorage.domain.errors import TransferCancelled
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, SourceFacts, Transfer, TransferRequest
-from cephstorage.transfer.digest import SpoolDigest
-from cephstorage.transfer.fetch import Fetch
+from cephstorage.domain.transfers import Lease, Transfer, TransferRequest
+from cephstorage.transfer.attempt import Attempts
+from cephstorage.transfer.claims import Claiming, renew_for_ever
+from cephstorage.transfer.cooling import Cooling
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing
-from cephstorage.transfer.live import Flowing, LiveTransfer
+from cephstorage.transfer.live import LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
 from cephstorage.transfer.sight import Sight
 from cephstorage.transfer.upload import Uploads
 
-log = structlog.get_logger()
-
-_POLL = 0.5
-_BEAT = 1.0
-_DISTRUST = 10.0
-_COOL = 5.0
-_MOST_COOLING = 10_000
 _UNTAKEN = 5.0
-_WORTH_NOTING = 1 << 20
-_EAGER = 8
-_MOST_CLAIMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +52,18 @@ class TransferEngine:
         self._parts = parts
         self._options = options
         self._ledger = parts.ledger
-        self._limits = Limits(parts.spools, options.max_object_size)
         self._landing = Landing(parts.store, parts.landing, parts.clock, parts.chance)
         self._running: dict[str, tuple[LiveTransfer, asyncio.Task[None]]] = {}
         self._fills: dict[tuple[BucketName, str], LiveTransfer] = {}
         self._starting: dict[tuple[BucketName, str], asyncio.Task[LiveTransfer | Elsewhere | KeyMoved]] = {}
-        self._cooling: dict[tuple[BucketName, str], float] = {}
-        self._free = options.concurrency
-        self._due = asyncio.Event()
+        self._cooling = Cooling(parts.clock)
         self._landed = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
-        self._uploads = Uploads(parts, self._limits, self._landing, options.lease, options.upload_patience)
+        limits = Limits(parts.spools, options.max_object_size)
+        self._uploads = Uploads(parts, limits, self._landing, options.lease, options.upload_patience)
         self._sight = Sight(parts.ledger, options.lease)
-        self._stopping = False
+        self._claiming = Claiming(parts, options, self._sight, self._claimed)
+        self._attempts = Attempts(parts, options, limits, self._landing, self._cooling, self._claiming.wake)
 
     @property
     def owner(self) -> str:
@@ -102,15 +77,16 @@ class TransferEngine:
 
     def start(self) -> None:
         """Begin to claim and to renew."""
-        self._chores = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._renew_for_ever())]
+        renewing = renew_for_ever(self._parts, self._options.lease, self._sight, self._held, self._abandon)
+        self._chores = [asyncio.create_task(self._claiming.run()), asyncio.create_task(renewing)]
 
     async def hand_over(self) -> None:
         """Claim nothing more and give back what no request waits for, so that others go on with it at once.
 
         Fills and uploads go on: their clients get until ``stop`` to finish.
         """
-        self._stopping = True
-        self._due.set()
+        self._attempts.stopping = True
+        self._claiming.end()
         await asyncio.gather(*self._chores[:1], return_exceptions=True)
         await asyncio.sleep(0)  # what was claimed last has to begin before it can be given back
         served = {id(live) for live in self._fills.values()}
@@ -135,7 +111,7 @@ class TransferEngine:
 
     def wake(self) -> None:
         """Tell the engine that transfers were queued or leases ended."""
-        self._due.set()
+        self._claiming.wake()
 
     def live(self, bucket: BucketName, key: str) -> LiveTransfer | None:
         """The fill of this key that runs in this process."""
@@ -148,14 +124,11 @@ class TransferEngine:
 
     def cooling_until(self, bucket: BucketName, key: str) -> float:
         """Until when the origin is left alone for this key; 0.0 when it is not."""
-        return self._cooling.get((bucket, key), 0.0)
+        return self._cooling.until(bucket, key)
 
     def cool(self, bucket: BucketName, key: str, seconds: float) -> None:
         """Leave the origin alone for this key."""
-        if len(self._cooling) >= _MOST_COOLING:
-            now = self._parts.clock()
-            self._cooling = {name: until for name, until in self._cooling.items() if until > now}
-        self._cooling[(bucket, key)] = self._parts.clock() + seconds
+        self._cooling.cool(bucket, key, seconds)
 
     async def fill(
         self, request: TransferRequest, first_range: RangeRequest | None, revalidating: Mapping[str, str]
@@ -174,7 +147,8 @@ class TransferEngine:
     async def _begin_fill(
         self, request: TransferRequest, first_range: RangeRequest | None, revalidating: Mapping[str, str]
     ) -> LiveTransfer | Elsewhere | KeyMoved:
-        slot = await self._ledger.begin_fill(new_transfer(request), self.owner, *self._lease_times())
+        now = self._parts.clock()
+        slot = await self._ledger.begin_fill(new_transfer(request), self.owner, now, now + self._options.lease)
         if slot.lease is None:
             return Elsewhere(slot.owner) if slot.owner is not None else KeyMoved()
         live = self._live(slot.left_over.request if slot.left_over else request, slot.lease)
@@ -207,19 +181,25 @@ class TransferEngine:
             live.failed(TransferCancelled("The transfer was cancelled or taken over by another process."))
             task.cancel()
 
-    def _lease_times(self) -> tuple[float, float]:
-        now = self._parts.clock()
-        return now, now + self._options.lease
+    def _held(self) -> list[tuple[Lease, int, int | None]]:
+        """The leases of what runs, with bytes done and total."""
+        held = [(live.lease, live.spool.spans.total(), live.length) for live, _ in self._running.values()]
+        return held + self._uploads.leases()
 
     def _live(self, request: TransferRequest, lease: Lease) -> LiveTransfer:
         return LiveTransfer(request, lease, self._parts.spools.open(lease.transfer_id))
+
+    def _claimed(self, transfer: Transfer) -> None:
+        live = self._live(transfer.request, Lease(transfer.id, self.owner, transfer.fence))
+        live.source = transfer.source
+        self._run(live, transfer, claimed=True)
 
     def _run(self, live: LiveTransfer, transfer: Transfer | None, *, claimed: bool = False) -> None:
         """Carry a transfer in a task of its own."""
         name = (live.request.bucket, live.request.key)
         if live.request.mirror_host is not None:
             self._fills[name] = live
-        task = asyncio.create_task(self._carry(live, transfer))
+        task = asyncio.create_task(self._attempts.carry(live, transfer))
         self._running[live.lease.transfer_id] = (live, task)
 
         def ended(_: asyncio.Task[None]) -> None:
@@ -228,226 +208,8 @@ class TransferEngine:
                 del self._fills[name]
             live.spool.close()
             asyncio.get_running_loop().call_later(_UNTAKEN, live.drop_untaken)
+            self._landed.set()
             if claimed:
-                self._free += 1
-                self._due.set()
+                self._claiming.free()
 
         task.add_done_callback(ended)
-
-    async def _carry(self, live: LiveTransfer, transfer: Transfer | None) -> None:
-        """See one transfer to its end, or give it back."""
-        try:
-            record = await self._finish_planned(live, transfer) or await self._move(live)
-            self._parts.spools.remove(live.lease.transfer_id)
-            self._landed.set()
-            live.landed(record)
-            self._tell(live, "nothing" if record is None else "landed")
-        except asyncio.CancelledError:
-            live.failed(Unavailable("The service is stopping; ask again."))
-            if self._stopping:
-                with contextlib.suppress(CephStorageError):
-                    await self._ledger.release(live.lease, self._parts.clock())
-            raise
-        except LeaseLost as error:
-            live.failed(error)
-        except CephStorageError as error:
-            await self._settle_failure(live, transfer, error)
-        except Exception as error:
-            log.exception("transfer_crashed", key=live.request.key, bucket=str(live.request.bucket))
-            failure = CephStorageError("The transfer failed because of a fault in the service; see its log.")
-            failure.__cause__ = error
-            await self._settle_failure(live, transfer, failure)
-
-    def _tell(self, live: LiveTransfer, end: str) -> None:
-        self._parts.on_ended(live.request, end, max(0, live.spool.spans.total() - live.begun_with))
-
-    async def _finish_planned(self, live: LiveTransfer, transfer: Transfer | None) -> Record | None:
-        """Pick up a landing that was begun by an owner who died, or who gave up waiting for the store.
-
-        What is in the spool goes on under the same plan if it is what was planned, so that parts which the
-        store has already are not sent again. An upload fails whose bytes are neither here nor stored: they
-        can't be asked for again.
-        """
-        if transfer is None or transfer.plan is None:
-            return None
-        if await _holds_planned(live, transfer.plan):
-            _show_planned(live, transfer.plan)
-            return await self._land(live, transfer.plan, again=True)
-        record = await self._landing.finish(live.request, live.lease, transfer.plan)
-        if record is None and transfer.request.kind is Kind.UPLOAD:
-            raise UploadInterrupted("The service ended before the upload was stored; send it again.")
-        return record
-
-    async def _land(self, live: LiveTransfer, plan: Plan, *, again: bool = False) -> Record:
-        """Land a verified spool. A fill can wait for the store: its readers have the spool."""
-        patience = self._options.fill_patience if live.request.mirror_host is not None else 0.0
-        return await self._landing.land(live.request, live.lease, live.spool, plan, patience, again=again)
-
-    async def _move(self, live: LiveTransfer) -> Record | None:
-        """Fetch, verify, land. None when the origin's answer left nothing to land."""
-        if live.lease.fence > _MOST_CLAIMS:
-            raise TransferError(
-                f"Begun {live.lease.fence} times without an end, as if it killed its process; given up."
-            )
-        fetch = Fetch(live, self._parts.origin, self._limits, self._parts.chance)
-        noting: list[asyncio.Task[None]] = []
-        fetch.clock = self._parts.clock
-        fetch.expected = self._parts.expected
-        fetch.on_source = lambda: noting.extend(self._noting(live, Phase.FETCHING))
-        digest = SpoolDigest(live.spool, self._parts.hashing)
-        following = asyncio.create_task(_follow(live, digest))
-        try:
-            whole = await fetch.run()
-        finally:
-            following.cancel()
-            await asyncio.gather(following, *noting, return_exceptions=True)
-        if not whole:
-            self._spare_origin(live, live.refusal_wait())
-            await self._ledger.discard(live.lease)
-            return None
-        return await self._verify_and_land(live, digest)
-
-    def _spare_origin(self, live: LiveTransfer, wait: float | None) -> None:
-        """After a failed revalidation leave the origin alone for a moment: the stored copy serves. None: it did not fail."""
-        if wait is not None and live.request.seen_generation > 0:
-            self.cool(live.request.bucket, live.request.key, max(_COOL, wait))
-
-    async def _verify_and_land(self, live: LiveTransfer, digest: SpoolDigest) -> Record | None:
-        assert live.source is not None
-        assert live.length is not None
-        live.source = replace(live.source, length=live.length)
-        noting = self._noting(live, Phase.VERIFYING)
-        digest.expect(live.promised)
-        await digest.follow(live.length)
-        digest.verify(live.promised, repr(live.request.key))
-        live.settle()
-        await asyncio.gather(*noting)
-        if 0 < live.policy.max_size < live.length:
-            await self._ledger.discard(live.lease)  # its length was not announced: its readers have it, nobody else
-            return None
-        plan = self._landing.plan(live.request, live.source, live.lease, live.length, digest.md5())
-        return await self._land(live, plan)
-
-    def _noting(self, live: LiveTransfer, phase: Phase) -> list[asyncio.Task[None]]:
-        """Note a phase beside the work. A small object is landed sooner than noted, and fetched anew sooner than resumed."""
-        if live.length is not None and live.length < _WORTH_NOTING:
-            return []
-        return [asyncio.ensure_future(self._note(live, phase))]
-
-    async def _note(self, live: LiveTransfer, phase: Phase) -> None:
-        """Note a phase. The bytes go on without the index: what is not noted is only shown and resumed less well."""
-        with contextlib.suppress(DatabaseUnavailable):
-            await self._ledger.set_phase(live.lease, phase, self._parts.clock(), live.source)
-
-    async def _settle_failure(self, live: LiveTransfer, transfer: Transfer | None, error: CephStorageError) -> None:
-        """Queue another attempt or end the transfer, and tell the readers."""
-        request, lease = live.request, live.lease
-        attempts = (transfer.attempts if transfer is not None else 0) + 1
-        log.warning(
-            "transfer_attempt_failed", key=request.key, bucket=str(request.bucket), code=error.code, attempt=attempts
-        )
-        if isinstance(error, Md5Mismatch | DigestMismatch | LengthMismatch):
-            self.cool(request.bucket, request.key, _DISTRUST)
-        self._spare_origin(live, error.retry_after or 0.0)
-        delay = self._options.retry.delay(attempts, self._parts.chance(), error.retry_after)
-        durable = request.kind in {Kind.FETCH, Kind.WARM} or isinstance(error, Unavailable | OriginChanged)
-        now = self._parts.clock()
-        try:
-            if error.retryable and durable and delay is not None:
-                if isinstance(error, OriginChanged):
-                    self._parts.spools.remove(lease.transfer_id)
-                elif live.verified:
-                    live.spool.keep()
-                await self._ledger.requeue(lease, now, now + delay, error)
-                asyncio.get_running_loop().call_later(delay, self.wake)
-            else:
-                nothing_came = request.kind is Kind.FILL and live.source is None
-                await (self._ledger.discard(lease) if nothing_came else self._ledger.fail(lease, now, error))
-                self._parts.spools.remove(lease.transfer_id)
-        except CephStorageError as trouble:
-            log.error("transfer_state_not_saved", key=request.key, code=trouble.code, msg=trouble.msg)
-        live.failed(error)
-        self._tell(live, error.code)
-        self._landed.set()
-
-    async def _claim_for_ever(self) -> None:
-        """Keep the free places busy. Claims made at the same moment share one commit, so that many are made when many wait."""
-        eager = 1
-        while not self._stopping:
-            if not await self._sight.clear():
-                await self._wait_due()
-                continue
-            claims = (self._claim_one() for _ in range(min(eager, self._free)))
-            claimed = [transfer for transfer in await asyncio.gather(*claims) if transfer is not None]
-            for transfer in claimed:
-                live = self._live(transfer.request, Lease(transfer.id, self.owner, transfer.fence))
-                live.source = transfer.source
-                self._free -= 1
-                self._run(live, transfer, claimed=True)
-            eager = _EAGER if claimed else 1
-            if not claimed or self._free == 0:
-                await self._wait_due()
-
-    async def _claim_one(self) -> Transfer | None:
-        try:
-            return await self._ledger.claim(self.owner, *self._lease_times(), self._options.claims)
-        except CephStorageError as error:
-            self._sight.lost("claim_failed", error)
-            return None
-
-    async def _wait_due(self) -> None:
-        if self._stopping:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._due.wait(), _POLL)
-        self._due.clear()
-
-    async def _renew_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(_BEAT)
-            held = [(live.lease, live.spool.spans.total(), live.length) for live, _ in self._running.values()]
-            held += self._uploads.leases()
-            if not held:
-                continue
-            try:
-                lost = await self._ledger.renew(held, *self._lease_times())
-            except CephStorageError as error:
-                self._sight.lost("renew_failed", error)
-                continue
-            for lease in lost:
-                self._abandon(lease.transfer_id)
-
-
-async def _holds_planned(live: LiveTransfer, plan: Plan) -> bool:
-    """Whether the spool is exactly what was planned. Another attempt may have fetched other bytes since."""
-    if live.spool.spans.total() != plan.size or live.front != plan.size or plan.size == 0:
-        return False
-    digest = SpoolDigest(live.spool)
-    await digest.follow(plan.size)
-    return digest.md5() == plan.md5
-
-
-def _show_planned(live: LiveTransfer, plan: Plan) -> None:
-    """Let readers have a spool that was verified when it was planned."""
-    source = live.source or SourceFacts(
-        url=live.request.url or "",
-        length=plan.size,
-        resume_validator=None,
-        public=plan.public,
-        content_type=plan.content_type,
-        origin=plan.origin,
-    )
-    live.announce(Flowing(replace(source, length=plan.size)))
-    live.settle()
-
-
-async def _follow(live: LiveTransfer, digest: SpoolDigest) -> None:
-    """Hash the spool while it grows."""
-    if not isinstance(await live.head(), Flowing):
-        return
-    digest.expect(live.promised)
-    while True:
-        front = live.front
-        await digest.follow(front)
-        if front == live.front:
-            await live.changed()

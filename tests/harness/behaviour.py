@@ -41,7 +41,7 @@ class Gate(threading.Event):
 
 @dataclass
 class LoggedRequest:
-    """A request as it came, and what was sent for it so far. ``headers`` has lower-case names."""
+    """A request as it came, and what was sent for it so far. ``headers`` has lower-case names; ``body_md5`` is hex."""
 
     method: str
     target: str
@@ -49,6 +49,8 @@ class LoggedRequest:
     status: int = 0
     sent: int = 0
     connection: int = 0
+    body_size: int = 0
+    body_md5: str = ""
 
 
 @dataclass

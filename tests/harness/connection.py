@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import socket
 import struct
 import termios
@@ -72,8 +73,8 @@ class Connection:
             headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
         if version == "HTTP/1.0":
             headers.setdefault("connection", "close")
-        await self._discard(int(headers.get("content-length", "0")))
-        return LoggedRequest(method, target, headers, connection=self._number)
+        size, md5 = await self._read_body(headers)
+        return LoggedRequest(method, target, headers, connection=self._number, body_size=size, body_md5=md5)
 
     async def _receive(self) -> None:
         data = await self._loop.sock_recv(self._sock, 65536)
@@ -81,10 +82,29 @@ class Connection:
             raise Dead
         self._received += data
 
-    async def _discard(self, size: int) -> None:
-        while len(self._received) < size:
+    async def _read_body(self, headers: dict[str, str]) -> tuple[int, str]:
+        """Read a request's body to its end: its size and md5."""
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        chunked = headers.get("transfer-encoding") == "chunked"
+        left = int(await self._line(), 16) if chunked else int(headers.get("content-length", "0"))
+        while left:
+            if not self._received:
+                await self._receive()
+            piece, self._received = self._received[:left], self._received[left:]
+            digest.update(piece)
+            size, left = size + len(piece), left - len(piece)
+            if chunked and not left:
+                await self._line()
+                left = int(await self._line(), 16)
+        if chunked:
+            await self._line()
+        return size, digest.hexdigest()
+
+    async def _line(self) -> bytes:
+        while b"\r\n" not in self._received:
             await self._receive()
-        self._received = self._received[size:]
+        line, _, self._received = self._received.partition(b"\r\n")
+        return line
 
     async def _answer(self, request: LoggedRequest) -> bool:
         """Answer one request; whether the connection may be used again."""

@@ -17,6 +17,7 @@ from cephstorage.domain.policy import (
     HeaderChanges,
     KeyRewrite,
     Match,
+    Methods,
     Mode,
     Policy,
     Query,
@@ -85,6 +86,9 @@ class PolicyBody(BaseModel):
     request_headers: HeaderChangesBody | None = Field(None, description="Of what is asked of the origin")
     response_headers: HeaderChangesBody | None = Field(None, description="Of what clients are answered")
     key: KeyRewriteBody | None = Field(None, description="Makes several paths share a key")
+    heuristic: bool | None = Field(None, description="Mode origin: guess how long answers are fresh that do not say so")
+    client_control: bool | None = Field(None, description="Mode origin: honour the cache directives of requests")
+    methods: Methods | None = Field(None, description="Requests other than GET and HEAD: refuse them, or pass them on")
     digest: DigestSource | None = Field(
         None, description="Where the digest stands that the bytes must have: a suffix, by-hash, pypi, npm"
     )

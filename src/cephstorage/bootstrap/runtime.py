@@ -86,6 +86,8 @@ class Runtime:
             clock=clock,
             patience=settings.transfer.lease + _TAKEOVER,
             on_answer=monitoring.answered,
+            invalidate=services.invalidations.of,
+            max_body=settings.transfer.max_object_size,
         )
         proxy = MirrorProxy(mirror_parts)
         visitor = MirrorVisitor(proxy, mirror_parts, usage.count)

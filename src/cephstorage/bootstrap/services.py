@@ -15,6 +15,7 @@ from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
 from cephstorage.services.edge import EdgeTrust
+from cephstorage.services.invalidations import Invalidations
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.origins import OriginSecrets
@@ -40,6 +41,7 @@ class Services:
     trust: EdgeTrust
     absences: Absences
     purges: Purges
+    invalidations: Invalidations
     keys: Keys
     watch: ChangeWatch
     abilities: StoreAbilities | None
@@ -71,6 +73,7 @@ def make_services(
     mirrors.on_change = purges.forget_mirror
     absences = Absences(index.settings, clock)
     purges.on_ask = absences.forget_everywhere
+    invalidations = Invalidations(index.keys, purges, absences, clock)
     keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
     abilities = None
     if live_store is not None:
@@ -80,5 +83,17 @@ def make_services(
     refreshes = [service.refresh for service in known_by_heart]
     watch = ChangeWatch(index.settings, refreshes + ([abilities.refresh] if abilities else []))
     return Services(
-        sealed, configuration, access, buckets, mirrors, publishing, trust, absences, purges, keys, watch, abilities
+        sealed,
+        configuration,
+        access,
+        buckets,
+        mirrors,
+        publishing,
+        trust,
+        absences,
+        purges,
+        invalidations,
+        keys,
+        watch,
+        abilities,
     )

@@ -11,10 +11,12 @@ from cephstorage.domain.absences import Absence
 from cephstorage.domain.cache_control import cache_directives
 from cephstorage.domain.freshness import NO_WISHES, Freshness, Wishes, freshness_of, wishes
 from cephstorage.domain.mirrors import Target
-from cephstorage.domain.policy import Mode, Policy
+from cephstorage.domain.policy import Methods, Mode, Policy
 from cephstorage.domain.records import Record
 
 READS = frozenset({"GET", "HEAD"})
+NEVER_PASSED = frozenset({"CONNECT", "TRACE"})
+"""A tunnel, and a request to be shown what was sent: neither is for an origin behind us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,18 @@ def decide(facts: Facts) -> Decision:
     if facts.policy.mode is Mode.DENY:
         return Refuse("path_denied", "A rule of this mirror denies the path.")
     if facts.method not in READS:
-        return Refuse("method_not_allowed", "A mirror answers GET and HEAD.")
+        return _other_method(facts)
     if (reason := _pass_through_reason(facts)) is not None:
         return _not_stored() if _only_if_cached(facts) else PassThrough(reason)
     if facts.record is None:
         return _miss(facts)
     return _known(facts, facts.record)
+
+
+def _other_method(facts: Facts) -> Decision:
+    if facts.policy.methods is Methods.PASS and facts.method.isupper() and facts.method not in NEVER_PASSED:
+        return PassThrough("method")
+    return Refuse("method_not_allowed", "A mirror answers GET and HEAD, and other methods only where it is told to.")
 
 
 def _pass_through_reason(facts: Facts) -> str | None:

@@ -40,6 +40,13 @@ class Cookies(StrEnum):
     DROP = "drop"
 
 
+class Methods(StrEnum):
+    """A request that is neither GET nor HEAD is refused, or passed on with its body, which no cache answers."""
+
+    REFUSE = "refuse"
+    PASS = "pass"
+
+
 class Redirects(StrEnum):
     """What the origin's redirects come to: each hop is checked and followed here, handed on, or an error."""
 
@@ -146,6 +153,7 @@ class Policy:
     digest: DigestSource = DigestSource.NONE
     heuristic: bool = False
     client_control: bool = False
+    methods: Methods = Methods.REFUSE
 
     @property
     def sends_credentials(self) -> bool:
@@ -194,6 +202,7 @@ class Rule:
     digest: DigestSource | None = None
     heuristic: bool | None = None
     client_control: bool | None = None
+    methods: Methods | None = None
 
     def applied_to(self, policy: Policy) -> Policy:
         """The policy with this rule's changes."""

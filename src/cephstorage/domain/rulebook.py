@@ -27,6 +27,7 @@ _OWN_IN_ANSWERS = frozenset(
 )
 _OF_REQUESTS = (
     "query", "query_names", "pass_headers", "origin", "rewrite_links", "redirects", "request_headers", "key", "digest",
+    "client_control", "methods",
 )  # fmt: skip
 
 

@@ -195,6 +195,8 @@ def _mirror_server(config: EdgeConfig) -> Lines:
         "server",
         _listens(config, " default_server"),
         "server_name _;",
+        comment("Bodies pass as they come, to a proxy that says whether and how much it takes."),
+        "client_max_body_size 0;",
         "",
         _problem_pages(),
         "",
@@ -240,7 +242,7 @@ def _mirror_server(config: EdgeConfig) -> Lines:
             hides(ANSWERED),
         ),
         "",
-        block("location @uncached", f"client_max_body_size {_SMALL_BODY};", _to_inner()),
+        block("location @uncached", _to_inner()),
         "",
         _problem_locations(),
     )

@@ -98,7 +98,7 @@ class KeyStatements:
         self._drop(conn, seen, now, job)
         return True
 
-    def invalidate(self, conn: Connection, seen: Record, now: float, job: str) -> bool:
+    def invalidate(self, conn: Connection, seen: Record, now: float, job: str | None = None) -> bool:
         """Have a copy confirmed before it is used again, unless it has changed since it was seen; edges forget it."""
         if not self._is_still(conn, seen):
             return False
@@ -106,6 +106,12 @@ class KeyStatements:
         conn.execute(self._invalidate, one)
         self._purges.queue(conn, seen.bucket, seen.key, seen.size, now, job)
         return True
+
+    def invalidate_key(self, conn: Connection, bucket: BucketName, key: str, now: float) -> bool:
+        """See ``KeyIndex.invalidate``."""
+        self._buckets.write(conn, bucket)
+        seen = self.get(conn, bucket, key)
+        return seen is not None and self.invalidate(conn, seen, now)
 
     def _is_still(self, conn: Connection, seen: Record) -> bool:
         record = self.get(conn, seen.bucket, seen.key)
@@ -154,3 +160,7 @@ class SqlKeyIndex:
     ) -> None:
         """Note that the origin confirmed this version now."""
         await self._db.write_relaxed(self._sql.touch, bucket, key, generation, now, origin)
+
+    async def invalidate(self, bucket: BucketName, key: str, now: float) -> bool:
+        """Have a mirror's copy confirmed before it is used again."""
+        return await self._db.write(self._sql.invalidate_key, bucket, key, now)

@@ -53,3 +53,7 @@ class RememberedKeys:
     ) -> None:
         """Note that the origin confirmed this version."""
         await self._keys.touch(bucket, key, generation, now, origin)
+
+    async def invalidate(self, bucket: BucketName, key: str, now: float) -> bool:
+        """Have a mirror's copy confirmed before it is used again."""
+        return await self._keys.invalidate(bucket, key, now)

@@ -137,6 +137,7 @@ class HttpOrigin:
                 request.method,
                 URL(hop.url, encoded=True),
                 headers=self._headers(request, hop.headers, reach.headers(request.method, hop, time.time())),
+                data=request.body.chunks if request.body is not None else None,
                 allow_redirects=False,
                 timeout=self._timeout(reach),
                 ssl=reach.tls or True,
@@ -167,6 +168,8 @@ class HttpOrigin:
         for name, own in (("Via", f"1.1 {self._via_name}"), ("CDN-Loop", self._via_name)):
             before = named.get(name.lower())
             headers.append((name, f"{before}, {own}" if before else own))
+        if request.body is not None and request.body.length is not None:
+            headers.append(("Content-Length", str(request.body.length)))
         if request.range is not None:
             headers.append(("Range", request.range.header()))
             if request.if_range is not None:

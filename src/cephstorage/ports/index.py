@@ -54,6 +54,10 @@ class KeyIndex(Protocol):
         """
         ...
 
+    async def invalidate(self, bucket: BucketName, key: str, now: float) -> bool:
+        """Have a mirror's copy confirmed by its origin before it is used again; edges forget it. False: there is none."""
+        ...
+
 
 class BucketIndex(Protocol):
     """Tenants' buckets and their usage."""

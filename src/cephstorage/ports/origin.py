@@ -33,8 +33,18 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestBody:
+    """What a request brings, piece by piece; it can be read once. ``length`` in bytes, None when it is not announced."""
+
+    chunks: AsyncIterator[bytes]
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """One GET or HEAD. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers.
+    """One request. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers.
+
+    Any method but GET and HEAD is asked of one origin once, and its redirects are not followed.
 
     ``mirror`` is the host of the mirror that asks: its other origins may answer in place of the one that ``url``
     names, and its credentials are shown. Without it the URL stands alone.
@@ -48,6 +58,7 @@ class OriginRequest:
     mirror: str | None = None
     version: Version | None = None
     redirects: Redirects = Redirects.FOLLOW
+    body: RequestBody | None = None
 
 
 class Passage(Protocol):

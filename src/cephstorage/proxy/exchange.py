@@ -5,7 +5,7 @@ one write per piece.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,8 @@ class Exchange:
         """The headers by which an error answer says whose it is, from its code."""
         self._receive = receive
         self._send = send
+        self._body_read = asyncio.Event()
+        self._body_read.set()
         self._connection: sendfile.Connection | None = scope.get("extensions", {}).get(CONNECTION)
 
     @property
@@ -164,6 +166,19 @@ class Exchange:
             gateway = isinstance(error, TransferError)
             await self.refuse(error.code, error.msg, error.retry_after, gateway=gateway)
 
+    async def body(self) -> AsyncIterator[bytes]:
+        """The request's body as it comes. Raises ClientGone when the client leaves before its end."""
+        self._body_read.clear()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if piece := message.get("body", b""):
+                yield piece
+            if not message.get("more_body", False):
+                self._body_read.set()
+                return
+
     async def unless_gone(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work`` until it ends or the client leaves (ClientGone)."""
         task = asyncio.ensure_future(work)
@@ -179,5 +194,6 @@ class Exchange:
             await asyncio.gather(task, gone, return_exceptions=True)
 
     async def _gone(self) -> None:
+        await self._body_read.wait()  # what comes before is the body, which its own reader wants
         while (await self._receive())["type"] != "http.disconnect":
             pass

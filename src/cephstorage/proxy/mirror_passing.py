@@ -1,13 +1,17 @@
 """Passing through: the origin is asked as the client asked, and its answer is handed on, stored nowhere."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from cephstorage.domain.errors import PathDenied
+from cephstorage.domain.decision import READS
+from cephstorage.domain.errors import PathDenied, TooLarge
+from cephstorage.domain.forwarding import forwarded
+from cephstorage.domain.invalidation import invalidated
 from cephstorage.domain.mirrors import source_url
-from cephstorage.domain.policy import Mode
+from cephstorage.domain.policy import Methods, Mode
 from cephstorage.domain.ranges import parse_range
 from cephstorage.domain.validators import is_strong, valid_etag
-from cephstorage.ports.origin import OriginRequest, OriginResponse
+from cephstorage.ports.origin import OriginRequest, OriginResponse, RequestBody
 from cephstorage.proxy.exchange import Exchange
 from cephstorage.proxy.mirror_request import Asked, MirrorParts
 from cephstorage.proxy.passthrough import hand_on, passed_headers
@@ -27,17 +31,39 @@ class PassingThrough:
         wanted = OriginRequest(
             source_url(asked.mirror, asked.policy, asked.target),
             method=request.method,
-            headers=(*passed_headers(request.headers, asked.policy.pass_headers), *_trail(request.headers)),
+            headers=(*_passed(asked, request.headers), *_trail(request.headers)),
             range=None if whole else parse_range(request.headers.get("range")),
             if_range=None if whole else request.headers.get("if-range"),
             mirror=asked.mirror.host,
+            body=self._body(exchange) if request.method not in READS else None,
         )
         wanted = asked.ask(wanted)
         response = await self._parts.origin.open(wanted)
         if response.status == 206 and not (answers_range(response, wanted) and _joinable(exchange, response)):
             await response.close()
             response = await self._parts.origin.open(replace(wanted, range=None, if_range=None))
-        await self.hand_on(exchange, asked, response, f"fwd=bypass; detail={reason}")
+        await self._invalidate(asked, request.method, response)
+        why = "fwd=method" if reason == "method" else f"fwd=bypass; detail={reason}"
+        await self.hand_on(exchange, asked, response, why)
+
+    def _body(self, exchange: Exchange) -> RequestBody | None:
+        """The request's body. Raises TooLarge for one that announces more than is taken."""
+        headers, most = exchange.request.headers, self._parts.max_body
+        announced = headers.get("content-length", "")
+        length = int(announced) if announced.isdecimal() else None
+        if length is None and "transfer-encoding" not in headers:
+            return None
+        if length is not None and length > most:
+            raise _too_large(most)
+        return RequestBody(_bounded(exchange.body(), most), length)
+
+    async def _invalidate(self, asked: Asked, method: str, response: OriginResponse) -> None:
+        targets = invalidated(asked.mirror, asked.policy, method, asked.target, response.status, response.headers)
+        try:
+            await self._parts.invalidate(asked.mirror, targets)
+        except BaseException:
+            await response.close()
+            raise
 
     async def hand_on(self, exchange: Exchange, asked: Asked, response: OriginResponse, status: str) -> None:
         """Hand an open answer on as the rules have it. Raises PathDenied for one that a rule denies."""
@@ -47,6 +73,26 @@ class PassingThrough:
             raise PathDenied("A rule of this mirror denies what the origin answers.")
         headers = asked.end_to_end(response.raw_headers)
         await hand_on(exchange, response, self._parts.marks(status), headers)
+
+
+def _passed(asked: Asked, headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """The client's headers: all that are harmless to a cache in front of an origin, few to the origin of a replica."""
+    if asked.policy.mode is Mode.ORIGIN or asked.policy.methods is Methods.PASS:
+        return forwarded(headers, asked.policy.pass_headers, without=("range", "if-range"))
+    return passed_headers(headers, asked.policy.pass_headers)
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"A mirror passes on bodies of at most {most} bytes.")
+
+
+async def _bounded(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise _too_large(most)
+        yield chunk
 
 
 def _asked_for_a_range(exchange: Exchange) -> bool:

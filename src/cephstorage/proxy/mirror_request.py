@@ -1,6 +1,6 @@
 """What a mirror request is to the parts that serve it: read once, with the parts they stand on."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from cephstorage.domain.mirrors import Mirror, Target, led_through
@@ -17,6 +17,10 @@ from cephstorage.services.absences import Absences
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.transfer.engine import TransferEngine
+
+
+async def _nothing(_mirror: Mirror, _targets: Iterable[str]) -> None:
+    """Nothing is stored."""
 
 
 @dataclass(slots=True)
@@ -38,6 +42,10 @@ class MirrorParts:
     """Seconds in which a fill whose owner can't be reached has another one: a lease, and a little."""
     on_answer: Callable[[str], None] = lambda _: None
     """Told what was decided, for every answer."""
+    invalidate: Callable[[Mirror, Iterable[str]], Awaitable[None]] = _nothing
+    """Told the targets that a write may have changed (RFC 9111 section 4.4)."""
+    max_body: int = 0
+    """Bytes of a request's body that are passed on."""
 
     def marks(self, status: str) -> list[tuple[str, str]]:
         """Every answer explains itself: Cache-Status (RFC 9211) and Via (RFC 9110 section 7.6.3)."""

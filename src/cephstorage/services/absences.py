@@ -47,6 +47,10 @@ class Absences:
             return None
         return found
 
+    def forget(self, mirror: Mirror, target: str) -> None:
+        """Forget what was said of one target, in this process; the others forget it when its time is over."""
+        self._drop((mirror.host, mirror.created_at, target))
+
     def _drop(self, name: _Name) -> None:
         if (gone := self._known.pop(name, None)) is not None:
             self._bytes -= _weight(gone)

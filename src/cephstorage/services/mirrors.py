@@ -11,7 +11,7 @@ from cephstorage.domain.errors import InvalidMirror, InvalidName, InvalidUrl, Mi
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.names import BucketName, host_name
 from cephstorage.domain.origins import Choice, OriginServer, Route
-from cephstorage.domain.policy import Policy, Rule
+from cephstorage.domain.policy import Methods, Policy, Rule
 from cephstorage.domain.presets import preset_rules
 from cephstorage.domain.rulebook import check_rules
 from cephstorage.domain.urls import credentials_in, origin_url
@@ -136,6 +136,9 @@ class Mirrors:
         servers = self._secrets.of_mirror(host, _wishes(order), before)
         written = [_with_origin(number, rule) for number, rule in enumerate(order.rules, 1)]
         rules, others = self._secrets.of_rules(host, written, before)
+        passes = Methods.PASS in {defaults.methods, *(rule.methods for rule in order.rules)}
+        if passes and any(server.credentials is not None for server in (*servers, *others)):
+            raise InvalidMirror("methods: an origin has credentials, and with pass anybody could write by them.")
         return Mirror(
             host=host,
             bucket=BucketName.parse(order.bucket),

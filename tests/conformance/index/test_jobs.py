@@ -8,7 +8,7 @@ import pytest
 from cephstorage.domain.errors import BucketNotFound, JobEnded, JobNotFound, LeaseLost, OriginTimeout
 from cephstorage.domain.jobs import Item, ItemError, ItemKind, Job, JobKind, JobRequest, QueuedItem, Selection, Step
 from cephstorage.domain.mirrors import Mirror
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import State
 from cephstorage.index import SqlIndex
 from cephstorage.ports.index import JobLease
@@ -81,6 +81,19 @@ async def test_a_marked_copy_is_to_be_confirmed_until_it_is(index: SqlIndex) -> 
     await index.jobs.step(lease, Step(marked=(replace(seen, generation=9),)), NOW + 3)
     await index.jobs.step(lease, Step(marked=(seen,)), NOW + 3)
     assert (await copy(index, "k", 11)).invalidated_at is None
+
+
+async def test_a_write_marks_a_copy_and_an_older_answer_does_not_unmark_it(index: SqlIndex) -> None:
+    seen = await copy(index, "k")
+    assert await index.keys.invalidate(BUCKET, "k", NOW + 5)
+    assert not await index.keys.invalidate(BUCKET, "not there", NOW + 5)
+    asked_before = OriginFacts("/k", (("X-Turn", "2"),), age=7.0, request_time=NOW + 4, response_time=NOW + 6)
+    await index.keys.touch(BUCKET, "k", seen.generation, NOW + 6, asked_before)
+    stale = await index.keys.get(BUCKET, "k")
+    assert stale == replace(seen, validated_at=NOW + 6, invalidated_at=NOW + 5, origin=asked_before)
+    asked_since = replace(asked_before, request_time=NOW + 5.5)
+    await index.keys.touch(BUCKET, "k", seen.generation, NOW + 7, asked_since)
+    assert await index.keys.get(BUCKET, "k") == replace(seen, validated_at=NOW + 7, origin=asked_since)
 
 
 async def test_edges_can_be_told_of_keys_that_stay(index: SqlIndex) -> None:

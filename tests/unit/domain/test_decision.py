@@ -27,7 +27,7 @@ from cephstorage.domain.decision import (
 )
 from cephstorage.domain.mirrors import Target
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.policy import Mode, Policy
+from cephstorage.domain.policy import Methods, Mode, Policy
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.validators import Validators
 
@@ -46,6 +46,7 @@ UPLOADED = replace(HELD, origin=None)
 
 PERMANENT, IMMUTABLE, BYPASS, DENY = (Policy(mode=m) for m in (Mode.PERMANENT, Mode.IMMUTABLE, Mode.BYPASS, Mode.DENY))
 REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
+WRITING = Policy(methods=Methods.PASS)
 ORIGIN = Policy(mode=Mode.ORIGIN)
 SENDING = Policy(pass_headers=("Authorization",))
 SENDING_MORE = Policy(pass_headers=("X-Team", "Cookie"))
@@ -234,12 +235,27 @@ REFUSED: list[Case] = [
     ("a method but GET and HEAD before bypass", {"method": "POST", "policy": BYPASS}, METHOD),
     *((f"{method}", {"method": method}, METHOD) for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get", "")),
 ]
+WRITES: list[Case] = [
+    *((f"{method} is passed on", {"method": method}, PassThrough("method"))
+      for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND")),
+    ("though held", {"method": "POST", "record": HELD}, PassThrough("method")),
+    ("though filling", {"method": "POST"} | FILLING, PassThrough("method")),
+    ("though cooling", {"method": "POST"} | COOLING, PassThrough("method")),
+    ("before a missing key", {"method": "POST", "target": NO_KEY}, PassThrough("method")),
+    ("whatever mode it is", {"method": "POST", "policy": Policy(mode=Mode.ORIGIN, methods=Methods.PASS)},
+     PassThrough("method")),
+    ("not on a denied path", {"method": "POST", "policy": Policy(mode=Mode.DENY, methods=Methods.PASS)}, DENIED),
+    ("not in a loop", {"method": "POST"} | LOOP, LOOPS),
+    *((f"{method} never is", {"method": method}, METHOD) for method in ("CONNECT", "TRACE", "post", "get", "")),
+    ("GET is what it was", {}, StartFill()),
+]  # fmt: skip
 CASES = [
     *(("nothing held: " + name, facts, wanted) for name, facts, wanted in NOTHING_HELD),
     *(("held for good: " + name, facts, wanted) for name, facts, wanted in HELD_FOR_GOOD),
     *(("revalidate: " + name, {"policy": REVALIDATE} | facts, wanted) for name, facts, wanted in ASKED_AGAIN),
     *(("origin: " + name, {"policy": ORIGIN} | facts, wanted) for name, facts, wanted in BY_ORIGIN),
     *(("passed through: " + name, facts, wanted) for name, facts, wanted in PASSED_THROUGH),
+    *(("writes: " + name, {"policy": WRITING} | facts, wanted) for name, facts, wanted in WRITES),
     *(("refused: " + name, facts, wanted) for name, facts, wanted in REFUSED),
 ]
 

@@ -52,6 +52,7 @@ class Installation:
             "EDGE_PROXIES": ",".join(f"127.0.0.1:{self._ports[name]}" for name in PROXIES),
             "EDGE_LISTEN": f"127.0.0.1:{self._ports['edge']}",
             "EDGE_PURGE_LISTEN": f"127.0.0.1:{self._ports['purge']}",
+            "EDGE_S3_LISTEN": f"127.0.0.1:{self._ports['s3']}",
             "EDGE_HEALTH_LISTEN": f"127.0.0.1:{self._ports['health']}",
             "EDGE_PURGE": f"http://127.0.0.1:{self._ports['purge']}",
         }
@@ -61,11 +62,14 @@ class Installation:
     def _drawn(self, postgres: Postgres) -> tuple[dict[str, int], str, str]:
         made = self.folder / "installation.json"
         if not made.exists():
-            ports = {name: free_port() for name in (*PROXIES, "purge", "health")}
+            ports = {name: free_port() for name in (*PROXIES, "purge", "health", "s3")}
             ports["edge"] = _free(int(os.environ.get("CEPHSTORAGE_PORT") or 8080)) or free_port()
             made.touch(mode=0o600)
             made.write_text(json.dumps([ports, secrets.token_hex(32), postgres.fresh()]))
         ports, key, database = json.loads(made.read_text())
+        if "s3" not in ports:  # a folder of an earlier version
+            ports["s3"] = free_port()
+            made.write_text(json.dumps([ports, key, database]))
         return ports, key, database
 
     def start(self) -> None:
@@ -148,6 +152,8 @@ class Installation:
                 "The same bytes in Ceph, by any S3 tool:",
                 f"  . {self._s3_access()}    # AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION",
                 f"  aws --endpoint-url {self._ceph.gateway} s3 ls s3://alice___photos",
+                "RGW through the edge; what a bucket lacks comes from the origin of its mirror (POST /mirrors/host):",
+                f"  aws --endpoint-url http://127.0.0.1:{self._ports['s3']} s3 cp s3://alice___photos/README.md -",
                 f"The API's documents: {self.url}/docs",
                 f"Logs: {self.folder / 'log'}. Processes: "
                 + ", ".join(f"{name} {process.pid}" for name, process in self.processes.items()),

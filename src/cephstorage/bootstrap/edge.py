@@ -39,6 +39,8 @@ def edge_config(settings: Settings, secret: str, values: Values) -> EdgeConfig:
     chosen, places = settings.edge, folders(settings)
     public = urlsplit(values.get("public_address", "")).hostname
     gateway = values.get("ceph_gateway") if settings.store == "ceph" else None
+    if (chosen.s3_listen or chosen.s3_listen_tls) and settings.store != "ceph":
+        raise InvalidSetting("edge_s3_listen stands before RGW: it goes with CEPHSTORAGE_STORE=ceph only.")
     return EdgeConfig(
         secret=secret,
         proxies=chosen.proxies or (settings.local_address().removeprefix("http://"),),
@@ -46,6 +48,8 @@ def edge_config(settings: Settings, secret: str, values: Values) -> EdgeConfig:
         cache_dir=places.cache_dir,
         listen=chosen.listen,
         listen_tls=chosen.listen_tls,
+        s3_listen=chosen.s3_listen,
+        s3_listen_tls=chosen.s3_listen_tls,
         api_hosts=(*((public,) if public else ()), *chosen.names),
         purge_listen=chosen.purge_listen,
         health_listen=chosen.health_listen,

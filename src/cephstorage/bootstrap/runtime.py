@@ -34,6 +34,7 @@ from cephstorage.proxy.explain import Explain
 from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.mirror_request import MirrorParts
 from cephstorage.proxy.objects import Objects
+from cephstorage.proxy.s3_door import S3Door
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.proxy.visit import MirrorVisitor
 from cephstorage.services.expectations import Expectations
@@ -119,7 +120,10 @@ class Runtime:
             )
         )
         self.status = _only(_STATUS_PATHS, api)
-        self.front = _front(DataPlane(proxy, Objects(stored, services.publishing), services.trust, usage.count), api)
+        access_key = lambda: services.configuration["ceph_access_key"]  # noqa: E731 - asked for each request
+        door = S3Door(services.mirrors, index.keys, proxy, visitor, store, access_key)
+        published = Objects(stored, services.publishing)
+        self.front = _front(DataPlane(proxy, published, door, services.trust, usage.count), api)
 
     def _ended(self, request: TransferRequest, end: str, fetched: int) -> None:
         self._monitoring.ended(request.kind.value, end, fetched)

@@ -163,6 +163,11 @@ class EdgeSettings(BaseModel):
     )
     listen: _Words = Field(default=("127.0.0.1:8088",), description="[ADDRESS:]PORT for http")
     listen_tls: _Words = Field(default=(), description="[ADDRESS:]PORT for https and HTTP/2, e.g. 443")
+    s3_listen: _Words = Field(
+        default=(),
+        description="[ADDRESS:]PORT of RGW's S3 endpoint through the edge, with the mirrors behind it; empty: none",
+    )
+    s3_listen_tls: _Words = Field(default=(), description="The same for https")
     names: _Words = Field(
         default=(), description="Host names of the service itself beside that of PUBLIC_ADDRESS; all others are mirrors"
     )

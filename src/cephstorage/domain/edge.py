@@ -28,6 +28,16 @@ or send the bytes yourself; never redirect to the same version again."""
 TARGET = "x-cephstorage-target"
 """front -> inner: the client's raw request target. The proxy gets it as its request target."""
 
+S3 = "x-cephstorage-s3"
+"""nginx -> proxy: ``S3_ASKS`` when RGW has answered ``STORE_FAILED`` (404, 412) to an S3 client's signed request for a key. proxy -> proxy:
+``S3_LET_IN`` when that client may have what the mirror has."""
+S3_ASKS = "asks"
+S3_LET_IN = "let-in"
+S3_PREFIX = "/s3"
+"""Before the S3 client's target, in the question to the proxy."""
+S3_AGAIN = "@again"
+"""proxy -> nginx, as ``ACCEL_REDIRECT``: ask RGW again; its answer is the client's."""
+
 ACCEL_EXPIRES = "x-accel-expires"
 """proxy -> nginx: seconds that the edge may keep the answer; 0: not at all. Without it nothing is kept."""
 ACCEL_REDIRECT = "x-accel-redirect"

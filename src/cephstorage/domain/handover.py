@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cephstorage.domain.decision import freshness
-from cephstorage.domain.edge import CONTINUES, EDGE, SLICE, STORE_FAILED, kept_as_asked
+from cephstorage.domain.edge import CONTINUES, EDGE, S3, SLICE, STORE_FAILED, kept_as_asked
 from cephstorage.domain.mirrors import Mirror, Target, edge_targets
 from cephstorage.domain.policy import Mode, Policy
 from cephstorage.domain.ranges import RangeRequest, parse_range
@@ -31,12 +31,13 @@ class EdgeAsk:
     """What our edge says of a request.
 
     ``continues``: the slice follows others of one answer. ``store_failed``: the status by which the store
-    refused what we sent it to.
+    refused what we sent it to. ``s3``: whether it asks for an S3 client, or has let one in (``domain.edge.S3``).
     """
 
     slice: bool = False
     store_failed: int | None = None
     continues: bool = False
+    s3: str = ""
 
 
 def edge_ask(headers: Mapping[str, str], secret: str) -> EdgeAsk | None:
@@ -46,7 +47,7 @@ def edge_ask(headers: Mapping[str, str], secret: str) -> EdgeAsk | None:
         return None
     failed = headers.get(STORE_FAILED, "")
     status = (int(failed) if failed.isdecimal() else 502) if failed else None
-    return EdgeAsk(headers.get(SLICE) == "1", status, headers.get(CONTINUES) == "1")
+    return EdgeAsk(headers.get(SLICE) == "1", status, headers.get(CONTINUES) == "1", headers.get(S3, ""))
 
 
 def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, record: Record, now: float) -> int:

@@ -18,6 +18,7 @@ UNTRUSTED = (
     edge.STORE_HOST,
     edge.STORE_RANGE,
     edge.STORE_KEY,
+    edge.S3,
     "x-cephstorage-stage",
     edge.PURGE_HOST,
     edge.PURGE_TARGET,

@@ -81,6 +81,8 @@ class EdgeConfig:
     cache_dir: Path
     listen: tuple[str, ...] = ("127.0.0.1:8088",)
     listen_tls: tuple[str, ...] = ()
+    s3_listen: tuple[str, ...] = ()
+    s3_listen_tls: tuple[str, ...] = ()
     api_hosts: tuple[str, ...] = ()
     purge_listen: str = ""
     health_listen: str = ""
@@ -104,7 +106,7 @@ class EdgeConfig:
             raise InvalidSetting("The edge has no proxy to ask: set CEPHSTORAGE_EDGE_PROXIES.")
         if not (self.listen or self.listen_tls):
             raise InvalidSetting("The edge listens nowhere: set CEPHSTORAGE_EDGE_LISTEN.")
-        if self.listen_tls and not self.certificates:
+        if self.speaks_tls and not self.certificates:
             raise InvalidSetting(
                 "TLS needs certificates: put NAME.crt and NAME.key into CEPHSTORAGE_EDGE_CERTIFICATES."
             )
@@ -113,6 +115,7 @@ class EdgeConfig:
         _all(_SECRET, "the edge secret", [self.secret], show=False)
         _all(_UPSTREAM, "edge_proxies", self.proxies)
         _all(_LISTEN, "edge_listen", (*self.listen, *self.listen_tls))
+        _all(_LISTEN, "edge_s3_listen", (*self.s3_listen, *self.s3_listen_tls))
         _all(_LISTEN, "edge_purge_listen, edge_health_listen", filter(None, (self.purge_listen, self.health_listen)))
         _all(_HOST, "edge_names", self.api_hosts)
         _all(_SIZE, "edge_cache_size", [self.cache_size])
@@ -125,6 +128,16 @@ class EdgeConfig:
         paths = [self.run_dir, self.cache_dir, self.gateway_ca, self.objects_dir, self.purge_module]
         paths += [certificate.folder for certificate in self.certificates]
         _all(_QUOTED, "a folder of the edge", [str(path) for path in paths if path is not None])
+
+    @property
+    def serves_s3(self) -> bool:
+        """Whether S3 clients are served, and there is a gateway to pass them on to."""
+        return bool(self.gateways and (self.s3_listen or self.s3_listen_tls))
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether a certificate is shown anywhere."""
+        return bool(self.listen_tls or self.s3_listen_tls)
 
     @property
     def pid_file(self) -> Path:

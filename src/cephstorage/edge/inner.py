@@ -182,7 +182,7 @@ def _store_location(config: EdgeConfig) -> Lines:
             (edge.STORE_KEY, "$edge_store_key"),
         ),
         "proxy_max_temp_file_size 0;",
-        _gateway_tls(config),
+        gateway_tls(config),
         _gateway_patience(),
         COMMANDS_OF_STORE,
         hides(_STORE_HEADERS),
@@ -225,7 +225,7 @@ def _stage_server(config: EdgeConfig) -> Lines:
     fetch = [
         f"proxy_pass {scheme}://ceph_gateway{store_target};",
         *_asks_store(),
-        *_gateway_tls(config),
+        *gateway_tls(config),
         *_gateway_patience(),
     ]
     return block(
@@ -283,14 +283,15 @@ def _store_server(config: EdgeConfig) -> Lines:
                     (edge.STORE_TARGET, "$edge_stage_hint"),
                     ("x-cephstorage-stage", "$edge_stage_key"),
                 ),
-                _gateway_tls(config),
+                gateway_tls(config),
                 _gateway_patience(),
             ),
         ),
     ]
 
 
-def _gateway_tls(config: EdgeConfig) -> Lines:
+def gateway_tls(config: EdgeConfig) -> Lines:
+    """How RGW's certificate is judged."""
     if not config.gateways or config.gateways[0].scheme != "https":
         return []
     return [

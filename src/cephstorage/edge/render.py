@@ -10,7 +10,7 @@ Later slices pass the stage, which sends them whole or not at all.
 
 from dataclasses import replace
 
-from cephstorage.edge import front, inner
+from cephstorage.edge import front, inner, s3_door
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.inner import socket
 from cephstorage.edge.sides import health_server, purge_server
@@ -27,7 +27,11 @@ def render(config: EdgeConfig, *, draining: bool = False) -> str:
     Raises InvalidSetting.
     """
     config.check()
-    shown = replace(config, listen=(), listen_tls=(), purge_listen="", health_listen="") if draining else config
+    shown = (
+        replace(config, listen=(), listen_tls=(), s3_listen=(), s3_listen_tls=(), purge_listen="", health_listen="")
+        if draining
+        else config
+    )
     sections = [_main(shown), block("http", *_spaced(_http_sections(shown)))]
     return "\n".join(line.rstrip() for section in sections for line in [*section, ""]).rstrip() + "\n"
 
@@ -48,8 +52,10 @@ def _http_sections(config: EdgeConfig) -> list[Lines]:
         _upstreams(config),
         front.maps(),
         inner.maps(config),
+        s3_door.maps(config),
         front.servers(config) if config.listen or config.listen_tls else [],
         inner.servers(config),
+        s3_door.server(config),
         purge_server(config),
         health_server(config),
     ]
@@ -179,7 +185,7 @@ def _log(config: EdgeConfig) -> Lines:
 
 
 def _tls(config: EdgeConfig) -> Lines:
-    if not config.listen_tls:
+    if not config.speaks_tls:
         return []
     names = {certificate.host: certificate.stem for certificate in config.certificates}
     fallback = names.pop("default", None) or config.certificates[0].stem

@@ -111,6 +111,14 @@ class Store(Protocol):
         """Open a version. Raises StoredBytesMissing when the store does not hold it."""
         ...
 
+    async def untouched(self, bucket: BucketName, key: str) -> bool:
+        """Whether the bucket is there and nothing in it speaks of the key: no version, and no mark of its deletion."""
+        ...
+
+    async def is_newest(self, bucket: BucketName, key: str, store_version: str) -> bool:
+        """Whether this version is what the store's own clients get under the key."""
+        ...
+
     def place(self, bucket: BucketName, key: str, store_version: str) -> Place | None:
         """Where a web server beside this process reads the version by itself; None when it can't."""
         ...

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import structlog
 
+from cephstorage.domain.edge import S3_ASKS, S3_PREFIX
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.usage import Figures, figures_of
 from cephstorage.proxy import mirror, objects
 from cephstorage.proxy.exchange import ClientGone, Exchange, Receive, Scope, Send
 from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.objects import Objects
+from cephstorage.proxy.s3_door import S3Door
 from cephstorage.services.edge import EdgeTrust
 from cephstorage.wire.problems import STATUS
 
@@ -23,19 +25,21 @@ class DataPlane:
         self,
         mirrors: MirrorProxy,
         published: Objects,
+        s3_door: S3Door,
         trust: EdgeTrust,
         count: Callable[[str, Figures], None] = lambda *_: None,
     ) -> None:
         self._count = count
         self._mirrors = mirrors
         self._published = published
+        self._s3_door = s3_door
         self._trust = trust
 
     def takes(self, scope: Scope) -> bool:
         """Whether a request is mirror traffic (by Host, whatever its path) or asks for a published URL."""
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         raw_path = scope["raw_path"].decode("latin-1")
-        return self._mirrors.answers(host) or raw_path.startswith((mirror.PREFIX, objects.PREFIX))
+        return self._mirrors.answers(host) or raw_path.startswith((mirror.PREFIX, objects.PREFIX, f"{S3_PREFIX}/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Once its head is out, an error cuts the connection: never a clean end."""
@@ -49,7 +53,9 @@ class DataPlane:
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            if not self._mirrors.answers(exchange.request.host) and exchange.request.raw_path.startswith(
+            if exchange.edge is not None and exchange.edge.s3 == S3_ASKS:
+                await self._s3_door.serve(exchange)
+            elif not self._mirrors.answers(exchange.request.host) and exchange.request.raw_path.startswith(
                 objects.PREFIX
             ):
                 await self._published.serve(exchange)

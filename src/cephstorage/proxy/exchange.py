@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mutabl
 from dataclasses import dataclass, field
 from typing import Any
 
-from cephstorage.domain.edge import ACCEL_EXPIRES, INTERNAL_PREFIX
+from cephstorage.domain.edge import ACCEL_EXPIRES, INTERNAL_PREFIX, S3_LET_IN
 from cephstorage.domain.errors import CephStorageError, TransferError
 from cephstorage.domain.handover import EdgeAsk
 from cephstorage.domain.usage import Answered, Asker
@@ -107,6 +107,11 @@ class Exchange:
     def continues(self) -> bool:
         """Whether the edge goes on with an answer whose first slice it has."""
         return self.edge is not None and self.edge.continues
+
+    @property
+    def let_in(self) -> bool:
+        """Whether RGW has vouched for the client (see ``proxy.s3_door``)."""
+        return self.edge is not None and self.edge.s3 == S3_LET_IN
 
     def answered(self) -> Answered:
         """What was answered, to whom, for the mirror's figures."""

@@ -48,7 +48,7 @@ class MirrorProxy:
         exchange.explain = lambda code: self._parts.marks(f"detail={code}")
         mirror = self._parts.mirrors.require(request.host)
         exchange.mirror = mirror.host
-        if mirror.private and not exchange.ours:
+        if mirror.private and not (exchange.ours or exchange.let_in):
             principal = await self._parts.access.authenticate(request.headers.get("authorization"))
             principal.require(Action.READ, mirror.bucket.username)
         path = request.raw_path

@@ -149,7 +149,7 @@ def _outcome(client: _Client, size: int) -> Visited:
     detail = next((word.removeprefix("detail=") for word in words if word.startswith("detail=")), "")
     if client.status >= 400:
         code = detail or "origin_refused"
-        return Visited(Outcome.FAILED, code=code, msg=f"The mirror answers {client.status}.")
+        return Visited(Outcome.FAILED, code=code, msg=f"The mirror answers {client.status}.", status=client.status)
     if detail.startswith("stale-"):
         msg = "The origin could not be asked; the copy that is stored goes on being served."
         return Visited(Outcome.FAILED, code=detail.removeprefix("stale-"), msg=msg)

@@ -29,12 +29,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """The outcome, the bytes of what was fetched, and why it failed or is not kept."""
+    """The outcome, the bytes of what was fetched, why it failed or is not kept, and the status of the answer, if any."""
 
     outcome: Outcome
     size: int = 0
     code: str = ""
     msg: str = ""
+    status: int = 0
 
 
 class Visitor(Protocol):

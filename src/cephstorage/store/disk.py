@@ -128,6 +128,17 @@ class DiskStore:
         there = await asyncio.to_thread(_translated(_has_size), path, planned.size)
         return planned.store_version if there else None
 
+    async def untouched(self, bucket: BucketName, key: str) -> bool:
+        """No file is the key's."""
+        path, folder = self._path(bucket, key, ""), self._root / str(bucket)
+        return await asyncio.to_thread(
+            _translated(lambda: folder.is_dir() and not any(path.parent.glob(f"{path.name}*")))
+        )
+
+    async def is_newest(self, bucket: BucketName, key: str, store_version: str) -> bool:
+        """A disk has no clients of its own: the version is there or not."""
+        return await asyncio.to_thread(_translated(self._path(bucket, key, store_version).exists))
+
     def place(self, bucket: BucketName, key: str, store_version: str) -> StoredFile:
         """The version's file."""
         return StoredFile(self._path(bucket, key, store_version))

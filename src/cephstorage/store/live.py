@@ -118,6 +118,16 @@ class LiveStore:
         with self._in_use() as store:
             return await store.holds(planned)
 
+    async def untouched(self, bucket: BucketName, key: str) -> bool:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.untouched(bucket, key)
+
+    async def is_newest(self, bucket: BucketName, key: str, store_version: str) -> bool:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.is_newest(bucket, key, store_version)
+
     async def open(self, bucket: BucketName, key: str, store_version: str) -> ObjectReader:
         """See ``Store``."""
         held = self._current()

@@ -75,6 +75,14 @@ class PatientStore:
         """See ``Store``."""
         return await self.patiently(lambda: self._store.holds(planned))
 
+    async def untouched(self, bucket: BucketName, key: str) -> bool:
+        """See ``Store``."""
+        return await self.patiently(lambda: self._store.untouched(bucket, key))
+
+    async def is_newest(self, bucket: BucketName, key: str, store_version: str) -> bool:
+        """See ``Store``."""
+        return await self.patiently(lambda: self._store.is_newest(bucket, key, store_version))
+
     async def open(self, bucket: BucketName, key: str, store_version: str) -> "PatientReader":
         """See ``Store``. The reader is patient, too."""
         reader = await self.patiently(lambda: self._store.open(bucket, key, store_version))

@@ -198,6 +198,18 @@ async def test_holds_is_true_for_exactly_the_whole_version(store: Store, tmp_pat
     assert not await store.holds(StoredObject(OTHER, "k", version.store_version, 5, version.md5))
 
 
+async def test_what_the_stores_own_clients_see_of_a_key(store: Store, tmp_path: Path) -> None:
+    assert not await store.untouched(BucketName("nobody", "nothing"), "k"), "without a bucket nothing can be said"
+    await put(store, tmp_path, b"other", "key")
+    assert await store.untouched(BUCKET, "k")
+    first = await put(store, tmp_path, b"first")
+    assert not await store.untouched(BUCKET, "k")
+    assert await store.is_newest(BUCKET, "k", first.store_version)
+    await store.delete(BUCKET, "k", first.store_version)
+    assert await store.untouched(BUCKET, "k")
+    assert not await store.is_newest(BUCKET, "k", first.store_version)
+
+
 async def test_objects_gives_all_that_a_record_needs(store: Store, tmp_path: Path) -> None:
     await store.create_bucket(OTHER)
     small = await put(store, tmp_path, b"a", "small", **METADATA)

@@ -51,6 +51,8 @@ FULL = replace(
     user="cephstorage",
     workers="4",
     limits=Limits(header_timeout=5, connections_per_client=64),
+    s3_listen=("127.0.0.1:7481",),
+    s3_listen_tls=("127.0.0.1:7444",),
 )
 BARE = EdgeConfig(secret=SECRET, proxies=("127.0.0.1:8080",), run_dir=BASE / "run", cache_dir=BASE / "cache")
 SETTINGS = {"disk": DISK, "ceph": CEPH, "full": FULL, "bare": BARE}

@@ -164,6 +164,16 @@ class S3:
                 return
             after = [("key-marker", page[-1].key), ("version-id-marker", page[-1].version_id)]
 
+    async def newest(self, bucket: str, key: str) -> ListedVersion | None:
+        """The key's newest version or delete marker; None when it has none. Raises what a missing bucket means.
+
+        Listings are in the order of keys, so that a key comes before what only begins with it.
+        """
+        query = [("versions", ""), _URL_KEYS, ("max-keys", "1"), ("prefix", key)]
+        root = _root(await self._gateway.ask("GET", path_of(bucket), query, timeout=_QUESTION))
+        first = next((_version(node) for node in root.children("Version", "DeleteMarker")), None)
+        return first if first is not None and first.key == key else None
+
     async def uploads(self, bucket: str, prefix: str = "") -> AsyncIterator[ListedUpload]:
         """Unfinished uploads of parts whose keys have a prefix. None of a missing bucket."""
         query = [("uploads", ""), _URL_KEYS, ("max-uploads", _PAGE), *([("prefix", prefix)] if prefix else [])]

@@ -22,6 +22,7 @@ from cephstorage.domain.records import attempt_of
 from cephstorage.domain.sigv4 import Credentials, path_of, presigned
 from cephstorage.ports.store import Note, StoredObject, StoredUrl
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
+from cephstorage.store.ceph.failures import UnknownBucket
 from cephstorage.store.ceph.gateway import Gateway
 from cephstorage.store.ceph.naming import (
     VersionName,
@@ -229,6 +230,18 @@ class CephStore:
         version_id = str(VersionName.parse(found.store_version).version_id)
         path = path_of(str(bucket), key)
         return CephReader(self._gateway, path, version_id, found.size, lambda: _missing(bucket, key))
+
+    async def untouched(self, bucket: BucketName, key: str) -> bool:
+        """Look at the newest version: a delete marker is one, though HEAD says of it no more than of nothing."""
+        try:
+            return await self._s3.newest(str(bucket), key) is None
+        except UnknownBucket:
+            return False
+
+    async def is_newest(self, bucket: BucketName, key: str, store_version: str) -> bool:
+        """Compare it with the first in the list."""
+        newest = await self._s3.newest(str(bucket), key)
+        return newest is not None and newest.version_id == VersionName.parse(store_version).version_id
 
     def place(self, bucket: BucketName, key: str, store_version: str) -> StoredUrl | None:
         """A signed GET of the version. Its address stays the same for an hour and is valid for five more at least."""

@@ -28,9 +28,10 @@ class AdministrationCalls(Connection):
         """Delete a mirror. What it has stored stays in its bucket."""
         self._call("DELETE", "/mirrors/host", params={"mirror_host": host})
 
-    def explain(self, url: str) -> Explanation:
-        """What a mirror would do with a URL, and why."""
-        return cast("Explanation", self._call("GET", "/explain", params={"url": url}))
+    def explain(self, url: str, *, ask: bool = False) -> Explanation:
+        """What a mirror would do with a URL, and why; ``ask``: with what the origin answers to a HEAD."""
+        params = {"url": url, **({"ask": "true"} if ask else {})}
+        return cast("Explanation", self._call("GET", "/mirrors/explain", params=params))
 
     def create_token(
         self, role: str, *, username: str | None = None, label: str | None = None, expires_in: float | None = None

@@ -230,7 +230,11 @@ class WarmOptions(WorkOptions, total=False):
 
 
 class Explanation(TypedDict):
-    """What a mirror would do with a URL, and why."""
+    """What a mirror would do with a URL, and why.
+
+    ``edge``: the ``lifetime`` that an edge would give it in seconds, and whether each of the ``edges`` ``keeps`` it
+    (None: no answer). ``origin``: what it answered, if it was asked.
+    """
 
     url: str
     mirror: str
@@ -245,6 +249,8 @@ class Explanation(TypedDict):
     record: Record | None
     filling: bool
     fresh_for: float | None
+    edge: dict[str, Any]
+    origin: dict[str, Any] | None
 
 
 class KeyOptions(TypedDict, total=False):

@@ -89,6 +89,7 @@ class House:
             "/ceph/{username}/{bucketname}/keys/{key}": {"key_url": "http://127.0.0.1/"},
         }
         queries = {"/explain": "?url=http://evil.example/", "/mirrors/host": "?mirror_host=evil.example"}
+        queries["/mirrors/explain"] = queries["/explain"]
         queries["/mirrors/jobs"] = "?mirror=hers.example"
         target = template.format(**self.places) + queries.get(template, "")
         body = json.dumps(bodies.get(template, {})).encode() if method in {"POST", "PUT"} else None

@@ -3,9 +3,9 @@
 All of it is ``async`` although nothing waits: the framework would run plain functions in threads.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
@@ -25,6 +25,14 @@ from cephstorage.services.purges import Purges
 from cephstorage.services.usage import Usage
 
 
+class Explanations(Protocol):
+    """Says what a mirror would do with a GET of a URL now, and why."""
+
+    async def __call__(self, url: str, *, ask: bool = False) -> dict[str, Any]:
+        """``ask``: what the origin answers to a HEAD, too. Raises InvalidUrl, MirrorNotFound, InvalidKey."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ApiServices:
     """Everything the API calls. ``explain`` answers what the mirror would do with a URL now.
@@ -41,7 +49,7 @@ class ApiServices:
     access: Access
     publishing: Publishing
     monitoring: Monitoring
-    explain: Callable[[str], Awaitable[dict[str, Any]]]
+    explain: Explanations
     configuration: Configuration
     settings: Callable[[], dict[str, Any]]
     clock: Callable[[], float]

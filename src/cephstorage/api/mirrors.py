@@ -48,7 +48,13 @@ async def usage(
     return use_json(mirror.host, await parts.usage.of(mirror.host, period(since, until, step, parts.clock())))
 
 
+@router.get("/mirrors/explain")
 @router.get("/explain")
-async def explain(url: Annotated[str, Query(min_length=1)], _: Administrator, parts: Services) -> Json:
-    """What the mirror would do with a GET of this URL now, and why."""
-    return await parts.explain(url)
+async def explain(
+    url: Annotated[str, Query(min_length=1)],
+    _: Administrator,
+    parts: Services,
+    ask: Annotated[bool, Query(description="Ask the origin, too (HEAD)")] = False,
+) -> Json:
+    """What the mirror would do with a GET of this URL now, and why, from the edges to the origin."""
+    return await parts.explain(url, ask=ask)

@@ -113,7 +113,7 @@ class Runtime:
                 access=services.access,
                 publishing=services.publishing,
                 monitoring=monitoring,
-                explain=Explain(services.mirrors, proxy),
+                explain=Explain(services.mirrors, proxy, services.purges, adapters.origin),
                 configuration=services.configuration,
                 settings=lambda: settings_in_force(settings, services.configuration.values),
                 clock=clock,

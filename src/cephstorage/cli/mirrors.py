@@ -1,13 +1,15 @@
 """``mirror add | ls | rm`` and ``explain``."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cephstorage.cli.exits import ExitCode, UsageMistake
-from cephstorage.cli.output import printable
+from cephstorage.cli.output import printable, readable_size, readable_time
+from cephstorage.cli.output import shown as as_text
 from cephstorage.cli.places import Place, only_bucket
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
@@ -103,8 +105,39 @@ def rm(
 def explain(
     session: Session,
     address: Annotated[str, typer.Argument(help="http://MIRROR-HOST/path", metavar="URL")],
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the origin, too (HEAD).")] = False,
 ) -> ExitCode | None:
-    """Say what a mirror would do with a URL, and why."""
+    """Say what a mirror would do with a URL, and why, from the edges to the origin."""
     with session.connect() as client:
-        session.output.fields(client.explain(address))
+        told = client.explain(address, ask=ask)
+    if session.json:
+        session.output.document(told)
+    else:
+        session.output.fields(_for_people(told))
     return None
+
+
+def _for_people(told: Mapping[str, Any]) -> dict[str, Any]:
+    """An explanation, one thing a line."""
+    left_out = {"rule_number"}
+    shown = {
+        name: value
+        for name, value in told.items()
+        if value is not None and not isinstance(value, dict) and name not in left_out
+    }
+    if record := told["record"]:
+        marked = (
+            f", to be confirmed since {readable_time(record['invalidated_at'])}" if record["invalidated_at"] else ""
+        )
+        shown["copy"] = f"{readable_size(record['size'])}, {record['content_type']}, md5 {record['md5']}"
+        shown["stored"] = f"{readable_time(record['ts'])}, confirmed {readable_time(record['validated_at'])}{marked}"
+        shown["validators"] = f"ETag {as_text(record['etag'])}, Last-Modified {as_text(record['last_modified'])}"
+    for name in ("freshness", "origin"):
+        if told.get(name):
+            parts = [f"{part} {as_text(value)}" for part, value in told[name].items() if value is not None]
+            shown[name] = ", ".join(parts)
+    shown["edge"] = f"would keep it for {told['edge']['lifetime']} seconds"
+    words = {True: "keeps it", False: "does not keep it", None: "does not answer"}
+    for number, edge in enumerate(told["edge"]["edges"], start=1):
+        shown[f"edge {number}"] = f"{edge['edge']} {words[edge['keeps']]}"
+    return shown

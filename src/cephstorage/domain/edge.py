@@ -156,6 +156,10 @@ PURGE_TARGET = "x-cephstorage-purge-target"
 """sender -> edge: the canonical request target (path and query)."""
 PURGE_RANGE = "x-cephstorage-purge-range"
 """sender -> edge: the slice, as ``purge_ranges`` names it."""
+HELD_PATH = "/held"
+"""``HEAD {edge}/held`` with the headers of a purge: whether the edge has the slice and would serve it unasked."""
+HELD = "x-cephstorage-held"
+"""edge -> asker: nginx's word for it; ``HIT`` when it is there and not over."""
 PURGED = frozenset({200, 412})
 """Answers of an edge that mean the slice is gone: it was dropped, or was not there."""
 

@@ -1,13 +1,13 @@
 """Telling an edge to forget: one small request for each slice, because nginx's module drops exact keys only."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 import aiohttp
 from yarl import URL
 
-from cephstorage.domain.edge import PURGE_PATH, PURGED, purge_headers, purge_ranges
+from cephstorage.domain.edge import HELD, HELD_PATH, PURGE_PATH, PURGED, purge_headers, purge_ranges
 from cephstorage.domain.errors import EdgeUnreachable
 
 _AT_ONCE = 64
@@ -35,15 +35,27 @@ class HttpEdgeCaches:
             await self._forget_slice(edge, dict(purge_headers(self._secret(), host, target, span)))
 
     async def _forget_slice(self, edge: str, headers: dict[str, str]) -> None:
-        url = URL(edge.rstrip("/") + PURGE_PATH, encoded=True)
+        status, _ = await self._ask("GET", edge, PURGE_PATH, headers)
+        if status not in PURGED:
+            raise _refused(edge, status)
+
+    async def holds(self, edge: str, host: str, target: str) -> bool:
+        """Whether the first slice is in the cache (port ``EdgeCaches``). Raises EdgeUnreachable."""
+        first = next(iter(purge_ranges(0, self._slice_size)))
+        status, said = await self._ask(
+            "HEAD", edge, HELD_PATH, dict(purge_headers(self._secret(), host, target, first))
+        )
+        if HELD not in said:
+            raise _refused(edge, status)
+        return said[HELD] == "HIT"
+
+    async def _ask(self, method: str, edge: str, path: str, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
+        url = URL(edge.rstrip("/") + path, encoded=True)
         try:
-            async with self._client().get(url, headers=headers, allow_redirects=False) as answer:
-                status = answer.status
+            async with self._client().request(method, url, headers=headers, allow_redirects=False) as answer:
+                return answer.status, answer.headers
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise EdgeUnreachable(f"The edge at {edge} does not answer purges: {type(error).__name__}.") from error
-        if status not in PURGED:
-            hint = "; its configuration has another secret: render it anew" if status == 403 else ""
-            raise EdgeUnreachable(f"The edge at {edge} answers {status} to a purge{hint}.")
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -60,3 +72,8 @@ class HttpEdgeCaches:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _refused(edge: str, status: int) -> EdgeUnreachable:
+    hint = "; its configuration has another secret: render it anew" if status == 403 else ""
+    return EdgeUnreachable(f"The edge at {edge} answers {status} to a purge{hint}.")

@@ -13,6 +13,10 @@ class EdgeCaches(Protocol):
         """
         ...
 
+    async def holds(self, edge: str, host: str, target: str) -> bool:
+        """Whether the edge serves the beginning of ``target`` without asking anybody. Raises EdgeUnreachable."""
+        ...
+
     async def close(self) -> None:
         """Drop every connection."""
         ...

@@ -1,10 +1,14 @@
-"""``explain``: what the mirror would do with a GET of a URL now, and why. Asks nobody but the index."""
+"""``explain``: what the mirror would do with a GET of a URL now, and why, from the edges to the origin.
+
+The index and the edges are asked; the origin only if that is wished.
+"""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 from cephstorage.domain.decision import (
     Decision,
+    Facts,
     KnownAbsent,
     PassThrough,
     Refuse,
@@ -13,25 +17,34 @@ from cephstorage.domain.decision import (
     decide,
     freshness,
 )
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.handover import edge_lifetime
 from cephstorage.domain.mirrors import read_target, source_url
 from cephstorage.domain.policy import Mode, OriginAnswer, Policy
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import NO_VALIDATORS, Record
 from cephstorage.domain.urls import check_url, without_credentials
+from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.mirror_request import Asked
 from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.purges import Purges
 
 
 class Explain:
     """Explains mirror URLs."""
 
-    def __init__(self, mirrors: Mirrors, proxy: MirrorProxy) -> None:
+    def __init__(self, mirrors: Mirrors, proxy: MirrorProxy, purges: Purges, origin: Origin) -> None:
         self._mirrors = mirrors
         self._proxy = proxy
+        self._purges = purges
+        self._origin = origin
 
-    async def __call__(self, url: str) -> dict[str, Any]:
-        """The facts and the decision, as JSON. Raises InvalidUrl, MirrorNotFound, InvalidKey."""
+    async def __call__(self, url: str, *, ask: bool = False) -> dict[str, Any]:
+        """The facts and the decision, as JSON; ``ask``: with a HEAD to the origin.
+
+        Raises InvalidUrl, MirrorNotFound, InvalidKey.
+        """
         parts = urlsplit(check_url(url))
         mirror = self._mirrors.require(parts.netloc.rpartition("@")[2])
         target, policy = read_target(parts.path or "/", parts.query, mirror)
@@ -57,7 +70,48 @@ class Explain:
             "filling": facts.filling,
             "fresh_for": fresh_for,
             "freshness": _freshness(policy, record, facts.now),
+            "edge": await self._edge(url, asked, facts),
+            "origin": await self._asked(asked, record) if ask else None,
         }
+
+    async def _edge(self, url: str, asked: Asked, facts: Facts) -> dict[str, Any]:
+        """For how long an edge would keep the answer, in seconds, and which of them serve it now without asking."""
+        written = "/" + url.partition("://")[2].partition("#")[0].partition("/")[2]
+        record, lifetime = facts.record, 0
+        if record is not None:
+            lifetime = edge_lifetime(asked.mirror, facts.policy, asked.target, written, record, facts.now)
+        kept = await self._purges.kept(asked.mirror, asked.target.canonical)
+        return {"lifetime": lifetime, "edges": [{"edge": edge, "keeps": keeps} for edge, keeps in kept.items()]}
+
+    async def _asked(self, asked: Asked, record: Record | None) -> dict[str, Any]:
+        """What the origin answers to a HEAD now, and whether it still has the version that is stored."""
+        url = source_url(asked.mirror, asked.policy, asked.target)
+        wanted = asked.ask(OriginRequest(url, method="HEAD", mirror=asked.mirror.host))
+        try:
+            response = await self._origin.open(wanted)
+        except CephStorageError as error:
+            return {"error": {"code": error.code, "msg": error.msg}}
+        await response.close()
+        shown = {name: response.headers.get(name) for name in _SHOWN}
+        return {
+            "url": without_credentials(response.url),
+            "status": response.status,
+            **{name.replace("-", "_"): value for name, value in shown.items()},
+            "same_version": _same_version(response, record),
+        }
+
+
+_SHOWN = ("content-type", "content-length", "etag", "last-modified", "cache-control", "expires", "age", "date")
+
+
+def _same_version(response: OriginResponse, record: Record | None) -> bool | None:
+    """Whether the origin shows the validators that the copy was made under; None when that can't be told."""
+    if record is None or record.origin is None or response.status != 200:
+        return None
+    held = record.origin.validators
+    pairs = ((held.etag, response.headers.get("etag")), (held.last_modified, response.headers.get("last-modified")))
+    told = [then == now for then, now in pairs if then is not None and now is not None]
+    return all(told) if told else None
 
 
 def _freshness(policy: Policy, record: Record | None, now: float) -> dict[str, Any] | None:
@@ -99,8 +153,16 @@ def _reason(decision: Decision) -> str:
             return "it is not stored yet: the origin is read once, for all who ask"
 
 
-def _record(record: Any) -> dict[str, Any] | None:
+def _record(record: Record | None) -> dict[str, Any] | None:
     if record is None:
         return None
-    names = ("key", "size", "md5", "content_type", "etag", "last_modified", "generation", "source", "validated_at")
-    return {name: getattr(record, name) for name in names}
+    names = ("key", "size", "md5", "content_type", "etag", "last_modified", "generation", "source")
+    times = ("ts", "validated_at", "invalidated_at")
+    kept = record.origin.headers if record.origin is not None else ()
+    held = record.origin.validators if record.origin is not None else NO_VALIDATORS
+    return {
+        **{name: getattr(record, name) for name in (*names, *times)},
+        "origin_etag": held.etag,
+        "origin_last_modified": held.last_modified,
+        "headers": [list(pair) for pair in kept],
+    }

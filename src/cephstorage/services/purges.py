@@ -8,7 +8,7 @@ A caller who deletes or overwrites a key has the answer when every edge that can
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -128,6 +128,18 @@ class Purges:
         return tuple(
             EdgeReport(edge, max(0, total - pending - missing[edge]), pending, missing[edge]) for edge in edges
         )
+
+    async def kept(self, mirror: Mirror, target: str) -> Mapping[str, bool | None]:
+        """Which edges serve a canonical target without asking; None for those that do not answer."""
+
+        async def one(edge: str) -> bool | None:
+            try:
+                return await self._caches.holds(edge, mirror.host, target)
+            except EdgeUnreachable:
+                return None
+
+        edges = self._edges()
+        return dict(zip(edges, await asyncio.gather(*(one(edge) for edge in edges)), strict=True))
 
     async def ask(self, mirror: Mirror, written: str) -> Purged:
         """Have the edges forget a target of a mirror although nothing changed. Raises InvalidKey."""

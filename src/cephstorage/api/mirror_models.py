@@ -163,7 +163,9 @@ class CreateMirror(PolicyBody):
     )
     bucket: Text = Field(description="Full bucket name; made if missing", examples=["alice___mirror"])
     private: bool = Field(False, description="Readable only with a token of the bucket's tenant")
-    preset: Text | None = Field(None, description="Rules of a known ecosystem: debian, pypi")
+    preset: Text | None = Field(
+        None, description="Rules of a known ecosystem: debian, pypi, npm, maven, generic-static, website"
+    )
     files_origin: Text | None = Field(None, description="Preset pypi: the host that the index links to")
     rules: list[RuleBody] = Field(default_factory=list, max_length=1000)
 

@@ -31,7 +31,9 @@ def add(
         str, typer.Argument(help="USERNAME/BUCKETNAME that keeps the objects; made if missing.", metavar="BUCKET")
     ],
     *,
-    preset: Annotated[str | None, typer.Option(help="Rules of a known ecosystem: debian, pypi.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Rules of a known ecosystem: debian, pypi, npm, maven, generic-static, website.")
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="permanent, immutable, revalidate, bypass or deny.")] = None,
     ttl: Annotated[float | None, typer.Option(help="Seconds until revalidate asks the origin again.")] = None,
     query: Annotated[str | None, typer.Option(help="Query strings in keys: include, ignore or listed.")] = None,

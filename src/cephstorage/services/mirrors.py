@@ -14,7 +14,7 @@ from cephstorage.domain.origins import Choice, OriginServer, Route
 from cephstorage.domain.policy import Methods, Policy, Rule
 from cephstorage.domain.presets import preset_rules
 from cephstorage.domain.rulebook import check_rules
-from cephstorage.domain.urls import credentials_in, origin_url
+from cephstorage.domain.urls import credentials_in, origin_url, without_credentials
 from cephstorage.ports.index import MirrorTable
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.origins import OriginSecrets, OriginWish
@@ -129,11 +129,12 @@ class Mirrors:
         files_origin = origin_url(order.files_origin) if order.files_origin else None
         if files_origin is not None and credentials_in(files_origin):
             raise InvalidMirror("files_origin: pages would show its user name; give a rule for /packages/** an origin.")
-        defaults, preset = preset_rules(order.preset, files_origin) if order.preset else (Policy(), ())
-        defaults = order.wishes.applied_to(defaults)
-        check_rules(defaults, order.rules, private=order.private)
         before = self._by_host.get(host)
         servers = self._secrets.of_mirror(host, _wishes(order), before)
+        links = (f"{without_credentials(servers[0].url)}/", f"{self._address_of(host)}/")
+        defaults, preset = preset_rules(order.preset, files_origin, links) if order.preset else (Policy(), ())
+        defaults = order.wishes.applied_to(defaults)
+        check_rules(defaults, order.rules, private=order.private)
         written = [_with_origin(number, rule) for number, rule in enumerate(order.rules, 1)]
         rules, others = self._secrets.of_rules(host, written, before)
         passes = Methods.PASS in {defaults.methods, *(rule.methods for rule in order.rules)}
@@ -153,6 +154,12 @@ class Mirrors:
             choice=order.choice,
             failover_statuses=order.failover_statuses,
         )
+
+    def _address_of(self, host: str) -> str:
+        """Where clients find a mirror: as the service itself, under the mirror's name."""
+        public = urlsplit(self._public_address())
+        port = f":{public.port}" if public.port is not None else ""
+        return f"{public.scheme}://{host}{port}"
 
     def hosts(self) -> Collection[str]:
         """The host of every mirror."""

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from cephstorage.domain.errors import InvalidKey, InvalidMirror, InvalidUrl
 from cephstorage.domain.mirrors import Mirror, read_target, source_url
 from cephstorage.domain.names import BucketName, encode_key
-from cephstorage.domain.policy import Cookies, Mode, Policy, Query, Rule
-from cephstorage.domain.presets import preset_rules
+from cephstorage.domain.policy import Cookies, DigestSource, Mode, OriginAnswer, Policy, Query, Rule
+from cephstorage.domain.presets import PRESETS, preset_rules
+from cephstorage.domain.rulebook import check_rules
 from cephstorage.domain.urls import MAX_URL, check_url, origin_url
 from tests.harness.names import NASTY_KEYS
 
@@ -137,7 +138,38 @@ PYPI: dict[str, Mode] = {
     "/search": REVALIDATE,
     "/x/packages/y": REVALIDATE,
 }
-PRESET_CASES = [("debian", *row) for row in DEBIAN.items()] + [("pypi", *row) for row in PYPI.items()]
+NPM: dict[str, Mode] = {
+    "/left-pad": REVALIDATE,
+    "/@types/node": REVALIDATE,
+    "/left-pad/1.3.0": REVALIDATE,
+    "/@types/node/latest": REVALIDATE,
+    "/left-pad/-/left-pad-1.3.0.tgz": IMMUTABLE,
+    "/@types/node/-/node-20.1.0.tgz": IMMUTABLE,
+    "/-/package/left-pad/dist-tags": BYPASS,
+    "/-/v1/search": BYPASS,
+    "/-/ping": BYPASS,
+    "/": REVALIDATE,
+}
+MAVEN: dict[str, Mode] = {
+    "/maven2/org/example/app/1.0/app-1.0.jar": IMMUTABLE,
+    "/org/example/app/1.0/app-1.0.pom": IMMUTABLE,
+    "/org/example/app/1.0/app-1.0.pom.sha1": IMMUTABLE,
+    "/org/example/app/1.0/app-1.0-sources.jar.asc": IMMUTABLE,
+    "/org/example/app/maven-metadata.xml": REVALIDATE,
+    "/org/example/app/maven-metadata.xml.sha1": REVALIDATE,
+    "/org/example/app/1.1-SNAPSHOT/maven-metadata.xml": REVALIDATE,
+    "/org/example/app/1.1-SNAPSHOT/app-1.1-20240101.120000-1.jar": REVALIDATE,
+    "/org/example/app/1.1-SNAPSHOT/app-1.1-SNAPSHOT.jar": REVALIDATE,
+    "/archetype-catalog.xml": REVALIDATE,
+    "/org/example/": REVALIDATE,
+    "/org/example/SNAPSHOT-tool/1.0/x.jar": IMMUTABLE,
+}
+GENERIC_STATIC: dict[str, Mode] = {"/": REVALIDATE, "/iso/": REVALIDATE, "/iso/x.iso": REVALIDATE}
+WEBSITE: dict[str, Mode] = {"/": Mode.ORIGIN, "/a.css": Mode.ORIGIN, "/login?x": Mode.ORIGIN}
+TABLES = {
+    "debian": DEBIAN, "pypi": PYPI, "npm": NPM, "maven": MAVEN, "generic-static": GENERIC_STATIC, "website": WEBSITE,
+}  # fmt: skip
+PRESET_CASES = [(name, *row) for name, table in TABLES.items() for row in table.items()]
 
 
 @pytest.mark.parametrize(("preset", "path", "mode"), PRESET_CASES)
@@ -152,12 +184,69 @@ def test_presets(preset: str, path: str, mode: Mode) -> None:
         ("debian", "/debian/dists/bookworm/InRelease", 120.0),
         ("debian", "/debian/README", 300.0),
         ("pypi", "/simple/hello/", 300.0),
+        ("npm", "/left-pad", 300.0),
+        ("maven", "/org/example/app/maven-metadata.xml", 300.0),
     ],
 )
 def test_preset_freshness(preset: str, path: str, ttl: float) -> None:
     defaults, rules = preset_rules(preset, None)
     policy = with_rules(*rules, defaults=defaults).policy_for(path)
     assert (policy.ttl, policy.query) == (ttl, Query.IGNORE)
+
+
+@pytest.mark.parametrize(
+    ("preset", "path", "source"),
+    [
+        ("debian", "/dists/x/by-hash/SHA256/ab", DigestSource.BY_HASH),
+        ("debian", "/pool/x.deb", DigestSource.NONE),
+        ("pypi", "/packages/ab/x.whl", DigestSource.PYPI),
+        ("pypi", "/simple/x/", DigestSource.NONE),
+        ("npm", "/x/-/x-1.0.0.tgz", DigestSource.NPM),
+        ("npm", "/x", DigestSource.NONE),
+        ("maven", "/org/x/1.0/x-1.0.jar", DigestSource.SHA1),
+        ("maven", "/org/x/maven-metadata.xml", DigestSource.NONE),
+        ("maven", "/org/x/1.0-SNAPSHOT/x-1.0-SNAPSHOT.jar", DigestSource.NONE),
+        ("generic-static", "/x.iso", DigestSource.NONE),
+    ],
+)
+def test_what_presets_check_bytes_against(preset: str, path: str, source: DigestSource) -> None:
+    defaults, rules = preset_rules(preset)
+    assert with_rules(*rules, defaults=defaults).policy_for(path).digest is source
+
+
+def test_generic_pages_are_short_lived_and_files_are_not() -> None:
+    defaults, rules = preset_rules("generic-static")
+    terms = with_rules(*rules, defaults=defaults).terms_for("/x")
+    assert [terms.when(OriginAnswer(200, kind)).ttl for kind in ("text/html", "application/zip")] == [300.0, 86400.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "rewritten"),
+    [
+        ("/left-pad", True),
+        ("/@types/node", True),
+        ("/left-pad/latest", True),
+        ("/x/-/x-1.0.0.tgz", False),
+        ("/-/ping", False),
+    ],
+)
+def test_an_index_that_names_its_own_address(path: str, rewritten: bool) -> None:
+    links = ("https://registry.example/", "http://npm.mirror:8080/")
+    defaults, rules = preset_rules("npm", None, links)
+    policy = with_rules(*rules, defaults=defaults).policy_for(path)
+    assert policy.rewrite_links == (links if rewritten else None)
+
+
+@pytest.mark.parametrize("raw", ["/@types/node", "/@types%2fnode", "/@types%2Fnode"])
+def test_every_spelling_of_a_scoped_package_is_one(raw: str) -> None:
+    defaults, rules = preset_rules("npm")
+    target, _ = read_target(raw, "", with_rules(*rules, defaults=defaults))
+    assert (target.key, target.canonical) == ("@types/node", "/@types/node")
+
+
+def test_every_preset_makes_sense() -> None:
+    for name in PRESETS:
+        check_rules(*preset_rules(name, None, ("http://a/", "http://b/")), private=False)
 
 
 def test_an_index_whose_files_lie_elsewhere() -> None:
@@ -172,7 +261,7 @@ def test_an_index_whose_files_lie_elsewhere() -> None:
 
 
 def test_presets_that_do_not_fit() -> None:
-    with pytest.raises(InvalidMirror, match="debian, pypi"):
+    with pytest.raises(InvalidMirror, match="debian, generic-static, maven, npm, pypi, website"):
         preset_rules("gopher", None)
     with pytest.raises(InvalidMirror, match="files_origin"):
         preset_rules("debian", "https://files.example")

@@ -1,5 +1,7 @@
 """Visible records: read, listed, deleted, confirmed, and (for landing only) written."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from cephstorage.domain.errors import KeyNotFound
@@ -13,7 +15,7 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import TEXT, Schema
-from cephstorage.index.tree import FolderStatements
+from cephstorage.index.tree import Changes, FolderStatements
 
 
 class KeyStatements:
@@ -34,6 +36,9 @@ class KeyStatements:
         keys = schema.keys
         one = (keys.c.bucket == bindparam("in_bucket")) & (keys.c.key == bindparam("of_key"))
         self._get = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(one)
+        some = (keys.c.bucket == bindparam("in_bucket")) & keys.c.key.in_(bindparam("names", expanding=True))
+        self._several = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(some).order_by(keys.c.key)
+        self._delete_several = delete(keys).where(some)
         self._insert = insert(keys)
         self._replace = update(keys).where(one)
         self._delete = delete(keys).where(one)
@@ -90,6 +95,25 @@ class KeyStatements:
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
         self._removals.queue(conn, bucket, key, record.store_version)
         self._purges.queue(conn, bucket, key, record.size, now, job)
+
+    def several(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> list[Record]:
+        """The visible versions of some keys, in order."""
+        found = conn.execute(self._several, {"in_bucket": str(bucket), "names": list(keys)})
+        return [record_of(bucket, row) for row in found]
+
+    def drop_several(self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float) -> None:
+        """Make visible versions invisible, like ``delete``. The caller holds the bucket for writing."""
+        if not records:
+            return
+        changes = Changes()
+        for record in records:
+            changes.note(record.vfolder, -record.size, -1)
+        conn.execute(self._delete_several, {"in_bucket": str(bucket), "names": [record.key for record in records]})
+        self._buckets.add_usage(conn, bucket, -sum(record.size for record in records), -len(records))
+        self._folders.add(conn, bucket, changes)
+        self._buckets.raise_generation(conn, bucket, 1 + max(record.generation for record in records))
+        self._removals.queue_several(conn, bucket, [(record.key, record.store_version) for record in records])
+        self._purges.queue_several(conn, bucket, [(record.key, record.size) for record in records], now)
 
     def withdraw(self, conn: Connection, seen: Record, now: float, job: str) -> bool:
         """Delete a mirror's copy, unless it has changed since it was seen. The caller holds the bucket for writing."""

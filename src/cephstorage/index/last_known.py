@@ -7,6 +7,7 @@ been replaced or deleted meanwhile by another process; this one's own changes ar
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cephstorage.domain.errors import DatabaseUnavailable
@@ -65,6 +66,12 @@ class LastKnownKeys:
         await self._keys.delete(bucket, key, now)
         self._deletes += 1
         self._records.pop((bucket, key), None)
+
+    def gone(self, bucket: BucketName, keys: Sequence[str]) -> None:
+        """Forget keys that were deleted here."""
+        self._deletes += 1
+        for key in keys:
+            self._records.pop((bucket, key), None)
 
     async def touch(
         self, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None = None

@@ -24,7 +24,8 @@ class PostgresIndex(SqlIndex):
         self.database = PostgresDatabase(options)
         self.names = PostgresNames()
         super().__init__(self.database, self._schema, self.names)
-        self.keys = LastKnownKeys(self.keys)
+        self.keys = known = LastKnownKeys(self.keys)
+        self.deletions.on_deleted = known.gone
 
     def endpoints(self) -> Sequence[tuple[str, int]]:
         """Every server that the address names."""

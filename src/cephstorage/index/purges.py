@@ -29,6 +29,7 @@ class PurgeStatements:
         values: list[ColumnElement[Any]] = [bindparam(name, type_=kind).label(name) for name, kind in names.items()]
         more = (bindparam("attempts", 0, type_=WHOLE).label("attempts"), bindparam("job", type_=TEXT).label("job"))
         self._queue = insert(purges).from_select([*names, "attempts", "job"], select(*values, *more).where(mirrored))
+        self._mirrored = select(mirrored)
         columns = [purges.c[name] for name in ("id", "bucket", "key", "size", "created_at", "attempts", "remaining")]
         this = purges.c.id == bindparam("of_id")
         self._due = (
@@ -55,6 +56,14 @@ class PurgeStatements:
     ) -> None:
         """Have a version of ``size`` bytes forgotten by the edges, if a mirror uses the bucket."""
         conn.execute(self._queue, {**_new(bucket, key, size, now), "job": job})
+
+    def queue_several(
+        self, conn: Connection, bucket: BucketName, versions: Sequence[tuple[str, int]], now: float
+    ) -> None:
+        """The same for several versions, given as key and size."""
+        if conn.scalar(self._mirrored, {"bucket": str(bucket)}):
+            rows = [{**_new(bucket, key, size, now), "attempts": 0, "job": None} for key, size in versions]
+            conn.execute(self._add, rows)
 
     def add(
         self, conn: Connection, bucket: BucketName, key: str, size: int, now: float, job: str | None = None

@@ -27,6 +27,11 @@ class RemovalStatements:
         """Have a version removed from the store."""
         conn.execute(self._queue, {"bucket": str(bucket), "key": key, "store_version": store_version})
 
+    def queue_several(self, conn: Connection, bucket: BucketName, versions: Sequence[tuple[str, str]]) -> None:
+        """Have versions removed from the store, given as key and version."""
+        rows = [{"bucket": str(bucket), "key": key, "store_version": version} for key, version in versions]
+        conn.execute(self._queue, rows)
+
     def oldest(self, conn: Connection, limit: int) -> list[Removal]:
         """See ``LandingIndex.removals``."""
         found = conn.execute(self._oldest, {"limit": limit})

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from cephstorage.index.adoption import AdoptionStatements, SqlAdoption
 from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
 from cephstorage.index.changes import ChangeStatements
+from cephstorage.index.deletions import DeletionStatements, SqlDeletions
 from cephstorage.index.jobs import JobStatements, SqlJobTable
 from cephstorage.index.keys import KeyStatements, SqlKeyIndex
 from cephstorage.index.landing import LandingStatements, SqlLandingIndex
@@ -42,6 +43,7 @@ class SqlIndex(ABC):
         self._folder_statements = folders
         self.listings = ListingStatements(schema, folders, names)
         self.keys: KeyIndex = SqlKeyIndex(db, keys, self.listings, folders)
+        self.deletions = SqlDeletions(db, DeletionStatements(schema, buckets, keys))
         self.buckets = SqlBucketIndex(db, buckets)
         self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders))
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)

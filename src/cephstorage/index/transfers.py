@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from cephstorage.domain.errors import (
     CephStorageError,
@@ -26,6 +26,7 @@ from cephstorage.index.schema import Schema, word
 from cephstorage.ports.index import FillSlot, NewTransfer
 
 _FIRST_FENCE = 1
+_AT_ONCE = 1000
 
 
 def _new_row(new: NewTransfer, now: float) -> dict[str, Any]:
@@ -71,6 +72,8 @@ class TransferStatements:
         self._insert = insert(transfers)
         self._remember = insert(known)
         self._same_request = select(c.id, c.token).where(running, c.fingerprint == bindparam("fingerprint"))
+        fingerprints: BindParameter[Any] = bindparam("fingerprints", expanding=True)
+        self._same_requests = select(c.fingerprint, c.token).where(running, c.fingerprint.in_(fingerprints))
         self._same_key = (
             select(known.c.fingerprint, c.token)
             .join(transfers, c.id == known.c.transfer_id)
@@ -91,7 +94,25 @@ class TransferStatements:
         """See ``TransferLedger.create``."""
         for bucket in sorted({new.request.bucket for new in transfers}, key=str):
             self._buckets.require(conn, bucket)
-        return [self._create_one(conn, new, now) for new in transfers]
+        plain = [new for new in transfers if _is_plain(new)]
+        tokens = self._create_plain(conn, plain, now)
+        return [tokens[new.id] if _is_plain(new) else self._create_one(conn, new, now) for new in transfers]
+
+    def _create_plain(self, conn: Connection, transfers: Sequence[NewTransfer], now: float) -> dict[str, str]:
+        """Insert those that nothing but a request like them may stand in for, all at once; tokens by id."""
+        known: dict[str | None, str] = {}
+        wanted = [new.fingerprint for new in transfers if new.fingerprint]
+        for start in range(0, len(wanted), _AT_ONCE):
+            known |= dict(conn.execute(self._same_requests, {"fingerprints": wanted[start : start + _AT_ONCE]}).all())
+        rows, tokens = [], {}
+        for new in transfers:
+            if new.fingerprint is None or new.fingerprint not in known:
+                rows.append(_new_row(new, now))
+                known[new.fingerprint] = new.token
+            tokens[new.id] = known[new.fingerprint]
+        if rows:
+            conn.execute(self._insert, rows if len(rows) > 1 else rows[0])
+        return tokens
 
     def _create_one(self, conn: Connection, new: NewTransfer, now: float) -> str:
         if new.idempotency_key is not None and (token := self._known(conn, new, new.idempotency_key)) is not None:
@@ -201,6 +222,10 @@ class TransferStatements:
     def forget_ended(self, conn: Connection, before: float, limit: int) -> int:
         """Delete up to ``limit`` progress records that ended before a moment; return how many."""
         return conn.execute(self._forget, {"before": before, "limit": limit}).rowcount
+
+
+def _is_plain(new: NewTransfer) -> bool:
+    return new.idempotency_key is None and new.request.precondition == NO_PRECONDITION
 
 
 def _same_movement(older: TransferRequest, newer: TransferRequest) -> bool:

@@ -97,14 +97,18 @@ class WalkStatements:
             key = bindparam(name, type_=c.key.type)
             return tuple_(bindparam("vfolder", type_=c.vfolder.type), key) if in_folder else key
 
-        if in_folder or "low" in values:
+        # One bound on each side: of two row values PostgreSQL ends a scan at the first, be it the wider one.
+        last_is_low, last_is_high = "last" in values and span.descending, "last" in values and not span.descending
+        if last_is_low:
+            conditions.append(place >= bound("last"))
+        elif in_folder or "low" in values:
             conditions.append(place > bound("low") if span.above else place >= bound("low"))
-        if "before" in values:
+        if last_is_high:
+            conditions.append(place <= bound("last"))
+        elif "before" in values:
             conditions.append(place < bound("before"))
         elif in_folder:
             conditions.append(c.vfolder <= bindparam("vfolder"))
-        if "last" in values:
-            conditions.append(place >= bound("last") if span.descending else place <= bound("last"))
         conditions += [self._condition(name) for name in values if name in _CONDITIONS]
         order = (c.vfolder, c.key) if in_folder else (c.key,)
         asked = asked.where(*conditions).order_by(*(each.desc() if span.descending else each for each in order))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cephstorage.domain.access import AccessToken
+from cephstorage.domain.deletions import Deletion, DeletionWish
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.jobs import Item, Job, QueuedItem, Step
 from cephstorage.domain.mirrors import Mirror
@@ -196,6 +197,45 @@ class TransferLedger(Protocol):
 
     async def forget_ended(self, before: float) -> int:
         """Delete progress records that ended before a moment; return how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionStep:
+    """What a step has come to: the deletion as it is now, and the keys that the step has deleted."""
+
+    deletion: Deletion
+    keys: tuple[str, ...]
+
+
+class Deletions(Protocol):
+    """Deletions of many keys, worked off in steps by whoever comes."""
+
+    async def create(self, name: str, bucket: BucketName, wish: DeletionWish, now: float) -> Deletion:
+        """Note durably that versions which are there now be deleted. Raises BucketNotFound."""
+        ...
+
+    async def step(self, most: int, pause: float, now: float) -> DeletionStep | None:
+        """Look at the next ``most`` keys of the deletion that has been due for longest; it is due again after a pause.
+
+        None when none is due.
+        """
+        ...
+
+    async def cancel(self, bucket: BucketName, name: str, now: float) -> Deletion:
+        """End a deletion of this bucket. Raises JobNotFound, JobEnded."""
+        ...
+
+    async def get(self, name: str) -> Deletion:
+        """Raises JobNotFound."""
+        ...
+
+    async def of_bucket(self, bucket: BucketName) -> Sequence[Deletion]:
+        """The newest deletions of a bucket, at most 200."""
+        ...
+
+    async def forget_ended(self, before: float) -> int:
+        """Delete the records of those that ended before a moment; return how many."""
         ...
 
 

@@ -21,7 +21,7 @@ PROGRAMS := $(ENGINES) curl openssl chromium wrk ip systemd-analyze
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run run-ceph test lint format bench bench-engines bench-peers lock docs clean
+.PHONY: help run run-ceph test lint format bench bench-engines bench-index bench-peers lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,10 @@ bench-engines: $(VENV)/.dev ## Measure the edge, Ceph and PostgreSQL beside ngin
 	$(BIN)/python -m bench.ceph
 	$(BIN)/python -m bench.database
 	$(BIN)/python -m bench.reindex
+
+bench-index: $(VENV)/.dev ## Measure listings, search and writes with 1 M keys on SQLite, 10 M on PostgreSQL, and beside Ceph; BENCH="..." passes arguments on
+	@sh scripts/programs.sh $(ENGINES)
+	@exec $(BIN)/python -m bench.index $(BENCH)
 
 bench-peers: $(VENV)/.dev ## Measure the mirror beside nginx, Varnish, Squid and Traffic Server; BENCH="..." passes arguments on
 	@sh scripts/programs.sh wrk $(PEERS)

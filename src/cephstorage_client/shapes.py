@@ -45,6 +45,41 @@ class FolderUsage(Folder):
     cursor: str | None
 
 
+class Deletion(TypedDict):
+    """How far a deletion of many keys is. ``prefix`` None: a list of ``keys_total`` keys. Times are epoch seconds."""
+
+    id: str
+    bucket: str
+    prefix: str | None
+    progress: State
+    state: State
+    keys_deleted: int
+    keys_missing: int
+    keys_total: int | None
+    error: "TransferFault | None"
+    created: float
+    updated: float
+    ended: float | None
+
+
+class RefusedLine(TypedDict):
+    """Why a line of an import was refused."""
+
+    line: int
+    code: str
+    msg: str
+
+
+class ImportReport(TypedDict):
+    """What came of an import: lines read, creations queued, keys that were there already, lines refused."""
+
+    lines: int
+    created: int
+    present: int
+    refused: int
+    errors: list[RefusedLine]
+
+
 class Bucket(TypedDict):
     """A bucket and its usage: ``size`` in bytes, ``keyamount`` keys."""
 

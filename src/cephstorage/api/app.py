@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from cephstorage.api import buckets, configuration, jobs, keys, mirrors, operations
+from cephstorage.api import buckets, configuration, deletions, exchange, jobs, keys, mirrors, operations
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.wire.problems import CONTENT_TYPE, problem, problem_of
@@ -60,6 +60,8 @@ def build_api(services: ApiServices) -> Application:
     app.state.services = services
     for router in (
         buckets.progress_router,
+        deletions.router,
+        exchange.router,
         keys.router,
         buckets.router,
         mirrors.router,

@@ -9,6 +9,8 @@ from starlette.requests import ClientDisconnect
 
 from cephstorage.domain.errors import BodyTooLarge, UploadInterrupted
 
+LARGEST_JSON = 16 << 20
+"""Bytes of a body that names many things."""
 LARGEST_FORM = 4 << 20
 """Bytes of a body that is read before anybody knows who is calling."""
 

@@ -16,6 +16,7 @@ from cephstorage.domain.names import BucketName, decode_target, key_name, tenant
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
+from cephstorage.services.deletions import Deletions
 from cephstorage.services.jobs import Jobs
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
@@ -44,6 +45,7 @@ class ApiServices:
     buckets: Buckets
     mirrors: Mirrors
     purges: Purges
+    deletions: Deletions
     jobs: Jobs
     usage: Usage
     access: Access

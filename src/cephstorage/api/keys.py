@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from cephstorage.api.bodies import bounded_body, chunks
+from cephstorage.api.bodies import LARGEST_JSON, bounded_body, chunks
 from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
 from cephstorage.api.models import CreateKey, Json, folder_json, record_json
 from cephstorage.domain.digests import parse_digest_field, parse_md5
@@ -22,7 +22,6 @@ router = APIRouter(prefix="/ceph/{username}/{bucketname}", tags=["keys"])
 
 MOST_ITEMS = 10_000
 MOST_LISTED = 1000
-LARGEST_JSON = 16 << 20
 _BATCH_TYPES = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
 _CREATE_DOC: dict[str, Any] = {
     "requestBody": {

@@ -12,7 +12,8 @@ from cephstorage.services.keys import Order
 Json = dict[str, Any]
 
 
-def _number(seconds: float | None) -> float | int | None:
+def number(seconds: float | None) -> float | int | None:
+    """Seconds as JSON shows them: whole ones without a fraction."""
     return int(seconds) if seconds is not None and seconds == int(seconds) else seconds
 
 
@@ -57,7 +58,7 @@ def record_json(record: Record, url: str | None = None) -> Json:
     """A record: the six fields of the key index, then what this service adds."""
     shown = {
         "key": record.key,
-        "ts": _number(record.ts),
+        "ts": number(record.ts),
         "vfolder": record.vfolder,
         "md5": record.md5,
         "content_type": record.content_type,
@@ -79,7 +80,7 @@ def bucket_json(bucket: Bucket) -> Json:
         "bucketname": bucket.name.bucketname,
         "size": bucket.size,
         "keyamount": bucket.keyamount,
-        "created": _number(bucket.created_at),
+        "created": number(bucket.created_at),
     }
 
 
@@ -109,10 +110,10 @@ def transfer_json(transfer: Transfer) -> Json:
         "key": transfer.request.key,
         "bucket": str(transfer.request.bucket),
         "error": error,
-        "created": _number(transfer.created_at),
-        "updated": _number(transfer.updated_at),
-        "ended": _number(transfer.ended_at),
-        "next_attempt": _number(transfer.not_before) if waiting else None,
+        "created": number(transfer.created_at),
+        "updated": number(transfer.updated_at),
+        "ended": number(transfer.ended_at),
+        "next_attempt": number(transfer.not_before) if waiting else None,
     }
 
 
@@ -123,6 +124,6 @@ def token_json(token: AccessToken) -> Json:
         "role": token.role.value,
         "username": token.username,
         "label": token.label,
-        "created": _number(token.created_at),
-        "expires": _number(token.expires_at),
+        "created": number(token.created_at),
+        "expires": number(token.expires_at),
     }

@@ -21,7 +21,7 @@ from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import instance_name, make_adapters, via_name
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.jobs import make_jobs
-from cephstorage.bootstrap.services import make_services
+from cephstorage.bootstrap.services import make_deletions, make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
 from cephstorage.domain.configuration import SECRETS
@@ -102,12 +102,16 @@ class Runtime:
             clock=clock,
             serves=serves,
         )
+        self._deletions = make_deletions(
+            settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
+        )
         api = build_api(
             ApiServices(
                 keys=services.keys,
                 buckets=services.buckets,
                 mirrors=services.mirrors,
                 purges=services.purges,
+                deletions=self._deletions,
                 jobs=self._jobs,
                 usage=usage,
                 access=services.access,
@@ -155,6 +159,7 @@ class Runtime:
         if self._services.abilities is not None:
             self._services.abilities.start()
         self._jobs.start()
+        self._deletions.start()
         self._usage.start()
 
     async def _look_at_store(self) -> None:
@@ -172,6 +177,7 @@ class Runtime:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
         if self._services.abilities is not None:
             await self._services.abilities.stop()
+        await self._deletions.stop()
         await self._jobs.stop()
         await self._engine.stop()
         await self._usage.stop()

@@ -14,6 +14,7 @@ from cephstorage.services.absences import Absences
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
+from cephstorage.services.deletions import Deletions
 from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.invalidations import Invalidations
 from cephstorage.services.keys import Keys
@@ -46,6 +47,33 @@ class Services:
     watch: ChangeWatch
     abilities: StoreAbilities | None
     """None: objects lie on disk, which is able to do everything."""
+
+
+def make_deletions(
+    settings: Settings,
+    adapters: Adapters,
+    purges: Purges,
+    on_removal: Callable[[], None],
+    *,
+    clock: Callable[[], float],
+    serves: bool,
+) -> Deletions:
+    """Deletions of many keys, worked off by the processes that do what no request waits for."""
+    deletions = Deletions(
+        adapters.index.deletions,
+        adapters.index.buckets,
+        clock,
+        rate=settings.transfer.deletion_rate,
+        retention=settings.transfer.progress_retention,
+        works=settings.background or not serves,
+    )
+
+    def deleted() -> None:
+        on_removal()
+        purges.wake()
+
+    deletions.on_deleted = deleted
+    return deletions
 
 
 def make_services(

@@ -112,6 +112,9 @@ class TransferSettings(BaseModel):
         default=600.0, ge=0, description="Seconds that a mirrored object waits in the spool for a store that fails"
     )
     max_object_size: int = Field(default=5 * 1024 * GIB, ge=1, description="Largest object")
+    deletion_rate: float = Field(
+        default=2000.0, gt=0, description="Keys a second that deletions in the background take, per process"
+    )
     progress_retention: float = Field(
         default=30 * 86400.0, ge=3 * 3600.0, description="Seconds a progress record stays"
     )

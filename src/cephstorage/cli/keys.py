@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cephstorage.cli.batch import Batch
-from cephstorage.cli.exits import ExitCode, Failure
+from cephstorage.cli.bulk import delete_below
+from cephstorage.cli.exits import ExitCode, Failure, UsageMistake
 from cephstorage.cli.output import Output, printable, readable_size, readable_time
 from cephstorage.cli.places import Place, bucket_place, is_tenant, key_place
 from cephstorage.cli.session import Session
@@ -84,8 +85,14 @@ def rm(
     session: Session,
     places: Annotated[list[str], typer.Argument(help="USERNAME/BUCKETNAME/KEY ...", metavar="PLACE...")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Everything below a folder or bucket.")] = False,
+    bulk: Annotated[bool, typer.Option("--bulk", help="With -r: the service does it, in the background.")] = False,
 ) -> ExitCode:
     """Delete keys. The bucket itself stays."""
+    if bulk and not recursive:
+        raise UsageMistake("--bulk deletes everything below a place: write rm -r --bulk.")
+    if bulk:
+        with session.connect() as client:
+            return max(delete_below(session, client, bucket_place(text)) for text in places)
     wanted = [bucket_place(text) if recursive else key_place(text) for text in places]
     with session.connect() as client:
         if len(wanted) == 1 and not recursive:

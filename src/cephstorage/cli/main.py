@@ -11,6 +11,7 @@ import typer
 
 from cephstorage.cli import (
     buckets,
+    bulk,
     configuration,
     copies,
     database,
@@ -34,9 +35,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verbs in (uploads.app, downloads.app, transfers.app, keys.app, mirrors.explain_app, operations.app, reindex.app):
+for _verbs in (
+    uploads.app,
+    downloads.app,
+    transfers.app,
+    keys.app,
+    bulk.app,
+    mirrors.explain_app,
+    operations.app,
+    reindex.app,
+):
     app.add_typer(_verbs)
 app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")
+app.add_typer(bulk.deletion_app, name="deletion", help="Deletions in the background: ls, show, cancel.")
 app.add_typer(copies.app, name="mirror", help="Mirrors: add, ls, rm; purge, verify, warm; jobs, job; usage.")
 app.add_typer(copies.app, name="mirrors", hidden=True)
 app.add_typer(edge.app, name="edge", help="The edge (nginx): render, check, run, reload.")

@@ -1,6 +1,6 @@
 """Visible records: read, listed, deleted, confirmed, and (for landing only) written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
@@ -38,6 +38,7 @@ class KeyStatements:
         self._get = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(one)
         some = (keys.c.bucket == bindparam("in_bucket")) & keys.c.key.in_(bindparam("names", expanding=True))
         self._several = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(some).order_by(keys.c.key)
+        self._md5s = select(keys.c.key, keys.c.md5).where(some)
         self._delete_several = delete(keys).where(some)
         self._insert = insert(keys)
         self._replace = update(keys).where(one)
@@ -100,6 +101,11 @@ class KeyStatements:
         """The visible versions of some keys, in order."""
         found = conn.execute(self._several, {"in_bucket": str(bucket), "names": list(keys)})
         return [record_of(bucket, row) for row in found]
+
+    def md5s(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> dict[str, str]:
+        """See ``KeyIndex.md5s``."""
+        found = conn.execute(self._md5s, {"in_bucket": str(bucket), "names": list(keys)})
+        return {row.key: row.md5 for row in found}
 
     def drop_several(self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float) -> None:
         """Make visible versions invisible, like ``delete``. The caller holds the bucket for writing."""
@@ -170,6 +176,10 @@ class SqlKeyIndex:
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order. Raises BucketNotFound and InvalidCursor."""
         return await self._db.read(self._listing.listing, bucket, query)
+
+    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
+        """The md5 of those keys that are there."""
+        return await self._db.read_one(self._sql.md5s, bucket, keys)
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
         """What a folder holds, and a page of its sub-folders. Raises BucketNotFound and InvalidCursor."""

@@ -7,7 +7,7 @@ been replaced or deleted meanwhile by another process; this one's own changes ar
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cephstorage.domain.errors import DatabaseUnavailable
@@ -56,6 +56,10 @@ class LastKnownKeys:
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order."""
         return await self._keys.listing(bucket, query)
+
+    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
+        """The md5 of those keys that are there."""
+        return await self._keys.md5s(bucket, keys)
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
         """What a folder holds."""

@@ -5,7 +5,7 @@ and costs about a microsecond. So a store hit needs no thread and no query, and 
 gets a record that was replaced before the request began.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record
@@ -39,6 +39,10 @@ class RememberedKeys:
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order."""
         return await self._keys.listing(bucket, query)
+
+    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
+        """The md5 of those keys that are there."""
+        return await self._keys.md5s(bucket, keys)
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
         """What a folder holds."""

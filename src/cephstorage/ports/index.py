@@ -32,6 +32,10 @@ class KeyIndex(Protocol):
         """
         ...
 
+    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
+        """The md5 of those keys that are there."""
+        ...
+
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
         """What a folder holds, and a page of what its direct sub-folders hold; None when there is no such folder.
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from cephstorage.domain.digests import Digest, parse_md5
-from cephstorage.domain.errors import FolderNotFound, InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.errors import CephStorageError, FolderNotFound, InvalidInput, KeyNotFound, PreconditionFailed
 from cephstorage.domain.listing import checked
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import FolderUsage, ListQuery, Page, Precondition, Record, parse_timetag
@@ -83,6 +83,30 @@ class Keys:
         tokens = await self._ledger.create(news, self._clock())
         self._engine.wake()
         return tokens
+
+    def check(self, bucket: BucketName, order: Order) -> None:
+        """Raise what is wrong with an order: InvalidKey, InvalidUrl, InvalidDigest, InvalidTimetag, InvalidInput."""
+        _fetch_request(bucket, order)
+
+    async def take_in(
+        self, bucket: BucketName, orders: Sequence[Order]
+    ) -> tuple[int, list[tuple[int, CephStorageError]]]:
+        """Queue creations, except of what is there with the md5 that the order names.
+
+        How many were queued, and which were refused: their numbers among the orders, and why. Raises BucketNotFound.
+        """
+        md5s = await self._keys.md5s(bucket, [order.key for order in orders])
+        wanted = [n for n, order in enumerate(orders) if not order.md5 or md5s.get(order.key) != parse_md5(order.md5)]
+        refused: list[tuple[int, CephStorageError]] = []
+        try:
+            await self.create(bucket, [orders[number] for number in wanted], None)
+        except PreconditionFailed:
+            for number in wanted:  # all or none: find out which
+                try:
+                    await self.create(bucket, [orders[number]], None)
+                except PreconditionFailed as error:
+                    refused.append((number, error))
+        return len(wanted) - len(refused), refused
 
     async def upload(self, bucket: BucketName, order: UploadOrder, body: AsyncIterator[bytes]) -> Record:
         """Store a body. The answer comes when it is durable and visible; before, nothing of it is."""

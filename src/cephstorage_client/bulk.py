@@ -1,0 +1,124 @@
+"""Calls about many keys at once: deletion in the background, export and import of listings."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import httpx
+
+from cephstorage_client.connection import CONNECT_TIMEOUT, Connection, api_error, bucket_path, given, unreachable
+from cephstorage_client.errors import ApiError, ServiceUnreachable
+from cephstorage_client.names import encode_segment
+from cephstorage_client.shapes import Deletion, ImportReport, Record
+
+_LANDING = 3600.0
+_PIECE = 1000
+
+
+class BulkCalls(Connection):
+    """Many keys at once. Every method raises ApiError and ServiceUnreachable."""
+
+    def delete_keys(
+        self,
+        username: str,
+        bucketname: str,
+        *,
+        keys: Sequence[str] | None = None,
+        prefix: str | None = None,
+        vfolder: str | None = None,
+        everything: bool = False,
+    ) -> Deletion:
+        """Have many keys deleted in the background, as they are now."""
+        wish = given({"keys": keys, "prefix": prefix, "vfolder": vfolder, "all": everything})
+        return cast("Deletion", self._call("POST", f"{bucket_path(username, bucketname)}/deletions", json=wish))
+
+    def deletion(self, username: str, bucketname: str, name: str) -> Deletion:
+        """How far a deletion is."""
+        return cast("Deletion", self._call("GET", self._deletion_path(username, bucketname, name)))
+
+    def deletions(self, username: str, bucketname: str) -> list[Deletion]:
+        """The newest deletions of a bucket."""
+        answer = self._call("GET", f"{bucket_path(username, bucketname)}/deletions")
+        return cast("list[Deletion]", answer["deletions"])
+
+    def cancel_deletion(self, username: str, bucketname: str, name: str) -> Deletion:
+        """Stop a deletion."""
+        return cast("Deletion", self._call("DELETE", self._deletion_path(username, bucketname, name)))
+
+    def wait_for_deletion(
+        self,
+        username: str,
+        bucketname: str,
+        name: str,
+        *,
+        on_progress: Callable[[Deletion], None] | None = None,
+        interval: float = 0.2,
+        patience: float = 60.0,
+    ) -> Deletion:
+        """Poll until a deletion has ended. A service that is away for less than ``patience`` seconds is waited for."""
+        answered = time.monotonic()
+        while True:
+            try:
+                deletion = self.deletion(username, bucketname, name)
+            except (ServiceUnreachable, ApiError) as error:
+                if (isinstance(error, ApiError) and not error.transient) or time.monotonic() - answered >= patience:
+                    raise
+            else:
+                answered = time.monotonic()
+                if on_progress:
+                    on_progress(deletion)
+                if deletion["state"] != "inprogress":
+                    return deletion
+            time.sleep(interval)
+
+    def export(
+        self,
+        username: str,
+        bucketname: str,
+        *,
+        vfolder: str = "",
+        prefix: str = "",
+        urls: bool = False,
+        expires_in: int | None = None,
+    ) -> Iterator[Record]:
+        """Every record, in byte order of the keys, as it arrives."""
+        params = given({"vfolder": vfolder, "prefix": prefix, "urls": urls, "expires_in": expires_in})
+        path = f"{self.base_url}{bucket_path(username, bucketname)}/export"
+        try:
+            with self._http.stream("GET", path, params=params, headers=self._authorization) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise api_error(answer)
+                for line in answer.iter_lines():
+                    yield cast("Record", json.loads(line))
+        except httpx.HTTPError as error:
+            raise unreachable(self.base_url, error) from error
+
+    def import_records(self, username: str, bucketname: str, lines: Iterable[bytes]) -> ImportReport:
+        """Have keys created from the lines of an export with addresses, or of ``key_url`` and ``key_name``."""
+        path = f"{self.base_url}{bucket_path(username, bucketname)}/import"
+        headers = {**self._authorization, "Content-Type": "application/x-ndjson"}
+        timeout = httpx.Timeout(_LANDING, connect=CONNECT_TIMEOUT)
+        try:
+            answer = self._http.post(path, content=_joined(lines), headers=headers, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise unreachable(self.base_url, error) from error
+        if not answer.is_success:
+            raise api_error(answer)
+        report: Any = answer.json()
+        return cast("ImportReport", report)
+
+    def _deletion_path(self, username: str, bucketname: str, name: str) -> str:
+        return f"{bucket_path(username, bucketname)}/deletions/{encode_segment(name)}"
+
+
+def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines in pieces that are worth sending."""
+    piece: list[bytes] = []
+    for line in lines:
+        piece.append(line.rstrip(b"\n") + b"\n")
+        if len(piece) >= _PIECE:
+            yield b"".join(piece)
+            piece.clear()
+    yield b"".join(piece)

@@ -6,8 +6,11 @@ import ssl
 import subprocess
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
+
+_NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,64 @@ def make_certificate(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1", da
     return made
 
 
-class TlsFront:
-    """Ends TLS on a free loopback port and relays the bytes to ``port``."""
+class Authority:
+    """A CA of our own, and what it issues; its certificate is ``certificate``."""
 
-    def __init__(self, port: int, certificate: Certificate) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.certificate = folder / "ca.pem"
+        self._key = folder / "ca.key"
+        subject = ["-subj", f"/CN=test authority {folder.name}", "-out", str(self.certificate)]
+        uses = ["-addext", "basicConstraints=critical,CA:true", "-addext", "keyUsage=critical,keyCertSign"]
+        _openssl("req", "-x509", *_NEW_KEY, "-days", "2", *subject, "-keyout", str(self._key), *uses)
+
+    def issue(self, name: str, names: str, days: int = 2) -> Certificate:
+        """The certificate called ``name``, for ``names`` (a subjectAltName). ``days`` below zero: it has expired."""
+        made = Certificate(self._folder / f"{name}.crt", self._folder / f"{name}.key")
+        if made.cert.exists():
+            return made
+        request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text(f"subjectAltName={names}\n")
+        _openssl("req", "-new", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", str(made.key), "-out", str(request))
+        now = datetime.now(UTC)
+        ends = now + timedelta(days=days)
+        times = [_stamp(min(now, ends) - timedelta(days=1)), _stamp(ends)]
+        database = self._folder / f"{name}.db"
+        database.touch()
+        settings = self._folder / f"{name}.cnf"
+        settings.write_text(
+            f"[ca]\ndefault_ca=own\n[own]\ndatabase={database}\nnew_certs_dir={self._folder}\nrand_serial=yes\n"
+            "default_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n"
+        )
+        _openssl(
+            "ca", "-batch", "-notext", "-config", str(settings), "-cert", str(self.certificate),
+            "-keyfile", str(self._key), "-in", str(request), "-out", str(made.cert), "-extfile", str(extensions),
+            "-startdate", times[0], "-enddate", times[1],
+        )  # fmt: skip
+        return made
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y%m%d%H%M%SZ")
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+class TlsFront:
+    """Ends TLS on a free loopback port and relays the bytes to ``port``.
+
+    ``clients_of``: the CA by whose certificates clients have to show who they are.
+    """
+
+    def __init__(self, port: int, certificate: Certificate, clients_of: Path | None = None) -> None:
         self._target = port
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.load_cert_chain(certificate.cert, certificate.key)
+        if clients_of is not None:
+            self._context.load_verify_locations(clients_of)
+            self._context.verify_mode = ssl.CERT_REQUIRED
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="tls-front", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from cephstorage.domain.credentials import CredentialKind, Credentials
+from cephstorage.domain.errors import InvalidName, InvalidUrl
 from cephstorage.domain.names import host_name
 from cephstorage.domain.origins import OriginServer
 from cephstorage.domain.urls import check_url, without_credentials
@@ -35,10 +36,20 @@ def _encodable(text: str) -> str:
 
 
 def _host_header(text: str) -> str:
-    check_url(f"http://{text}/")
-    if "@" in text or "/" in text:
+    try:
+        check_url(f"http://{text}")
+    except InvalidUrl as error:
+        raise ValueError("a host, and a port if need be") from error
+    if {"@", "/", "?", "#"} & set(text):
         raise ValueError("a host, and a port if need be")
     return text
+
+
+def _tls_name(text: str) -> str:
+    try:
+        return host_name(text)
+    except InvalidName as error:
+        raise ValueError(error.msg) from error
 
 
 def _secret(text: SecretStr) -> SecretStr:
@@ -117,7 +128,7 @@ class OriginBody(BaseModel):
     host: Annotated[str, Field(max_length=300), AfterValidator(_host_header)] | None = Field(
         None, description="Host header to send"
     )
-    tls_name: Annotated[str, AfterValidator(host_name)] | None = Field(
+    tls_name: Annotated[str, AfterValidator(_tls_name)] | None = Field(
         None, description="Name to ask for (SNI), which the certificate must be for"
     )
     ca: FileName | None = Field(None, description="NAME.ca.crt is the only CA that is trusted")

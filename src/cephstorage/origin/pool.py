@@ -31,7 +31,7 @@ from cephstorage.origin.hops import first_hop
 from cephstorage.origin.http import HttpOrigin, HttpOriginResponse
 from cephstorage.origin.reach import Reach
 from cephstorage.origin.search import Search
-from cephstorage.origin.turns import Turns
+from cephstorage.origin.turns import PATIENCE, Turns
 from cephstorage.ports.origin import Framing, OriginRequest, OriginResponse
 
 log = structlog.get_logger()
@@ -144,10 +144,10 @@ class OriginPool:
             raise
         if (left := search.best()) is not None:
             return left
-        home = next((member for member, _ in known if member.server.url == search.home), None)
-        if home is not None and not home.standing.admits(self._clock()):
+        away = [member for member, _ in known if member.server.url == search.home and not _among(member, admitted)]
+        if away and request.version is not None:  # it has the last word, and may not be asked now
             await search.drop()
-            return _in_its_place(home, self._clock())
+            return _in_its_place(away[0], self._clock())
         raise await search.error()
 
     def _member(self, mirror: str, server: OriginServer) -> Member:
@@ -167,7 +167,7 @@ class OriginPool:
 
     async def _tried(self, member: Member, request: OriginRequest) -> HttpOriginResponse:
         """One request to one origin, which is judged by it."""
-        await member.turns.take()
+        await member.turns.take(PATIENCE)
         try:
             response = await self._asked(member, request)
         except BaseException:
@@ -232,6 +232,10 @@ class OriginPool:
 def _name(server: OriginServer) -> str:
     """The origin as logs name it."""
     return first_hop(f"{server.url}/", ()).name
+
+
+def _among(member: Member, pairs: Pairs) -> bool:
+    return any(member is each for each, _ in pairs)
 
 
 def _in_its_place(member: Member, now: float) -> OriginResponse:

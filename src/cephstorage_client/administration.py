@@ -28,6 +28,10 @@ class AdministrationCalls(Connection):
         """Delete a mirror. What it has stored stays in its bucket."""
         self._call("DELETE", "/mirrors/host", params={"mirror_host": host})
 
+    def sign_mirror_url(self, url: str, expires_in: int | None = None) -> str:
+        """An address of a private mirror that anybody can read for ``expires_in`` seconds."""
+        return str(self._call("POST", "/mirrors/sign", json=given({"url": url, "expires_in": expires_in}))["url"])
+
     def explain(self, url: str, *, ask: bool = False) -> Explanation:
         """What a mirror would do with a URL, and why; ``ask``: with what the origin answers to a HEAD."""
         params = {"url": url, **({"ask": "true"} if ask else {})}

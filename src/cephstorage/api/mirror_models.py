@@ -188,6 +188,15 @@ class CreateMirror(PolicyBody):
         )
 
 
+class SignMirrorUrl(BaseModel):
+    """An address of a private mirror that is to be readable without a token."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Text = Field(description="As clients will ask for it", examples=["https://mirror.example.org/pool/a.deb"])
+    expires_in: int | None = Field(None, ge=1, le=3_200_000_000, description="Seconds; default: that of published URLs")
+
+
 def mirror_json(mirror: Mirror) -> Json:
     """A mirror and its rules; what a rule leaves alone, or a mirror has by default, is left out."""
     shown = _changes_json(mirror.defaults)

@@ -1,14 +1,17 @@
 """Endpoints of mirrors. Their traffic is the data plane's."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import Administrator, Caller, Services
-from cephstorage.api.mirror_models import CreateMirror, mirror_json, use_json
+from cephstorage.api.mirror_models import CreateMirror, SignMirrorUrl, mirror_json, use_json
 from cephstorage.api.models import Json
 from cephstorage.domain.access import Action
+from cephstorage.domain.errors import InvalidMirror
+from cephstorage.domain.urls import check_url, without_credentials
 from cephstorage.domain.usage import period
 
 router = APIRouter(tags=["mirrors"], route_class=BoundedRoute)
@@ -46,6 +49,18 @@ async def usage(
     mirror = parts.mirrors.require(host)
     principal.require(Action.READ, mirror.bucket.username)
     return use_json(mirror.host, await parts.usage.of(mirror.host, period(since, until, step, parts.clock())))
+
+
+@router.post("/mirrors/sign")
+async def sign(body: SignMirrorUrl, principal: Caller, parts: Services) -> Json:
+    """An address of a private mirror that anybody can read until it expires, or until the signing key is rotated."""
+    address = without_credentials(check_url(body.url))
+    mirror = parts.mirrors.require(urlsplit(address).netloc)
+    principal.require(Action.READ, mirror.bucket.username)
+    if not mirror.private:
+        raise InvalidMirror(f"Everybody may read {mirror.host}: its addresses need no signature.")
+    url, expires = parts.publishing.mirror_url(address, mirror.host, body.expires_in)
+    return {"url": url, "expires": expires}
 
 
 @router.get("/mirrors/explain")

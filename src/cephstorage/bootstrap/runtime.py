@@ -76,6 +76,7 @@ class Runtime:
         mirror_parts = MirrorParts(
             mirrors=services.mirrors,
             access=services.access,
+            publishing=services.publishing,
             keys=index.keys,
             ledger=index.transfers,
             stored=stored,

@@ -48,7 +48,7 @@ for _verbs in (
     app.add_typer(_verbs)
 app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")
 app.add_typer(bulk.deletion_app, name="deletion", help="Deletions in the background: ls, show, cancel.")
-app.add_typer(copies.app, name="mirror", help="Mirrors: add, ls, rm; purge, verify, warm; jobs, job; usage.")
+app.add_typer(copies.app, name="mirror", help="Mirrors: add, ls, rm, sign; purge, verify, warm; jobs, job; usage.")
 app.add_typer(copies.app, name="mirrors", hidden=True)
 app.add_typer(edge.app, name="edge", help="The edge (nginx): render, check, run, reload.")
 app.add_typer(configuration.app, name="config", help="Settings while it runs: ls, get, set, unset.")

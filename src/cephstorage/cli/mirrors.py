@@ -1,4 +1,4 @@
-"""``mirror add | ls | rm`` and ``explain``."""
+"""``mirror add | ls | rm | sign`` and ``explain``."""
 
 import json
 from collections.abc import Mapping
@@ -100,6 +100,20 @@ def rm(
     with session.connect() as client:
         client.delete_mirror(host)
     session.output.document({"mirror_host": host, "msg": "mirror_deleted"})
+    return None
+
+
+@verb(app, "sign")
+def sign(
+    session: Session,
+    address: Annotated[str, typer.Argument(help="http://MIRROR-HOST/path, as clients will ask.", metavar="URL")],
+    *,
+    expires_in: Annotated[int | None, typer.Option(help="Seconds; default: that of published URLs.")] = None,
+) -> ExitCode | None:
+    """Print an address of a private mirror that anybody can read until it expires."""
+    with session.connect() as client:
+        url = client.sign_mirror_url(address, expires_in)
+    session.output.document({"url": url}, printable(url))
     return None
 
 

@@ -152,6 +152,16 @@ def read_target(raw_path: str, raw_query: str, policy_of: Mirror) -> tuple[Targe
     return Target(raw_path + (f"?{query}" if query else ""), path, canonical, key), policy
 
 
+def signed_form(raw_path: str, raw_query: str) -> str:
+    """A target as signed addresses cover it: one spelling of the path, and the query as written.
+
+    No rule of the mirror changes it. Raises InvalidKey when it can't be read.
+    """
+    if not _RAW_PATH.fullmatch(raw_path) or not _RAW_QUERY.fullmatch(raw_query):
+        raise InvalidKey("The address holds characters that must be percent-encoded, or does not begin with '/'.")
+    return _canonical(raw_path) + (f"?{raw_query}" if raw_query else "")
+
+
 def edge_targets(key: str) -> tuple[str, ...]:
     """The request targets under which an edge may keep a key, all canonical: what a purge of the key names.
 

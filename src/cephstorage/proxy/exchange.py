@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mutabl
 from dataclasses import dataclass, field
 from typing import Any
 
+from cephstorage.domain.cache_control import cache_directives
 from cephstorage.domain.edge import ACCEL_EXPIRES, INTERNAL_PREFIX, S3_LET_IN
 from cephstorage.domain.errors import CephStorageError, TransferError
 from cephstorage.domain.handover import EdgeAsk
@@ -27,6 +28,7 @@ WRITTEN = "cephstorage.target"
 FORWARDED = "cephstorage-forwarded"
 """The owners that a forwarded request has passed, separated by commas."""
 _KEPT = frozenset({200, 206})
+_FOR_CACHES = frozenset({"cache-control", "cdn-cache-control", "expires", "surrogate-control"})
 
 
 class ClientGone(Exception):
@@ -88,6 +90,8 @@ class Exchange:
         self.status = 0
         self.sent = 0
         """Bytes of the body so far."""
+        self.private = False
+        """Whether the answer is for this client alone: no shared cache on the way may keep it."""
         self.lifetime = 0
         """Seconds that the edge may keep a 200 or 206; it keeps nothing else."""
         self.explain: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
@@ -127,6 +131,7 @@ class Exchange:
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Send the head."""
         self.started, self.status = True, status
+        headers = unshared(headers) if self.private else headers
         if (
             self.edge is not None
         ):  # first of all: nginx 1.22 goes by whichever of these and Cache-Control it reads first
@@ -202,3 +207,11 @@ class Exchange:
         await self._body_read.wait()  # what comes before is the body, which its own reader wants
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def unshared(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers by which only the client's own cache may keep the answer (RFC 9111 section 5.2.2.7), or none at all."""
+    pairs = list(headers)
+    said = cache_directives(", ".join(value for name, value in pairs if name.lower() == "cache-control"))
+    kept = [(name, value) for name, value in pairs if name.lower() not in _FOR_CACHES]
+    return [*kept, ("cache-control", "no-store" if "no-store" in said else "private")]

@@ -3,7 +3,6 @@
 import asyncio
 import time
 
-from cephstorage.domain.access import Action
 from cephstorage.domain.decision import (
     Decision,
     Facts,
@@ -20,6 +19,7 @@ from cephstorage.domain.errors import Unavailable
 from cephstorage.domain.mirrors import read_target
 from cephstorage.domain.policy import Mode
 from cephstorage.proxy.exchange import FORWARDED, Exchange, Request
+from cephstorage.proxy.mirror_access import MirrorAccess
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit, refused
 from cephstorage.proxy.mirror_passing import PassingThrough
@@ -35,6 +35,7 @@ class MirrorProxy:
 
     def __init__(self, parts: MirrorParts) -> None:
         self._parts = parts
+        self._access = MirrorAccess(parts.access, parts.publishing)
         self._passing = PassingThrough(parts)
         self._fills = FollowedFills(parts, StoredCopies(parts), self._passing)
 
@@ -48,12 +49,10 @@ class MirrorProxy:
         exchange.explain = lambda code: self._parts.marks(f"detail={code}")
         mirror = self._parts.mirrors.require(request.host)
         exchange.mirror = mirror.host
-        if mirror.private and not (exchange.ours or exchange.let_in):
-            principal = await self._parts.access.authenticate(request.headers.get("authorization"))
-            principal.require(Action.READ, mirror.bucket.username)
         path = request.raw_path
         path = path[len(PREFIX) - 1 :] if path.startswith(PREFIX) else path
-        asked = Asked(mirror, *read_target(path, request.raw_query, mirror))
+        query = await self._access.admit(exchange, mirror, path)
+        asked = Asked(mirror, *read_target(path, query, mirror))
         deadline, wait = time.monotonic() + self._parts.patience, _ROUND_WAIT
         while time.monotonic() < deadline:
             facts = await self.gather(request, asked, continues=exchange.continues)

@@ -16,6 +16,7 @@ from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.services.absences import Absences
 from cephstorage.services.access import Access
 from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.publishing import Publishing
 from cephstorage.transfer.engine import TransferEngine
 
 
@@ -29,6 +30,7 @@ class MirrorParts:
 
     mirrors: Mirrors
     access: Access
+    publishing: Publishing
     keys: KeyIndex
     ledger: TransferLedger
     stored: StoredAnswers

@@ -1,10 +1,12 @@
 """Published URLs: who may read a key without a token, until when, and how that is taken back."""
 
+import re
 from collections.abc import Callable
 
 from cephstorage.domain import signing
 from cephstorage.domain.configuration import LONGEST_PRESIGNED, PublishBy
 from cephstorage.domain.errors import InvalidInput
+from cephstorage.domain.mirrors import signed_form
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
 from cephstorage.ports.store import Store
@@ -66,6 +68,27 @@ class Publishing:
             )
         seconds = min(self._expires_in, LONGEST_PRESIGNED) if expires_in is None else expires_in
         return self._store.published(record.bucket, record.key, record.store_version, seconds)
+
+    def mirror_url(self, url: str, host: str, expires_in: int | None = None) -> tuple[str, int]:
+        """An address of the private mirror ``host``, as written, that anybody can read for ``expires_in`` seconds.
+
+        With it the moment when it expires (epoch seconds). Raises InvalidKey.
+        """
+        expires = int(self._clock()) + (self._expires_in if expires_in is None else expires_in)
+        scheme, _, rest = url.partition("#")[0].partition("://")
+        authority = re.split(r"[/?]", rest, maxsplit=1)[0]
+        written = rest[len(authority) :]
+        path, _, query = (written if written.startswith("/") else f"/{written}").partition("?")
+        target = f"{path}?{query}" if query else path
+        canonical = signed_form(path, query)
+        return f"{scheme}://{authority}{signing.signed_target(self._secret, host, target, canonical, expires)}", expires
+
+    def check_target(
+        self, method: str, host: str, canonical: str, signed: signing.TargetSignature, *, begun: bool = False
+    ) -> None:
+        """Raise SignatureInvalid unless this request to a private mirror was signed. One that has ``begun`` may expire."""
+        now = 0.0 if begun else self._clock()
+        signing.check_target(self._secret, method, host, canonical, signed, now)
 
     def check(self, method: str, bucket: BucketName, key: str, expires: str, signature: str) -> None:
         """Raise SignatureInvalid unless this request was published."""

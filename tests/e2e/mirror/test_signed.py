@@ -48,9 +48,9 @@ def test_a_signed_address_opens_its_target_and_the_origin_never_sees_it(private:
         assert private.stored("a/b/~c")["md5"] == BODY.md5
     assert private.range(target, "5-9").body == BODY.read(5, 10)
     assert private.head(target).headers["content-length"] == str(BODY.size)
-    assert [asked.target for asked in private.origin.requests if "a%2Fb" in asked.target] == [
+    assert {asked.target for asked in private.origin.requests if asked.target.startswith(f"{private.prefix}/")} == {
         f"{private.prefix}/a%2Fb/~c"
-    ]
+    }
 
 
 def test_however_it_is_escaped_the_same_signature_fits(private: Site) -> None:

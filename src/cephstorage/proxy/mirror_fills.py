@@ -39,6 +39,10 @@ from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStore
 
 log = structlog.get_logger()
 
+_BETWEEN_READERS = 1.0
+_BETWEEN_SLICES = 30.0
+"""Seconds without a reader after which nobody reads a fill any more; an edge asks for a slice after its client has taken the last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pursuit:
@@ -131,6 +135,8 @@ class FollowedFills:
 
     async def _read_along(self, pursuit: Pursuit, live: LiveTransfer) -> bool:
         live.spool.borrow()
+        live.readers += 1
+        live.kept |= pursuit.exchange.ours
         late, first = live.answered, live.is_first_reader()
         try:
             head = await live.head()
@@ -148,6 +154,7 @@ class FollowedFills:
                     return await self._refused(pursuit, head)
         finally:
             live.spool.close()
+            self._parts.engine.left(live, _BETWEEN_SLICES if pursuit.exchange.sliced else _BETWEEN_READERS)
 
     async def _flowing(self, pursuit: Pursuit, live: LiveTransfer, source: SourceFacts, *, collapsed: bool) -> None:
         exchange, asked = pursuit.exchange, pursuit.asked

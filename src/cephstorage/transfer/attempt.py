@@ -77,7 +77,9 @@ class Attempts:
             self._tell(live, "nothing" if record is None else "landed")
         except asyncio.CancelledError:
             live.failed(Unavailable("The service is stopping; ask again."))
-            if self.stopping:
+            if live.unread:
+                await self._forget_unread(live)
+            elif self.stopping:
                 with contextlib.suppress(CephStorageError):
                     await self._ledger.release(live.lease, self._parts.clock())
             raise
@@ -90,6 +92,13 @@ class Attempts:
             failure = CephStorageError("The transfer failed because of a fault in the service; see its log.")
             failure.__cause__ = error
             await self._settle_failure(live, transfer, failure)
+
+    async def _forget_unread(self, live: LiveTransfer) -> None:
+        """Nothing of a dropped fill is kept: whoever asks next begins anew."""
+        with contextlib.suppress(CephStorageError):
+            await self._ledger.discard(live.lease)
+        self._parts.spools.remove(live.lease.transfer_id)
+        self._tell(live, "unread")
 
     def _tell(self, live: LiveTransfer, end: str) -> None:
         self._parts.on_ended(live.request, end, max(0, live.spool.spans.total() - live.begun_with))

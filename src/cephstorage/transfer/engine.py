@@ -135,7 +135,9 @@ class TransferEngine:
     ) -> LiveTransfer | Elsewhere | KeyMoved:
         """Begin the single fill of a key, or join the one that runs in this process."""
         name = (request.bucket, request.key)
-        if (live := self._fills.get(name)) is not None:
+        while (live := self._fills.get(name)) is not None and live.unread:
+            await asyncio.wait({self._running[live.lease.transfer_id][1]})
+        if live is not None:
             return live
         starting = self._starting.get(name)
         if starting is None:
@@ -158,6 +160,18 @@ class TransferEngine:
         live.revalidating = revalidating
         self._run(live, slot.left_over)
         return live
+
+    def left(self, live: LiveTransfer, linger: float) -> None:
+        """A reader has ended, or gone. A fill that nobody reads for ``linger`` seconds is dropped if a rule says so."""
+        live.readers -= 1
+        if live.readers == 0 and not live.finishes:
+            asyncio.get_running_loop().call_later(linger, self._drop_unread, live)
+
+    def _drop_unread(self, live: LiveTransfer) -> None:
+        running = self._running.get(live.lease.transfer_id)
+        if running is not None and live.readers == 0 and not live.finishes:
+            live.unread = True
+            running[1].cancel()
 
     async def upload(
         self, request: TransferRequest, body: AsyncIterator[bytes], length: int | None, promised: tuple[Digest, ...]

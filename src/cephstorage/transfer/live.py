@@ -81,6 +81,11 @@ class LiveTransfer:
         self.verified = False
         self.record: Record | None = None
         self.seekable = False
+        self.readers = 0
+        self.kept = False
+        """Somebody wants the object itself, and reads none of it (a warm-up)."""
+        self.unread = False
+        """Nobody reads any more and a rule ends the fill: it is being dropped."""
         self._followed = False
         self.want: Callable[[Span], None] = lambda _: None
         self._head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
@@ -167,6 +172,14 @@ class LiveTransfer:
         kind = self.source.content_type if self.source is not None else None
         terms = self.request.terms
         return terms.policy if kind is None else terms.when(OriginAnswer(200, kind))
+
+    @property
+    def finishes(self) -> bool:
+        """Whether the fill goes on when nobody reads it: by the rules, by its share so far, or because it is whole."""
+        least = self.policy.finish_from
+        if least <= 0 or self.kept or self.complete:
+            return True
+        return bool(self.length) and 100.0 * self.spool.spans.total() >= least * (self.length or 0)
 
     @property
     def front(self) -> int:

@@ -327,14 +327,26 @@ class ListOptions(TypedDict, total=False):
 
 
 class MirrorOptions(TypedDict, total=False):
-    """How a mirror behaves; ``ttl`` is in seconds."""
+    """How a mirror behaves; ``ttl`` and ``negative_ttl`` are in seconds, ``max_size`` in bytes, ``finish_from`` in percent.
+
+    ``request_headers`` and ``response_headers`` have ``set`` (name to value) and ``drop`` (names); ``key`` has ``prefix`` or
+    ``regex``, and ``to``.
+    """
 
     mode: str | None
     ttl: float | None
+    negative_ttl: float | None
     query: str | None
     query_names: list[str] | None
     cookies: str | None
-    private: bool
+    max_size: int | None
+    finish_from: float | None
+    redirects: str | None
+    request_headers: dict[str, Any] | None
+    response_headers: dict[str, Any] | None
+    key: dict[str, str] | None
+    digest: str | None
+    private: bool | None
     preset: str | None
     files_origin: str | None
     rules: list[dict[str, Any]] | None

@@ -304,12 +304,20 @@ def test_conflicts(cli: Cli) -> None:
 
 
 @pytest.mark.stacks("direct")  # there is an edge to be told; see tests/e2e/edge/test_purges.py
-def test_mirrors(cli: Cli) -> None:
+def test_mirrors(cli: Cli, tmp_path: Path) -> None:
     rules = ("--rule", "*.deb=immutable", "--rule", "/live/**=revalidate:60")
     added = cli("mirror", "add", "deb.test", "http://origin.test/debian", "alice/deb", *rules, "--json")
     assert added.code == 0
     assert (added.json["mirror_host"], added.json["bucket_name"]) == ("deb.test", "alice___deb")
     assert [rule["path"] for rule in added.json["rules"]] == ["*.deb", "/live/**"]
+    (tmp_path / "rules.toml").write_text("negative_ttl = 60\n[[rules]]\nsuffix = '.iso'\ndigest = '.sha256'\n")
+    options = ("--rules-file", str(tmp_path / "rules.toml"), "--rule", "type:text/html=bypass", "--max-size", "1000000")
+    added = cli("mirror", "add", "deb.test", "http://origin.test/debian", "alice/deb", *rules, *options, "--json")
+    assert (added.json["negative_ttl"], added.json["max_size"]) == (60, 1000000)
+    assert added.json["rules"][2:] == [
+        {"path": "/**", "content_type": "text/html", "mode": "bypass"},
+        {"suffix": ".iso", "digest": ".sha256"},
+    ]
     assert [each["mirror_host"] for each in cli("mirror", "ls", "--json").lines] == ["deb.test"]
     assert [each["mirror_host"] for each in cli("mirror", "ls", "alice/deb", "--json").lines] == ["deb.test"]
     assert cli("mirror", "ls", "alice/photos", "--json").lines == []

@@ -1,16 +1,16 @@
 """``mirror add | ls | rm | sign`` and ``explain``."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cephstorage.cli.exits import ExitCode, UsageMistake
+from cephstorage.cli.exits import ExitCode
 from cephstorage.cli.output import printable, readable_size, readable_time
 from cephstorage.cli.output import shown as as_text
 from cephstorage.cli.places import Place, only_bucket
+from cephstorage.cli.rules import parse_rule, read_policy
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
 
@@ -34,22 +34,43 @@ def add(
     preset: Annotated[
         str | None, typer.Option(help="Rules of a known ecosystem: debian, pypi, npm, maven, generic-static, website.")
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="permanent, immutable, revalidate, bypass or deny.")] = None,
+    mode: Annotated[str | None, typer.Option(help="permanent, origin, immutable, revalidate, bypass or deny.")] = None,
     ttl: Annotated[float | None, typer.Option(help="Seconds until revalidate asks the origin again.")] = None,
     query: Annotated[str | None, typer.Option(help="Query strings in keys: include, ignore or listed.")] = None,
     query_name: Annotated[list[str] | None, typer.Option(help="A name for --query listed; repeatable.")] = None,
     cookies: Annotated[str | None, typer.Option(help="Answers with Set-Cookie: pass (unstored) or drop.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Readers need a token.")] = False,
     files_origin: Annotated[str | None, typer.Option(help="Preset pypi: where the files themselves lie.")] = None,
-    rule: Annotated[list[str] | None, typer.Option(help="PATTERN=MODE or PATTERN=MODE:TTL; repeatable.")] = None,
-    rules_file: Annotated[Path | None, typer.Option(help="JSON list of rules, as the API takes them.")] = None,
+    negative_ttl: Annotated[float | None, typer.Option(help="Seconds that a 404 or 410 is remembered.")] = None,
+    max_size: Annotated[int | None, typer.Option(help="Bytes; what is larger is passed through.")] = None,
+    finish_from: Annotated[
+        float | None, typer.Option(help="Percentage from which on a fill ends that nobody reads; 0: always.")
+    ] = None,
+    redirects: Annotated[str | None, typer.Option(help="The origin's redirects: follow, pass or refuse.")] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(help="What bytes must match: .sha512, .sha256, .sha1, .md5 beside the file; by-hash; npm; pypi."),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PATTERN=MODE or PATTERN=MODE:TTL; PATTERN is a glob, or prefix:, suffix:, regex:, type:, status: and what follows. Repeatable."
+        ),
+    ] = None,
+    rules_file: Annotated[
+        Path | None, typer.Option(help="TOML ([[rules]] tables) or JSON, with the fields that the API takes.")
+    ] = None,
 ) -> ExitCode | None:
     """Create a mirror, or replace it."""
-    rules = [parse_rule(text) for text in rule or ()] + (read_rules(rules_file) if rules_file else [])
+    written = read_policy(rules_file) if rules_file is not None else {}
+    rules = [parse_rule(text) for text in rule or ()] + written.pop("rules", [])
     options: MirrorOptions = {"mode": mode, "ttl": ttl, "query": query, "query_names": query_name, "cookies": cookies}
-    options |= {"private": private, "preset": preset, "files_origin": files_origin, "rules": rules or None}
+    options |= {"negative_ttl": negative_ttl, "max_size": max_size, "finish_from": finish_from, "redirects": redirects}
+    options |= {"digest": digest, "preset": preset, "files_origin": files_origin, "private": private or None}
+    given = {name: value for name, value in options.items() if value is not None}
     with session.connect() as client:
-        mirror = client.put_mirror(host, origin, full_name(only_bucket(bucket)), **options)
+        policy = cast("MirrorOptions", {**written, **given, "rules": rules or None})
+        mirror = client.put_mirror(host, origin, full_name(only_bucket(bucket)), **policy)
     session.output.document(mirror, printable(f"{mirror['mirror_host']} -> {mirror['real_host']}"))
     return None
 
@@ -57,26 +78,6 @@ def add(
 def full_name(place: Place) -> str:
     """The store name of a bucket."""
     return f"{place.username}___{place.bucketname}"
-
-
-def parse_rule(text: str) -> dict[str, Any]:
-    """Read ``PATTERN=MODE`` or ``PATTERN=MODE:TTL``, the time in seconds. Raises UsageMistake."""
-    pattern, _, meaning = text.rpartition("=")
-    mode, colon, ttl = meaning.partition(":")
-    if not pattern or not mode or (colon and not ttl.isdecimal()):
-        raise UsageMistake(f"{text!r} is not a rule: write PATTERN=MODE or PATTERN=MODE:SECONDS.")
-    return {"path": pattern, "mode": mode, **({"ttl": float(ttl)} if colon else {})}
-
-
-def read_rules(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON list of rules. Raises UsageMistake, OSError."""
-    try:
-        rules = json.loads(path.read_text())
-    except ValueError as error:
-        raise UsageMistake(f"{str(path)!r} is not JSON ({error}).") from error
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        raise UsageMistake(f"{str(path)!r} must hold a JSON list of rules, each an object with a 'path'.")
-    return rules
 
 
 @verb(app, "ls")

@@ -1,10 +1,13 @@
 """Small readings of arguments: durations, mirror rules, media types, URL names, loopback, sizes."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from cephstorage.cli.exits import UsageMistake
-from cephstorage.cli.mirrors import parse_rule
 from cephstorage.cli.output import printable, readable_size, shown
+from cephstorage.cli.rules import parse_rule, read_policy
 from cephstorage.cli.session import is_loopback
 from cephstorage.cli.tokens import duration
 from cephstorage.cli.transfers import url_name
@@ -31,16 +34,61 @@ def test_no_durations(text: str) -> None:
         ("*.deb=immutable", {"path": "*.deb", "mode": "immutable"}),
         ("/a/**=revalidate:60", {"path": "/a/**", "mode": "revalidate", "ttl": 60.0}),
         ("/a=b/*=deny", {"path": "/a=b/*", "mode": "deny"}),
+        ("prefix:/a/=deny", {"prefix": "/a/", "mode": "deny"}),
+        ("suffix:.iso=immutable", {"suffix": ".iso", "mode": "immutable"}),
+        ("regex:/v[0-9]+/.*=revalidate:5", {"regex": "/v[0-9]+/.*", "mode": "revalidate", "ttl": 5.0}),
+        ("type:text/html=revalidate:9", {"content_type": "text/html", "mode": "revalidate", "ttl": 9.0}),
+        ("status:404,5xx=bypass", {"status": ["404", "5xx"], "mode": "bypass"}),
     ],
 )
 def test_mirror_rules(text: str, rule: dict[str, object]) -> None:
     assert parse_rule(text) == rule
 
 
-@pytest.mark.parametrize("text", ["", "=", "a", "a=", "=deny", "a=revalidate:", "a=revalidate:x"])
+@pytest.mark.parametrize("text", ["", "=", "a", "a=", "=deny", "a=revalidate:", "a=revalidate:x", "prefix:=deny"])
 def test_no_mirror_rules(text: str) -> None:
     with pytest.raises(UsageMistake):
         parse_rule(text)
+
+
+RULE = {"suffix": ".iso", "digest": ".sha256", "response_headers": {"set": {"X-A": "b"}}}
+FILES: dict[str, tuple[str, dict[str, object]]] = {
+    "a list": ("r.json", {"rules": [RULE]}),
+    "a table": ("r.json", {"negative_ttl": 5, "rules": [RULE]}),
+    "no rules": ("r.json", {"negative_ttl": 5}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_rules(tmp_path: Path, name: str) -> None:
+    file, policy = FILES[name]
+    written = json.dumps(policy["rules"] if name == "a list" else policy)
+    (tmp_path / file).write_text(written)
+    assert read_policy(tmp_path / file) == policy
+
+
+def test_rules_in_toml(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        "negative_ttl = 5\n[[rules]]\nsuffix = '.iso'\ndigest = '.sha256'\n[rules.response_headers]\nset = { X-A = 'b' }\n"
+    )
+    assert read_policy(tmp_path / "r.toml") == {"negative_ttl": 5, "rules": [RULE]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("r.json", "{"),
+        ("r.json", "[1]"),
+        ("r.json", '"x"'),
+        ("r.json", '{"rules": 1}'),
+        ("r.toml", "a ="),
+        ("r.toml", "rules = [1]"),
+    ],
+)
+def test_files_that_hold_no_rules(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageMistake):
+        read_policy(tmp_path / name)
 
 
 @pytest.mark.parametrize(

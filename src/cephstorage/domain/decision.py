@@ -25,7 +25,8 @@ class Facts:
 
     ``filling``: a fill of this key is under way somewhere; ``filling_target`` is the canonical target
     it is for, where that is known (two targets may share a key). ``cooling_until``: the origin has
-    just proved unable to deliver this key and is left alone until then. ``continues``: the edge goes on with
+    just proved unable to deliver this key and is left alone until then. ``unlike``: a copy under this key that Vary
+    keeps from this request; ``crowded``: the address has as many variants as are stored. ``continues``: the edge goes on with
     an answer that was decided when it began, so that the origin need not be asked again. ``absence``: the origin has
     said that the target does not exist, and a rule has us remember that.
     """
@@ -41,6 +42,8 @@ class Facts:
     loop: bool = False
     continues: bool = False
     filling_target: str | None = None
+    unlike: Record | None = None
+    crowded: bool = False
     absence: Absence | None = None
 
 
@@ -65,7 +68,9 @@ class JoinFill:
 
 @dataclass(frozen=True, slots=True)
 class StartFill:
-    """Begin a fill and read along."""
+    """Begin a fill and read along. ``replacing``: a copy that answers other requests, and whose place it takes."""
+
+    replacing: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ def _pass_through_reason(facts: Facts) -> str | None:
         return "bypass"
     if facts.target.key is None:
         return "key"
-    if facts.policy.sends_credentials and {"authorization", "cookie"} & facts.headers.keys():
+    if facts.policy.credentials & facts.headers.keys():
         return "credentials"
     return "target" if _key_is_another_targets(facts) else None
 
@@ -163,7 +168,9 @@ def _miss(facts: Facts) -> Decision:
     if facts.cooling_until > facts.now:
         wait = facts.cooling_until - facts.now
         return Refuse("origin_cooling", "The origin has just failed to deliver this key whole; try later.", wait)
-    return PassThrough("head") if facts.method == "HEAD" else StartFill()
+    if facts.method == "HEAD" or facts.crowded:
+        return PassThrough("head" if facts.method == "HEAD" else "variants")
+    return StartFill(facts.unlike)
 
 
 def _known(facts: Facts, record: Record) -> Decision:

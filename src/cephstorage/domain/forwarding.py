@@ -3,9 +3,9 @@
 Cookies and credentials stay here unless a rule names them, and so does what tells the client's address.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
+from cephstorage.domain.credential_names import is_credential
 from cephstorage.domain.edge import INTERNAL_PREFIX
 from cephstorage.domain.storability import connection_headers
 
@@ -15,14 +15,6 @@ _OF_THE_CLIENT = frozenset(
     {"forwarded", "true-client-ip", "x-client-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port"}
     | {"x-forwarded-prefix", "x-forwarded-proto", "x-real-ip"}
 )
-_CREDENTIAL = re.compile(
-    r"(?:.*[-_])?(?:authorization|auth|cookie2?|credentials?|password|secret|session|signature|token|api[-_]?key)(?:[-_].*)?"
-)
-
-
-def is_credential(name: str) -> bool:
-    """Whether a header, by its lower-case name, may tell who somebody is: the known ones, and names like theirs."""
-    return _CREDENTIAL.fullmatch(name) is not None
 
 
 def forwarded(

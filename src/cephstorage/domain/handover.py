@@ -55,11 +55,11 @@ def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, 
 
     Zero for what not everybody may have (the edge serves it unasked), for what the client's credentials
     would change, for spellings that no purge would name, and for what may be outdated: its purge may be over,
-    or the origin has yet to confirm it.
+    or the origin has yet to confirm it. The edge's cache does not know variants, either.
     """
     if mirror.private or policy.sends_credentials or policy.mode in {Mode.BYPASS, Mode.DENY} or not record.current:
         return 0
-    if record.invalidated_at is not None:
+    if record.invalidated_at is not None or (record.origin is not None and record.origin.varies):
         return 0
     if not kept_as_asked(written, target.canonical) or written not in edge_targets(record.key):
         return 0

@@ -16,6 +16,7 @@ from cephstorage.domain.errors import InvalidInput
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import State
+from cephstorage.domain.variants import variant_prefix
 
 MOST_ERRORS = 20
 """Errors that a job keeps, its first ones; the others are counted."""
@@ -43,7 +44,7 @@ class JobKind(StrEnum):
 class Selection:
     """Which copies of a mirror are meant; by default all.
 
-    ``stored_before`` is in epoch seconds. ``content_type`` may be ``image/*``; parameters (charset) don't count.
+    A key means its variants, too. ``stored_before`` is in epoch seconds. ``content_type`` may be ``image/*``; parameters (charset) don't count.
     """
 
     key: str | None = None
@@ -55,7 +56,7 @@ class Selection:
         """Whether the record is meant. What a tenant has uploaded is no copy of the mirror."""
         return (
             record.origin is not None
-            and (self.key is None or record.key == self.key)
+            and (self.key is None or record.key == self.key or record.key.startswith(variant_prefix(self.key)))
             and record.key.startswith(self.prefix)
             and (self.stored_before is None or record.ts < self.stored_before)
             and (self.content_type is None or _is_type(record.content_type, self.content_type))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
+from cephstorage.domain.credential_names import is_credential
 from cephstorage.domain.expressions import expression
 from cephstorage.domain.globs import glob
 
@@ -158,7 +159,12 @@ class Policy:
     @property
     def sends_credentials(self) -> bool:
         """Whether a rule lets the client's own credentials through to the origin."""
-        return bool({"authorization", "cookie"} & {name.lower() for name in self.pass_headers})
+        return bool(self.credentials)
+
+    @property
+    def credentials(self) -> frozenset[str]:
+        """The lower-case names of the headers with credentials that a rule lets through to the origin."""
+        return frozenset(name.lower() for name in self.pass_headers if is_credential(name.lower()))
 
 
 DEFAULT_POLICY = Policy()

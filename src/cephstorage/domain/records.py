@@ -21,7 +21,7 @@ class OriginFacts:
     ``headers`` are the end-to-end response headers, verbatim, as the last confirmation left them, and ``date`` is the
     Date header of the answer with the bytes. Of the last answer that brought or confirmed them: ``age``, the seconds
     of its Age header, ``confirmed_date``, the Date of a confirmation, and when it was asked for and came (epoch
-    seconds; 0: not known).
+    seconds; 0: not known). ``varies`` are the values of the request headers by which it was chosen (Vary).
     """
 
     target: str
@@ -32,6 +32,7 @@ class OriginFacts:
     age: float = 0.0
     request_time: float = 0.0
     response_time: float = 0.0
+    varies: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def confirmed(stored: OriginFacts, answer: OriginFacts) -> OriginFacts:
     return replace(
         stored,
         headers=kept + fresh,
+        varies=answer.varies if "vary" in names else stored.varies,
         confirmed_date=answer.date or http_date(answer.response_time),
         age=answer.age,
         request_time=answer.request_time,

@@ -70,7 +70,8 @@ class TransferRequest:
     """What is wanted: bytes from ``url`` (None for an upload) at ``key``, under these expectations.
 
     ``target`` and ``mirror_host`` are set for fills. ``seen_generation`` is the version a fill means
-    to replace (0: none): a fill whose key has moved on since must be decided again.
+    to replace (0: none): a fill whose key has moved on since must be decided again. ``headers`` of the client are
+    shown to the origin with every request, so that all bytes are of one variant.
     """
 
     kind: Kind
@@ -86,6 +87,7 @@ class TransferRequest:
     seen_generation: int = 0
     rewrite_links: tuple[str, str] | None = None
     terms: Terms = NO_TERMS
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

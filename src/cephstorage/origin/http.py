@@ -164,7 +164,7 @@ class HttpOrigin:
         headers = [*shown, *((name, value) for name, value in extra if name.lower() not in replaced)]
         if "user-agent" not in named:
             headers.append(("User-Agent", self._user_agent))
-        headers.append(("Accept-Encoding", "identity"))
+        headers.append(("Accept-Encoding", request.encodings))
         for name, own in (("Via", f"1.1 {self._via_name}"), ("CDN-Loop", self._via_name)):
             before = named.get(name.lower())
             headers.append((name, f"{before}, {own}" if before else own))

@@ -44,7 +44,7 @@ class RequestBody:
 class OriginRequest:
     """One request. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers.
 
-    Any method but GET and HEAD is asked of one origin once, and its redirects are not followed.
+    ``encodings`` are the content codings that are taken (Accept-Encoding). Any method but GET and HEAD is asked of one origin once, and its redirects are not followed.
 
     ``mirror`` is the host of the mirror that asks: its other origins may answer in place of the one that ``url``
     names, and its credentials are shown. Without it the URL stands alone.
@@ -59,6 +59,7 @@ class OriginRequest:
     version: Version | None = None
     redirects: Redirects = Redirects.FOLLOW
     body: RequestBody | None = None
+    encodings: str = "identity"
 
 
 class Passage(Protocol):

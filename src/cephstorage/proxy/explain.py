@@ -48,8 +48,9 @@ class Explain:
         parts = urlsplit(check_url(url))
         mirror = self._mirrors.require(parts.netloc.rpartition("@")[2])
         target, policy = read_target(parts.path or "/", parts.query, mirror)
-        asked = Asked(mirror, target, policy)
-        facts = await self._proxy.gather(Request("GET", parts.path, parts.query, {}), asked)
+        request = Request("GET", parts.path, parts.query, {})
+        asked = await self._proxy.choose(request, Asked(mirror, target, policy))
+        facts = await self._proxy.gather(request, asked)
         record, policy, decision = facts.record, facts.policy, decide(facts)
         answer = OriginAnswer(200, record.content_type) if record is not None else None
         fresh_for = None
@@ -61,7 +62,7 @@ class Explain:
             "rule": mirror.rule_for(target.path, answer),
             "rule_number": mirror.rule_number(target.path, answer),
             "mode": policy.mode.value,
-            "key": target.key,
+            "key": asked.target.key,
             "target": target.canonical,
             "origin_url": without_credentials(source_url(mirror, policy, target)),
             "decision": type(decision).__name__,
@@ -127,6 +128,7 @@ def _freshness(policy: Policy, record: Record | None, now: float) -> dict[str, A
         "stale_while_revalidate": found.while_revalidate,
         "stale_if_error": found.if_error,
         "used_stale": "never" if found.forbids_stale else "when the origin fails",
+        "varies": [name for name, _ in record.origin.varies] if record.origin is not None else [],
         "invalidated": record.invalidated_at is not None,
     }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 from cephstorage.domain.decision import (
     Decision,
@@ -18,6 +19,8 @@ from cephstorage.domain.decision import (
 from cephstorage.domain.errors import Unavailable
 from cephstorage.domain.mirrors import read_target
 from cephstorage.domain.policy import Mode
+from cephstorage.domain.records import ListQuery, Record
+from cephstorage.domain.variants import MOST, Values, alike, fill_headers, variant_of, variant_prefix
 from cephstorage.proxy.exchange import FORWARDED, Exchange, Request
 from cephstorage.proxy.mirror_access import MirrorAccess
 from cephstorage.proxy.mirror_copies import StoredCopies
@@ -55,15 +58,32 @@ class MirrorProxy:
         asked = Asked(mirror, *read_target(path, query, mirror))
         deadline, wait = time.monotonic() + self._parts.patience, _ROUND_WAIT
         while time.monotonic() < deadline:
-            facts = await self.gather(request, asked, continues=exchange.continues)
+            chosen = await self.choose(request, asked)
+            facts = await self.gather(request, chosen, continues=exchange.continues)
             decision = decide(facts)
             exchange.decision = type(decision).__name__
-            if await self._perform(exchange, asked, decision):
+            if await self._perform(exchange, chosen, decision):
                 self._parts.on_answer(type(decision).__name__)
                 return
             await asyncio.sleep(wait)
             wait = min(_LONGEST_WAIT, 1.2 * wait)
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
+
+    async def choose(self, request: Request, asked: Asked) -> Asked:
+        """The request for the variant that Vary leads it to, where the copy under the key answers other requests."""
+        if asked.policy.mode is not Mode.ORIGIN or asked.target.key is None:
+            return asked
+        record = await self._parts.keys.get(asked.mirror.bucket, asked.target.key)
+        values, sent = _varies(record), fill_headers(asked.policy, request.headers)
+        if not values or alike(values, sent) or ("*", None) in values:
+            return asked
+        return replace(asked, target=variant_of(asked.target, values, sent), variant=True)
+
+    async def _is_crowded(self, asked: Asked) -> bool:
+        """Whether as many variants of an address are stored as may be."""
+        key = (asked.target.key or "").rpartition(variant_prefix(""))[0]
+        query = ListQuery(vfolder=None, prefix=variant_prefix(key), limit=MOST)
+        return len((await self._parts.keys.listing(asked.mirror.bucket, query)).keys) >= MOST
 
     async def gather(self, request: Request, asked: Asked, *, continues: bool = False) -> Facts:
         """Everything the decision needs, asked once.
@@ -74,6 +94,9 @@ class MirrorProxy:
         parts = self._parts
         bucket, key = asked.mirror.bucket, asked.target.key
         record = await parts.keys.get(bucket, key) if key is not None and asked.policy.mode is not Mode.BYPASS else None
+        unlike = record if not alike(_varies(record), fill_headers(asked.policy, request.headers)) else None
+        record = record if unlike is None else None
+        crowded = asked.variant and record is None and unlike is None and await self._is_crowded(asked)
         live = parts.engine.live(bucket, key) if key is not None else None
         filling = live is not None
         if live is None and record is None and key is not None:
@@ -90,6 +113,8 @@ class MirrorProxy:
             cooling_until=parts.engine.cooling_until(bucket, key) if key is not None else 0.0,
             loop=self._is_loop(request.headers),
             continues=continues,
+            unlike=unlike,
+            crowded=crowded,
             absence=parts.absences.find(asked.mirror, asked.target.canonical) if record is None else None,
         )
 
@@ -109,7 +134,7 @@ class MirrorProxy:
                 await self._passing.send(exchange, asked, reason)
             case StoreHit(record, stale, refresh):
                 if refresh:
-                    self._fills.refresh(asked, record)
+                    self._fills.refresh(exchange, asked, record)
                 return await self._fills.stored(
                     exchange, asked, record, f"hit; detail=stale-{stale}" if stale else "hit"
                 )
@@ -119,6 +144,11 @@ class MirrorProxy:
             case JoinFill(stored):
                 why = "stale" if stored is not None else "uri-miss"
                 return await self._fills.follow(Pursuit(exchange, asked, stored, why=why))
-            case StartFill():
-                return await self._fills.follow(Pursuit(exchange, asked))
+            case StartFill(replacing):
+                why = "vary-miss" if asked.variant or replacing is not None else "uri-miss"
+                return await self._fills.follow(Pursuit(exchange, asked, lost=replacing, why=why))
         return True
+
+
+def _varies(record: Record | None) -> Values:
+    return record.origin.varies if record is not None and record.origin is not None else ()

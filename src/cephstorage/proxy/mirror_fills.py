@@ -25,6 +25,7 @@ from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Kind, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Outcome
+from cephstorage.domain.variants import Values, alike, fill_headers
 from cephstorage.proxy.answer import LiveBytes, judge, of_source, send
 from cephstorage.proxy.exchange import Exchange
 from cephstorage.proxy.forward import Forwarding
@@ -77,15 +78,15 @@ class FollowedFills:
             log.error("stored_bytes_missing", bucket=str(record.bucket), key=record.key, msg=error.msg)
             return await self.follow(Pursuit(exchange, asked, lost=record))
 
-    def refresh(self, asked: Asked, record: Record) -> None:
+    def refresh(self, exchange: Exchange, asked: Asked, record: Record) -> None:
         """Ask the origin about a copy that is served meanwhile (RFC 5861 section 3). One question a key, as for fills."""
-        task = asyncio.create_task(self._refresh(asked, record))
+        task = asyncio.create_task(self._refresh(_fill_request(exchange, asked, record), record))
         self._refreshing.add(task)
         task.add_done_callback(self._refreshing.discard)
 
-    async def _refresh(self, asked: Asked, record: Record) -> None:
+    async def _refresh(self, request: TransferRequest, record: Record) -> None:
         try:
-            live = await self._parts.engine.fill(_fill_request(asked, record), None, _conditions(record))
+            live = await self._parts.engine.fill(request, None, _conditions(record))
             if isinstance(live, LiveTransfer) and live.is_first_reader():
                 head = await live.head()
                 if isinstance(head, Confirmed):
@@ -98,7 +99,7 @@ class FollowedFills:
         """Begin or join the fill and read along."""
         exchange, asked, stored = pursuit.exchange, pursuit.asked, pursuit.stored
         exchange.lifetime = 0
-        request = _fill_request(asked, stored or pursuit.lost)
+        request = _fill_request(exchange, asked, stored or pursuit.lost)
         try:
             live = await self._parts.engine.fill(request, _first_range(exchange), _conditions(stored))
             if isinstance(live, KeyMoved):
@@ -147,19 +148,26 @@ class FollowedFills:
                 case Confirmed(facts):
                     return await self._confirmed(pursuit, live, facts, first=first)
                 case NotStored():
-                    return await self._not_stored(pursuit, head)
+                    return await self._not_stored(pursuit, head, theirs=not first and self._differs(pursuit, live))
                 case Refused() if late:
                     return False  # the error belongs to those who waited for it; the fill is about to end
                 case Refused():
-                    return await self._refused(pursuit, head)
+                    return await self._refused(pursuit, head, theirs=not first and self._differs(pursuit, live))
         finally:
             live.spool.close()
             self._parts.engine.left(live, _BETWEEN_SLICES if pursuit.exchange.sliced else _BETWEEN_READERS)
+
+    def _differs(self, pursuit: Pursuit, live: LiveTransfer) -> bool:
+        """Whether the origin was asked with other headers than this request would have shown it."""
+        return fill_headers(pursuit.asked.policy, pursuit.exchange.request.headers) != live.request.headers
 
     async def _flowing(self, pursuit: Pursuit, live: LiveTransfer, source: SourceFacts, *, collapsed: bool) -> None:
         exchange, asked = pursuit.exchange, pursuit.asked
         if live.request.target != asked.target.canonical:
             await self._passing.send(exchange, asked, "target")
+            return
+        if not alike(_varies(source), fill_headers(asked.policy, exchange.request.headers)):
+            await self._passing.send(exchange, asked, "vary")
             return
         asked = asked.answered(200, source.content_type)
         shown = guarded(exchange, asked, of_source(source, live.length))
@@ -190,9 +198,10 @@ class FollowedFills:
         collapsed = "" if first else "; collapsed"
         return await self.stored(pursuit.exchange, asked, fresh, f"fwd={pursuit.why}; fwd-status=304{collapsed}")
 
-    async def _not_stored(self, pursuit: Pursuit, head: NotStored) -> bool:
+    async def _not_stored(self, pursuit: Pursuit, head: NotStored, *, theirs: bool) -> bool:
+        """``theirs``: the answer was asked for as somebody else would have it."""
         exchange, asked = pursuit.exchange, pursuit.asked
-        response = head.take()
+        response = head.take() if not theirs else None
         if response is not None and exchange.sliced and response.status == 206:
             await response.close()
             response = None
@@ -207,9 +216,12 @@ class FollowedFills:
             await self._passing.hand_on(exchange, asked, response, why)
         return True
 
-    async def _refused(self, pursuit: Pursuit, head: Refused) -> bool:
+    async def _refused(self, pursuit: Pursuit, head: Refused, *, theirs: bool) -> bool:
         if (cover := self._cover(pursuit, head.status)) is not None:
             return await self._stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
+        if theirs and header(head.headers, "vary"):
+            await self._passing.send(pursuit.exchange, pursuit.asked, "vary")
+            return True
         self._remember(pursuit.asked, head)
         marks = self._parts.marks(f"fwd={pursuit.why}; fwd-status={head.status}")
         await refused(pursuit.exchange, pursuit.asked, head, marks)
@@ -234,6 +246,10 @@ async def refused(
     await exchange.whole(answer.status, [*headers, *extra], answer.body)
 
 
+def _varies(source: SourceFacts) -> Values:
+    return source.origin.varies if source.origin is not None else ()
+
+
 def _first_range(exchange: Exchange) -> RangeRequest | None:
     """The client's range when it should be fetched first: it lies far ahead, or is a large piece among others.
 
@@ -247,7 +263,7 @@ def _first_range(exchange: Exchange) -> RangeRequest | None:
     return wanted if wanted.last is not None and wanted.last >= SEGMENT else None
 
 
-def _fill_request(asked: Asked, stored: Record | None) -> TransferRequest:
+def _fill_request(exchange: Exchange, asked: Asked, stored: Record | None) -> TransferRequest:
     assert asked.target.key is not None
     return TransferRequest(
         Kind.FILL,
@@ -259,6 +275,7 @@ def _fill_request(asked: Asked, stored: Record | None) -> TransferRequest:
         seen_generation=stored.generation if stored is not None else 0,
         rewrite_links=asked.policy.rewrite_links,
         terms=asked.mirror.terms_for(asked.target.path),
+        headers=fill_headers(asked.policy, exchange.request.headers),
     )
 
 

@@ -35,6 +35,7 @@ class PassingThrough:
             range=None if whole else parse_range(request.headers.get("range")),
             if_range=None if whole else request.headers.get("if-range"),
             mirror=asked.mirror.host,
+            encodings=_encodings(asked, request.headers),
             body=self._body(exchange) if request.method not in READS else None,
         )
         wanted = asked.ask(wanted)
@@ -80,6 +81,11 @@ def _passed(asked: Asked, headers: dict[str, str]) -> tuple[tuple[str, str], ...
     if asked.policy.mode is Mode.ORIGIN or asked.policy.methods is Methods.PASS:
         return forwarded(headers, asked.policy.pass_headers, without=("range", "if-range"))
     return passed_headers(headers, asked.policy.pass_headers)
+
+
+def _encodings(asked: Asked, headers: dict[str, str]) -> str:
+    """The content codings that may come: those of the client where it has the origin's own answers."""
+    return headers.get("accept-encoding", "identity") if asked.policy.mode is Mode.ORIGIN else "identity"
 
 
 def _too_large(most: int) -> TooLarge:

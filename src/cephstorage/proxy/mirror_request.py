@@ -61,6 +61,8 @@ class Asked:
     mirror: Mirror
     target: Target
     policy: Policy
+    variant: bool = False
+    """Whether the target is one of the variants that stand beside the first answer of an address."""
 
     def answered(self, status: int, content_type: str) -> "Asked":
         """The request under the policy that holds for this answer of the origin, or for a copy of it."""

@@ -11,6 +11,7 @@ from cephstorage.domain.errors import InvalidKey
 from cephstorage.domain.jobs import ItemError, Job, JobKind, Step, added
 from cephstorage.domain.mirrors import Mirror, read_target
 from cephstorage.domain.records import ListQuery, Record
+from cephstorage.domain.variants import variant_prefix
 from cephstorage.ports.index import KeyIndex
 from cephstorage.services.jobs import Note, Work
 from cephstorage.services.mirrors import Mirrors
@@ -40,8 +41,9 @@ async def walk(keys: KeyIndex, job: Job, size: int = PAGE) -> AsyncIterator[Foun
         return
     if chosen.key is not None:
         record = await keys.get(bucket, chosen.key)
-        one = (record,) if record is not None and chosen.holds(record) else ()
-        yield Found(one, int(record is not None), END)
+        page = await keys.listing(bucket, ListQuery(vfolder=None, prefix=variant_prefix(chosen.key)))
+        seen = (*((record,) if record is not None else ()), *page.keys)
+        yield Found(tuple(each for each in seen if chosen.holds(each)), len(seen), END)
         return
     query = ListQuery(vfolder=None, prefix=chosen.prefix, limit=size, cursor=job.place)
     while True:
@@ -112,6 +114,8 @@ async def visit_all(
 
 async def _visit(visitor: Visitor, mirror: Mirror, record: Record) -> Visited:
     target = record.origin.target if record.origin is not None else ""
+    if "#" in target:  # a variant: who asks for it next will have it confirmed
+        return Visited(Outcome.UNSTORED)
     path, _, query = target.partition("?")
     try:
         read, _ = read_target(path, query, mirror)

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from cephstorage.domain.errors import InvalidKey
 from cephstorage.domain.mirrors import Mirror, read_target
+from cephstorage.domain.records import ListQuery
+from cephstorage.domain.variants import variant_prefix
 from cephstorage.ports.index import KeyIndex
 from cephstorage.services.absences import Absences
 from cephstorage.services.purges import Purges
@@ -28,5 +30,13 @@ class Invalidations:
             except InvalidKey:
                 continue  # nothing can be stored for it
             self._absences.forget(mirror, target.canonical)
-            if target.key is not None and await self._keys.invalidate(mirror.bucket, target.key, self._clock()):
-                await self._purges.settle(mirror.bucket, target.key)
+            for key in await self._stored(mirror, target.key):
+                if await self._keys.invalidate(mirror.bucket, key, self._clock()):
+                    await self._purges.settle(mirror.bucket, key)
+
+    async def _stored(self, mirror: Mirror, key: str | None) -> list[str]:
+        """The key and those of its variants."""
+        if key is None:
+            return []
+        page = await self._keys.listing(mirror.bucket, ListQuery(vfolder=None, prefix=variant_prefix(key)))
+        return [key, *(record.key for record in page.keys)]

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged, OriginProtocol
-from cephstorage.domain.policy import DigestSource
+from cephstorage.domain.freshness import joined
+from cephstorage.domain.policy import DigestSource, Mode
 from cephstorage.domain.ranges import Span, SpanSet
 from cephstorage.domain.records import OriginFacts
 from cephstorage.domain.storability import confirms
 from cephstorage.domain.transfers import RetryPolicy, SourceFacts
 from cephstorage.domain.validators import Validators
+from cephstorage.domain.variants import chosen_by
 from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.transfer import intake, pull
 from cephstorage.transfer.intake import Limits
@@ -149,8 +151,11 @@ class Fetch:
         return response
 
     def _timed(self, facts: OriginFacts) -> OriginFacts:
-        """What is remembered of the first answer, with the moments at which it was asked for and came."""
-        return replace(facts, request_time=self._asked_at, response_time=self._answered_at)
+        """What is remembered of the first answer, with what only the asking tells of it."""
+        request = self.live.request
+        by_origin = request.terms.policy.mode is Mode.ORIGIN
+        varies = chosen_by(joined(facts.headers).get("vary"), request.headers) if by_origin else ()
+        return replace(facts, request_time=self._asked_at, response_time=self._answered_at, varies=varies)
 
     def _source(self, response: OriginResponse) -> SourceFacts:
         source = intake.source_facts(response, self.live.request)
@@ -161,17 +166,9 @@ class Fetch:
 
         A page whose links are rewritten has other places than the origin's, so it is asked for whole.
         """
-        assert self.live.request.url is not None
-        policy = self.live.request.terms.policy
-        headers = policy.request_headers.applied_to(self.live.revalidating.items())
+        plain = intake.origin_request(self.live.request)
         wanted = self.live.first_range if self.live.request.rewrite_links is None else None
-        asked = OriginRequest(
-            self.live.request.url,
-            range=wanted,
-            headers=headers,
-            mirror=self.live.request.mirror_host,
-            redirects=policy.redirects,
-        )
+        asked = replace(plain, range=wanted, headers=(*plain.headers, *self.live.revalidating.items()))
         response = await self._open(asked)
         if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
             await response.close()
@@ -179,7 +176,7 @@ class Fetch:
         if response.status == 304 and not self._confirms(response):
             await response.close()
             self.live.revalidating = {}
-            response = await self._open(replace(asked, range=None, headers=policy.request_headers.applied_to(())))
+            response = await self._open(plain)
         return response
 
     def _confirms(self, response: OriginResponse) -> bool:

@@ -216,6 +216,20 @@ def source_facts(response: OriginResponse, request: TransferRequest) -> SourceFa
     )
 
 
+def origin_request(request: TransferRequest) -> OriginRequest:
+    """What the origin is asked for a transfer: the whole object, whoever asks."""
+    assert request.url is not None
+    policy, shown = request.terms.policy, dict(request.headers)
+    encodings = shown.pop("accept-encoding", "identity")
+    return OriginRequest(
+        request.url,
+        headers=policy.request_headers.applied_to(shown.items()),
+        mirror=request.mirror_host,
+        redirects=policy.redirects,
+        encodings=encodings,
+    )
+
+
 def origin_facts(response: OriginResponse, request: TransferRequest) -> OriginFacts:
     """What a mirrored key remembers of an answer; when it was asked for and came is known to who asked."""
     return OriginFacts(

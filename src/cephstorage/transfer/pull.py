@@ -4,7 +4,7 @@ A pull covers ``[position, end)`` and moves ``position`` as bytes arrive. ``end`
 body ends" (chunked). The coordinator may lower ``end`` while it runs, when somebody else fetches the rest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cephstorage.domain.errors import (
     OriginBroken,
@@ -12,8 +12,8 @@ from cephstorage.domain.errors import (
     OriginProtocol,
 )
 from cephstorage.domain.ranges import RangeRequest
-from cephstorage.ports.origin import Framing, Origin, OriginRequest, OriginResponse, Passage
-from cephstorage.transfer.intake import Limits, content_range, source_error, total_length
+from cephstorage.ports.origin import Framing, Origin, OriginResponse, Passage
+from cephstorage.transfer.intake import Limits, content_range, origin_request, source_error, total_length
 from cephstorage.transfer.joining import joined_version, same_version, shows_same_version
 from cephstorage.transfer.live import LiveTransfer
 
@@ -128,18 +128,13 @@ def _check_end(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None
 async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginResponse:
     """Ask for the pull's bytes under the validator that all spans of this spool share."""
     assert live.source is not None
-    assert live.request.url is not None
     asked_end = pull.end
     wanted = None if pull.plain else RangeRequest(pull.position, None if asked_end is None else asked_end - 1)
-    policy = live.request.terms.policy
-    request = OriginRequest(
-        live.request.url,
+    request = replace(
+        origin_request(live.request),
         range=wanted,
         if_range=live.source.resume_validator,
-        headers=policy.request_headers.set,
-        mirror=live.request.mirror_host,
         version=joined_version(live),
-        redirects=policy.redirects,
     )
     response = await origin.open(request)
     try:

@@ -30,6 +30,13 @@ def says(control: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
     return [("Cache-Control", control), *more]
 
 
+def filled(site: Site, path: str, body: Content, **behaviour: Any) -> Download:
+    """The answer that brought a copy, when the fill is over: until then, readers would share it."""
+    answer = site.fill(path, body, **behaviour)
+    site.settled(path)
+    return answer
+
+
 def parameters(answer: Download) -> dict[str, str | None]:
     """What Cache-Status says of the proxy."""
     pairs = (each.strip().partition("=") for each in answer.proxy_said.split(";")[1:])
@@ -48,7 +55,7 @@ def parameters(answer: Download) -> dict[str, str | None]:
     ids=str,
 )
 def test_a_fresh_copy_costs_the_origin_nothing(cache: Site, headers: list[tuple[str, str]]) -> None:
-    cache.fill("/a", OLD, headers=headers)
+    filled(cache, "/a", OLD, headers=headers)
     cache.put("/a", NEW)
     answer = cache.get("/a")
     assert answer.body == OLD.read()
@@ -78,7 +85,7 @@ def test_a_fresh_copy_costs_the_origin_nothing(cache: Site, headers: list[tuple[
     ids=str,
 )
 def test_a_stale_copy_is_confirmed_and_then_replaced(cache: Site, headers: list[tuple[str, str]]) -> None:
-    cache.fill("/a", OLD, headers=headers, etag='"v1"')
+    filled(cache, "/a", OLD, headers=headers, etag='"v1"')
     answer = cache.get("/a")
     assert (answer.status, answer.body) == (200, OLD.read())
     assert answer.proxy_said.startswith("CephStorage; fwd=stale; fwd-status=304")
@@ -100,7 +107,7 @@ def test_what_the_origin_keeps_to_itself_is_not_stored(cache: Site, control: str
 
 def test_a_304_brings_new_headers_and_keeps_the_bytes(cache: Site) -> None:
     """RFC 9111 sections 3.2 and 4.3.4."""
-    first = cache.fill("/a", OLD, headers=says("max-age=50", STALE, ("X-Kept", "1"), ("X-Turn", "1")))
+    first = filled(cache, "/a", OLD, headers=says("max-age=50", STALE, ("X-Kept", "1"), ("X-Turn", "1")))
     before = cache.record("a")
     cache.put("/a", OLD, headers=says("max-age=3600", ("X-Turn", "2"), ("Content-Language", "fr")))
     confirmed, again = cache.get("/a"), cache.get("/a")
@@ -122,7 +129,7 @@ def test_a_304_brings_new_headers_and_keeps_the_bytes(cache: Site) -> None:
 
 def test_a_304_of_another_version_confirms_nothing(cache: Site) -> None:
     """RFC 9111 section 4.3.4: a strong validator that is not the stored one's."""
-    cache.fill("/a", OLD, headers=says("max-age=0"), etag='"v1"')
+    filled(cache, "/a", OLD, headers=says("max-age=0"), etag='"v1"')
 
     def mixed_up(request: LoggedRequest) -> bytes | None:
         return b'HTTP/1.1 304 Not Modified\r\nETag: "v2"\r\n\r\n' if "if-none-match" in request.headers else None
@@ -133,7 +140,7 @@ def test_a_304_of_another_version_confirms_nothing(cache: Site) -> None:
 
 def test_stale_while_revalidate_asks_once_behind_the_readers(cache: Site) -> None:
     """RFC 5861 section 3."""
-    cache.fill("/a", OLD, headers=says("max-age=50, stale-while-revalidate=600", STALE))
+    filled(cache, "/a", OLD, headers=says("max-age=50, stale-while-revalidate=600", STALE))
     gate = Gate()
     cache.put("/a", NEW, etag='"v2"', headers=says("max-age=3600"), header_gate=gate)
     answers = cache.get_all(["/a"] * 8)
@@ -147,7 +154,7 @@ def test_stale_while_revalidate_asks_once_behind_the_readers(cache: Site) -> Non
 
 
 def test_stale_while_revalidate_with_a_304(cache: Site) -> None:
-    cache.fill("/a", OLD, headers=says("max-age=50, stale-while-revalidate=600", STALE))
+    filled(cache, "/a", OLD, headers=says("max-age=50, stale-while-revalidate=600", STALE))
     cache.put("/a", OLD, headers=says("max-age=3600"))
     assert cache.get("/a").body == OLD.read()
     until(lambda: parameters(cache.get("/a")), lambda told: "detail" not in told)
@@ -160,7 +167,7 @@ TROUBLE = [{"status": 500}, {"status": 503}, {"status": 429}, {"hang_up_times": 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=str)
 def test_the_copy_stands_in_for_an_origin_that_fails(cache: Site, trouble: dict[str, Any]) -> None:
     """RFC 9111 section 4.2.4."""
-    cache.fill("/a", OLD, headers=says("max-age=50", STALE))
+    filled(cache, "/a", OLD, headers=says("max-age=50", STALE))
     cache.put("/a", b"trouble", conditional=False, **trouble)
     for _ in range(2):
         answer = cache.get("/a")
@@ -171,7 +178,7 @@ def test_the_copy_stands_in_for_an_origin_that_fails(cache: Site, trouble: dict[
 @pytest.mark.parametrize("control", ["max-age=50, must-revalidate", "no-cache", "max-age=50, stale-if-error=9"])
 def test_unless_the_origin_forbids_it(cache: Site, control: str) -> None:
     """RFC 9111 sections 5.2.2.2 and 5.2.2.4, RFC 5861 section 4."""
-    cache.fill("/a", OLD, headers=says(control, STALE))
+    filled(cache, "/a", OLD, headers=says(control, STALE))
     cache.put("/a", b"trouble", conditional=False, status=500)
     answer = cache.get("/a")
     assert (answer.status, answer.body) == (500, b"trouble")
@@ -185,7 +192,7 @@ def test_unless_the_origin_forbids_it(cache: Site, control: str) -> None:
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_what_the_origin_says_of_the_resource_is_its_word(cache: Site, status: int) -> None:
     """RFC 9111 section 4.3.3: only 5xx is a failure to validate."""
-    cache.fill("/a", OLD, headers=says("max-age=50", STALE))
+    filled(cache, "/a", OLD, headers=says("max-age=50", STALE))
     cache.put("/a", b"no", conditional=False, status=status)
     for _ in range(2):
         answer = cache.get("/a")
@@ -197,8 +204,8 @@ def test_what_the_origin_says_of_the_resource_is_its_word(cache: Site, status: i
 def test_only_if_cached(cache: Site) -> None:
     """RFC 9111 section 5.2.1.7."""
     only = {"Cache-Control": "only-if-cached"}
-    cache.fill("/fresh", OLD, headers=says("max-age=3600"))
-    cache.fill("/stale", OLD, headers=says("max-age=50", STALE))
+    filled(cache, "/fresh", OLD, headers=says("max-age=3600"))
+    filled(cache, "/stale", OLD, headers=says("max-age=50", STALE))
     assert cache.get("/fresh", only).body == OLD.read()
     assert problem_code(cache.get("/stale", only)) == "not_stored"
     assert (cache.count("/fresh"), cache.count("/stale")) == (1, 1)
@@ -206,7 +213,7 @@ def test_only_if_cached(cache: Site) -> None:
 
 @pytest.mark.stacks("direct")  # an edge keeps an answer with what was said to the first who asked
 def test_requests_of_one_moment_share_one_question(cache: Site) -> None:
-    cache.fill("/a", OLD, headers=says("max-age=50", STALE))
+    filled(cache, "/a", OLD, headers=says("max-age=50", STALE))
     gate = Gate()
     cache.put("/a", OLD, headers=says("max-age=3600"), header_gate=gate)
     with ThreadPoolExecutor(6) as pool:
@@ -225,8 +232,8 @@ def test_requests_of_one_moment_share_one_question(cache: Site) -> None:
 def test_a_restart_changes_nothing(own_site: Callable[..., Site]) -> None:
     site = own_site()
     site.order(mode="origin")
-    site.fill("/fresh", OLD, headers=says("max-age=3600", STALE))
-    site.fill("/stale", OLD, headers=says("max-age=50", STALE))
+    filled(site, "/fresh", OLD, headers=says("max-age=3600", STALE))
+    filled(site, "/stale", OLD, headers=says("max-age=50", STALE))
     site.service.stop()
     site.service.start()
     assert int(site.get("/fresh").headers["age"]) >= 100

@@ -75,6 +75,7 @@ def test_a_write_makes_what_is_stored_invalid(writable: Site) -> None:
     """RFC 9111 section 4.4: the target, and what Location and Content-Location name on the same host."""
     for path in ("/list", "/made", "/told", "/other"):
         writable.fill(path, b"old", headers=FRESH)
+        writable.settled(path)
         assert writable.get(path).body == b"old"
         writable.put(path, b"new", headers=FRESH)
     origin = writable.origin.url + writable.prefix
@@ -92,6 +93,7 @@ def test_a_write_makes_what_is_stored_invalid(writable: Site) -> None:
 
 def test_what_is_invalid_is_not_served_when_the_origin_fails(writable: Site) -> None:
     writable.fill("/a", b"old", headers=FRESH)
+    writable.settled("/a")
     writable.put("/a", b"", status=204)
     assert send(writable, "DELETE", "/a")[0] == 204
     assert writable.explain("/a")["freshness"]["invalidated"] is True

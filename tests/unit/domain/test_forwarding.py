@@ -2,7 +2,8 @@
 
 import pytest
 
-from cephstorage.domain.forwarding import forwarded, is_credential
+from cephstorage.domain.credential_names import is_credential
+from cephstorage.domain.forwarding import forwarded
 
 
 @pytest.mark.parametrize(

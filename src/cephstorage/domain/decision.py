@@ -85,6 +85,14 @@ class Revalidate:
 
 
 @dataclass(frozen=True, slots=True)
+class AskHead:
+    """Ask the origin with HEAD about a copy that is not fresh, for a HEAD."""
+
+    record: Record
+    asked_for: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PassThrough:
     """Ask the origin and hand its answer on, storing nothing."""
 
@@ -107,7 +115,7 @@ class Refuse:
     retry_after: float | None = None
 
 
-Decision = StoreHit | JoinFill | StartFill | Revalidate | PassThrough | KnownAbsent | Refuse
+Decision = StoreHit | JoinFill | StartFill | Revalidate | AskHead | PassThrough | KnownAbsent | Refuse
 
 
 def decide(facts: Facts) -> Decision:
@@ -206,7 +214,9 @@ def _by_freshness(facts: Facts, record: Record) -> Decision:
         return JoinFill(record)
     if cooling and found.stands_in(wish):
         return StoreHit(record, stale="cooling")
-    return PassThrough("no-store") if wish.no_store else Revalidate(record, asked_for=found.fresh)
+    if wish.no_store:
+        return PassThrough("no-store")
+    return (AskHead if facts.method == "HEAD" else Revalidate)(record, asked_for=found.fresh)
 
 
 def freshness(policy: Policy, record: Record, now: float) -> Freshness:

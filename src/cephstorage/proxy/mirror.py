@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 from cephstorage.domain.decision import (
+    AskHead,
     Decision,
     Facts,
     JoinFill,
@@ -25,6 +26,7 @@ from cephstorage.proxy.exchange import FORWARDED, Exchange, Request
 from cephstorage.proxy.mirror_access import MirrorAccess
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit, refused
+from cephstorage.proxy.mirror_heads import AskedHeads
 from cephstorage.proxy.mirror_passing import PassingThrough
 from cephstorage.proxy.mirror_request import Asked, MirrorParts
 
@@ -41,6 +43,7 @@ class MirrorProxy:
         self._access = MirrorAccess(parts.access, parts.publishing)
         self._passing = PassingThrough(parts)
         self._fills = FollowedFills(parts, StoredCopies(parts), self._passing)
+        self._heads = AskedHeads(parts, self._fills, self._passing)
 
     def answers(self, host: str) -> bool:
         """Whether a request with this Host header is mirror traffic."""
@@ -141,6 +144,9 @@ class MirrorProxy:
             case Revalidate(record, asked_for):
                 why = "request" if asked_for else "stale"
                 return await self._fills.follow(Pursuit(exchange, asked, record, why=why))
+            case AskHead(record, asked_for):
+                why = "request" if asked_for else "stale"
+                return await self._heads.ask(Pursuit(exchange, asked, record, why=why), record)
             case JoinFill(stored):
                 why = "stale" if stored is not None else "uri-miss"
                 return await self._fills.follow(Pursuit(exchange, asked, stored, why=why))

@@ -80,13 +80,13 @@ class FollowedFills:
 
     def refresh(self, exchange: Exchange, asked: Asked, record: Record) -> None:
         """Ask the origin about a copy that is served meanwhile (RFC 5861 section 3). One question a key, as for fills."""
-        task = asyncio.create_task(self._refresh(_fill_request(exchange, asked, record), record))
+        task = asyncio.create_task(self._refresh(fill_request(exchange, asked, record), record))
         self._refreshing.add(task)
         task.add_done_callback(self._refreshing.discard)
 
     async def _refresh(self, request: TransferRequest, record: Record) -> None:
         try:
-            live = await self._parts.engine.fill(request, None, _conditions(record))
+            live = await self._parts.engine.fill(request, None, conditions(record))
             if isinstance(live, LiveTransfer) and live.is_first_reader():
                 head = await live.head()
                 if isinstance(head, Confirmed):
@@ -99,9 +99,9 @@ class FollowedFills:
         """Begin or join the fill and read along."""
         exchange, asked, stored = pursuit.exchange, pursuit.asked, pursuit.stored
         exchange.lifetime = 0
-        request = _fill_request(exchange, asked, stored or pursuit.lost)
+        request = fill_request(exchange, asked, stored or pursuit.lost)
         try:
-            live = await self._parts.engine.fill(request, _first_range(exchange), _conditions(stored))
+            live = await self._parts.engine.fill(request, _first_range(exchange), conditions(stored))
             if isinstance(live, KeyMoved):
                 return False
             if isinstance(live, Elsewhere):
@@ -112,9 +112,9 @@ class FollowedFills:
                 return False  # nothing of the old version was sent: the new one serves as well
             if stored is None or exchange.started or isinstance(error, StaleForbidden):
                 raise
-            return await self._stale(pursuit, stored, error)
+            return await self.stale(pursuit, stored, error)
 
-    async def _stale(self, pursuit: Pursuit, stored: Record, error: CephStorageError) -> bool:
+    async def stale(self, pursuit: Pursuit, stored: Record, error: CephStorageError) -> bool:
         """A stored copy beats any origin error, unless the mode obeys an origin that forbids it."""
         if not self._stands_in(pursuit, stored):
             raise StaleForbidden(
@@ -127,7 +127,7 @@ class FollowedFills:
         headers = pursuit.exchange.request.headers
         return stands_in(pursuit.asked.policy, stored, headers, self._parts.clock())
 
-    def _cover(self, pursuit: Pursuit, status: int) -> Record | None:
+    def cover(self, pursuit: Pursuit, status: int) -> Record | None:
         """The copy that stands in for an answer with this status; None when the answer counts."""
         stored = pursuit.stored
         if stored is None or not is_failure(pursuit.asked.policy.mode, status):
@@ -205,10 +205,10 @@ class FollowedFills:
         if response is not None and exchange.sliced and response.status == 206:
             await response.close()
             response = None
-        if (cover := self._cover(pursuit, head.status)) is not None:
+        if (cover := self.cover(pursuit, head.status)) is not None:
             if response is not None:
                 await response.close()
-            return await self._stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
+            return await self.stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
         if response is None:
             await self._passing.send(exchange, asked, head.reason)
         else:
@@ -217,8 +217,8 @@ class FollowedFills:
         return True
 
     async def _refused(self, pursuit: Pursuit, head: Refused, *, theirs: bool) -> bool:
-        if (cover := self._cover(pursuit, head.status)) is not None:
-            return await self._stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
+        if (cover := self.cover(pursuit, head.status)) is not None:
+            return await self.stale(pursuit, cover, OriginUnreachable(f"The origin answered {head.status}."))
         if theirs and header(head.headers, "vary"):
             await self._passing.send(pursuit.exchange, pursuit.asked, "vary")
             return True
@@ -263,7 +263,8 @@ def _first_range(exchange: Exchange) -> RangeRequest | None:
     return wanted if wanted.last is not None and wanted.last >= SEGMENT else None
 
 
-def _fill_request(exchange: Exchange, asked: Asked, stored: Record | None) -> TransferRequest:
+def fill_request(exchange: Exchange, asked: Asked, stored: Record | None) -> TransferRequest:
+    """The fill that a request wants. ``stored`` is the version that it means to replace."""
     assert asked.target.key is not None
     return TransferRequest(
         Kind.FILL,
@@ -279,7 +280,7 @@ def _fill_request(exchange: Exchange, asked: Asked, stored: Record | None) -> Tr
     )
 
 
-def _conditions(stored: Record | None) -> dict[str, str]:
+def conditions(stored: Record | None) -> dict[str, str]:
     """The conditional headers that ask whether a stored copy is still good (RFC 9111 section 4.3.1)."""
     if stored is None or stored.origin is None:
         return {}

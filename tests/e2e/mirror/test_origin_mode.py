@@ -239,3 +239,56 @@ def test_a_restart_changes_nothing(own_site: Callable[..., Site]) -> None:
     assert int(site.get("/fresh").headers["age"]) >= 100
     assert site.get("/stale").proxy_said.startswith("CephStorage; fwd=stale; fwd-status=304")
     assert (site.count("/fresh"), site.count("/stale")) == (1, 2)
+
+
+def test_head_of_a_stale_copy_costs_the_origin_no_body(cache: Site) -> None:
+    """RFC 9111 section 4.3.5."""
+    filled(cache, "/a", OLD, headers=says("max-age=50", STALE))
+    cache.put("/a", OLD, headers=says("max-age=3600", ("X-Turn", "2")), conditional=False)
+    answer = cache.head("/a")
+    assert (answer.status, answer.headers["content-length"]) == (200, str(OLD.size))
+    assert answer.proxy_said.startswith("CephStorage; fwd=stale; fwd-status=200")
+    assert [request.method for request in cache.logged("/a")] == ["GET", "HEAD"]
+    again = cache.get("/a")
+    assert (again.body, again.headers["x-turn"]) == (OLD.read(), "2")
+    assert cache.count("/a") == 2, "fresh again by what HEAD said"
+
+
+def test_head_shows_that_a_copy_is_outdated(cache: Site) -> None:
+    """RFC 9111 section 4.3.5."""
+    filled(cache, "/a", OLD, headers=says("max-age=50", STALE), etag='"v1"')
+    cache.put("/a", NEW, headers=says("max-age=3600"), etag='"v2"')
+    answer = cache.head("/a")
+    assert (answer.headers["etag"], answer.headers["content-length"]) == ('"v2"', str(NEW.size))
+    assert cache.explain("/a")["freshness"]["invalidated"] is True
+    assert cache.get("/a").body == NEW.read()
+
+
+def test_head_when_the_origin_fails(cache: Site) -> None:
+    for path, control, status in (("/a", "max-age=50", 200), ("/b", "max-age=50, must-revalidate", 504)):
+        filled(cache, path, OLD, headers=says(control, STALE))
+        cache.put(path, OLD, hang_up_times=9)
+        assert cache.head(path).status == status
+
+
+@pytest.mark.parametrize(
+    ("control", "why"), [("no-cache", "request"), ("max-age=0", "request"), ("min-fresh=7200", "request")]
+)
+def test_requests_have_a_say_where_a_switch_lets_them(cache: Site, control: str, why: str) -> None:
+    """RFC 9111 section 5.2.1."""
+    filled(cache, "/a", OLD, headers=says("max-age=3600"))
+    assert "hit" in parameters(cache.get("/a", {"Cache-Control": control}))
+    cache.order(mode="origin", client_control=True)
+    answer = cache.get("/a", {"Cache-Control": control})
+    assert answer.body == OLD.read()
+    assert answer.proxy_said.startswith(f"CephStorage; fwd={why}; fwd-status=304")
+    assert "hit" in parameters(cache.get("/a"))
+
+
+def test_a_guess_where_a_switch_lets_it(cache: Site) -> None:
+    """RFC 9111 section 4.2.2."""
+    filled(cache, "/a", OLD)
+    assert parameters(cache.get("/a"))["fwd"] == "stale"
+    cache.order(mode="origin", heuristic=True)
+    assert "hit" in parameters(cache.get("/a"))
+    assert cache.count("/a") == 2

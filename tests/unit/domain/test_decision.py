@@ -12,6 +12,7 @@ import pytest
 
 from cephstorage.domain.absences import Absence
 from cephstorage.domain.decision import (
+    AskHead,
     Decision,
     Facts,
     JoinFill,
@@ -155,6 +156,14 @@ BY_ORIGIN: list[Case] = [
     ("4.2 a fresh copy", {"record": YOUNG}, StoreHit(YOUNG)),
     ("4.2 a fresh copy though filling", {"record": YOUNG} | FILLING, StoreHit(YOUNG)),
     ("4.2 a stale copy", {"record": OLD}, Revalidate(OLD)),
+    ("4.3.5 HEAD of a fresh copy", {"record": YOUNG} | HEAD, StoreHit(YOUNG)),
+    ("4.3.5 HEAD of a stale copy", {"record": OLD} | HEAD, AskHead(OLD)),
+    ("4.3.5 HEAD of a stale copy while it is filled", {"record": OLD} | HEAD | FILLING, JoinFill(OLD)),
+    ("4.3.5 HEAD of a copy that was invalidated", {"record": INVALID} | HEAD, AskHead(INVALID)),
+    ("4.1 a copy that Vary keeps from this request", {"unlike": YOUNG}, StartFill(YOUNG)),
+    ("4.1 HEAD of it", {"unlike": YOUNG} | HEAD, PassThrough("head")),
+    ("4.1 more variants than are stored", {"crowded": True}, PassThrough("variants")),
+    ("4.1 and only-if-cached", {"crowded": True} | ONLY_CACHED, NOT_STORED),
     ("4.2 a copy that says nothing", {"record": HELD}, Revalidate(HELD)),
     ("4.2 an uploaded key", {"record": UPLOADED}, Revalidate(UPLOADED)),
     ("4.2.2 a guess, where it is switched on",
@@ -285,7 +294,7 @@ EVERY = [
 
 
 def asks_the_origin(decision: Decision) -> bool:
-    return isinstance(decision, (StartFill, Revalidate, PassThrough))
+    return isinstance(decision, (StartFill, Revalidate, AskHead, PassThrough))
 
 
 def test_only_if_cached_never_asks_the_origin() -> None:

@@ -52,12 +52,24 @@ PRECEDENCE: list[tuple[str, dict[str, str], Validators, Answer]] = [
     ("if-match before if-none-match", {"if-match": '"x"', "if-none-match": '"a"'}, BOTH, FAILED),
     ("if-match hides if-unmodified-since", {"if-match": '"a"', "if-unmodified-since": EARLIER}, BOTH, FULL),
     ("if-match holds, then if-none-match", {"if-match": '"a"', "if-none-match": '"a"'}, BOTH, NOT_MODIFIED),
+    ("if-match: a weak tag among strong ones", {"if-match": 'W/"a", "x"'}, BOTH, FAILED),
+    ("if-match: the strong one among weak ones", {"if-match": 'W/"x", "a"'}, BOTH, FULL),
+    ("if-match before if-modified-since", {"if-match": '"x"', "if-modified-since": LATER}, BOTH, FAILED),
+    ("if-match before range", {"if-match": '"x"', "range": "bytes=10-19"}, BOTH, FAILED),
     # step 2
     ("if-unmodified-since holds", {"if-unmodified-since": MODIFIED}, BOTH, FULL),
     ("if-unmodified-since fails", {"if-unmodified-since": EARLIER}, BOTH, FAILED),
     ("if-unmodified-since without a date", {"if-unmodified-since": EARLIER}, ETAG_ONLY, FULL),
     ("if-unmodified-since invalid", {"if-unmodified-since": "yesterday"}, BOTH, FULL),
     ("if-unmodified-since before step 3", {"if-unmodified-since": EARLIER, "if-none-match": '"a"'}, BOTH, FAILED),
+    (
+        "if-unmodified-since holds, then step 4",
+        {"if-unmodified-since": LATER, "if-modified-since": LATER},
+        BOTH,
+        NOT_MODIFIED,
+    ),
+    ("if-unmodified-since before range", {"if-unmodified-since": EARLIER, "range": "bytes=10-19"}, BOTH, FAILED),
+    ("if-unmodified-since with a weak tag", {"if-unmodified-since": MODIFIED}, WEAK, FULL),
     # step 3
     ("if-none-match matches", {"if-none-match": '"a"'}, BOTH, NOT_MODIFIED),
     ("if-none-match in a list", {"if-none-match": '"x",, W/"a" ,'}, BOTH, NOT_MODIFIED),
@@ -96,6 +108,21 @@ PRECEDENCE: list[tuple[str, dict[str, str], Validators, Answer]] = [
     ("if-range date later", {"range": "bytes=10-19", "if-range": LATER}, BOTH, FULL),
     ("if-range date without a date", {"range": "bytes=10-19", "if-range": MODIFIED}, ETAG_ONLY, FULL),
     ("if-range fails before 416", {"range": "bytes=100-", "if-range": '"x"'}, BOTH, FULL),
+    (
+        "if-range date in an old form",
+        {"range": "bytes=10-19", "if-range": "Sunday, 06-Nov-94 08:49:37 GMT"},
+        BOTH,
+        PART,
+    ),
+    ("if-range that is no date", {"range": "bytes=10-19", "if-range": "yesterday"}, BOTH, FULL),
+    (
+        "if-range: a weak tag never holds, whatever is stored",
+        {"range": "bytes=10-19", "if-range": 'W/"x"'},
+        NEITHER,
+        FULL,
+    ),
+    ("if-range after a 304", {"range": "bytes=10-19", "if-range": '"a"', "if-none-match": '"a"'}, BOTH, NOT_MODIFIED),
+    ("if-range after a 412", {"range": "bytes=10-19", "if-range": '"a"', "if-match": '"x"'}, BOTH, FAILED),
     ("if-range without range", {"if-range": '"x"'}, BOTH, FULL),
 ]
 

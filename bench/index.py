@@ -162,7 +162,7 @@ def record(key: str) -> Record:
     return Record(bucket=BUCKET, **fields)  # type: ignore[arg-type]
 
 
-async def on_sqlite(keys: int, rounds: int) -> None:
+def on_sqlite(keys: int, rounds: int) -> None:
     """One file."""
     with tempfile.TemporaryDirectory(prefix="cephstorage-bench-") as folder:
         path = Path(folder) / "cephstorage.db"
@@ -170,10 +170,15 @@ async def on_sqlite(keys: int, rounds: int) -> None:
         listing.build(path, keys)
         size = path.stat().st_size
         print(f"\nSQLite, {keys:,} keys built in {time.perf_counter() - began:.0f} s, {size / keys:.0f} bytes a key")
-        index = index_at("", path)
-        await index.open()
-        await measure(index, keys, rounds)
-        await index.close()
+        asyncio.run(opened("", path, keys, rounds))
+
+
+async def opened(url: str, path: Path, keys: int, rounds: int) -> None:
+    """Open an index and measure it."""
+    index = index_at(url, path)
+    await index.open()
+    await measure(index, keys, rounds)
+    await index.close()
 
 
 def lines(keys: int) -> Iterator[bytes]:
@@ -249,10 +254,7 @@ async def on_postgres(keys: int, rounds: int) -> None:
             assert folders is not None
             print(f"  {folders[0]:,} folders; bytes a key: ", end="")
             print(", ".join(f"{name} {size / keys:.1f}" for name, size in connection.execute(_SIZES)), flush=True)
-        index = index_at(url, Path())
-        await index.open()
-        await measure(index, keys, rounds)
-        await index.close()
+        await opened(url, Path(), keys, rounds)
 
 
 def http_time(port: int, target: str, headers: dict[str, str]) -> float:
@@ -315,7 +317,7 @@ def main() -> None:
     options.add_argument("--only", choices=["sqlite", "postgresql", "ceph"])
     chosen = options.parse_args()
     if chosen.only in {None, "sqlite"}:
-        asyncio.run(on_sqlite(chosen.sqlite_keys, chosen.rounds))
+        on_sqlite(chosen.sqlite_keys, chosen.rounds)
     if chosen.only in {None, "postgresql"}:
         asyncio.run(on_postgres(chosen.postgres_keys, chosen.rounds))
     if chosen.only in {None, "ceph"}:

@@ -28,3 +28,10 @@ def test_the_peers_are_measured_and_watched() -> None:
     assert all(float(figure) > 0 for figure in first[1:4])
     assert dies[1:3] == ["error", "the whole body"]
     assert truncated[1:3] == ["stored", "not stored"]
+
+
+def test_the_bench_of_the_index_measures() -> None:
+    command = [sys.executable, "-m", "bench.index", "--only", "sqlite", "--sqlite-keys", "3000", "--rounds", "5"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert len(re.findall(r"p50 +\d+\.\d\d ms +p99 +\d+\.\d\d ms", said)) == 20
+    assert len(re.findall(r"[1-9]\d* keys/s", said)) == 2

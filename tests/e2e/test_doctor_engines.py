@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from cephstorage.bootstrap.doctor import Finding, examine
 from cephstorage.bootstrap.edge import folders
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.edge.nginx import write_config
+from cephstorage.index import index_at
 from tests.e2e.test_real_engines import access, change
 from tests.harness.bucket import Bucket
 from tests.harness.ceph import Ceph
@@ -152,3 +154,19 @@ def test_a_quota_that_is_used_up_is_said_by_readiness(launch: Launch, own_ceph: 
     own_ceph.limit(own_ceph.user, size=None)
     bucket.put("big", bytes(MIB))
     assert service.call("GET", "/readyz").status == 200
+
+
+async def test_a_database_without_an_index_of_names_is_well_and_told_how_to_get_one(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    settings = machine(tmp_path / "data", database_url=postgres.fresh())
+    index = index_at(settings.database_url.get_secret_value(), Path())
+    await index.open()
+    await index.close()
+    with_index = {finding.name: finding for finding in await examine(settings)}["search"]
+    assert (with_index.ok, with_index.advice) == (True, "")
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute("DROP EXTENSION pg_trgm CASCADE")
+    without = {finding.name: finding for finding in await examine(settings)}["search"]
+    assert without.ok
+    assert "cephstorage db upgrade" in without.advice

@@ -1,7 +1,9 @@
 """Memory stays bounded whatever the size of an object and however slow its readers."""
 
+import asyncio
 import contextlib
 import http.client
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -9,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Record
+from cephstorage.index import index_at
 from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
@@ -165,3 +170,53 @@ def test_two_hundred_slow_readers_of_one_object(ready: Service, origin: FaultOri
     assert {bytes(reader.received) for reader in readers} == {body.read(0, 60_000)}
     for reader in readers:
         reader.close()
+
+
+@pytest.mark.slow
+def test_a_listing_of_any_size_is_exported_and_imported_in_bounded_memory(ready: Service) -> None:
+    """Both are larger than what memory may grow by; the records are put into the index past the service."""
+    asyncio.run(fill_index(ready.data_dir, 90_000))
+    before = memory(ready, "RssAnon")  # the database's file is mapped, too, and is no memory of the process
+    seen, received = [], 0
+    with connected(ready) as connection:
+        connection.request("GET", "/ceph/alice/big/export", headers={"Authorization": f"Bearer {ready.admin_token}"})
+        answer = connection.getresponse()
+        while piece := answer.read(MIB):
+            received += len(piece)
+            seen.append(memory(ready, "RssAnon"))
+    assert received > 24 * MIB
+    line = json.dumps({"key": "", "url": "http://origin.invalid/", "more": "x" * 1000}).encode() + b"\n"
+    amount = 40_000
+
+    def lines() -> Iterator[bytes]:
+        for number in range(amount):
+            yield line
+            if number % 1000 == 999:
+                seen.append(memory(ready, "RssAnon"))
+
+    with connected(ready) as connection:
+        headers = {"Content-Length": str(amount * len(line)), "Authorization": f"Bearer {ready.admin_token}"}
+        connection.request("POST", "/ceph/alice/big/import", lines(), headers)
+        report = json.loads(connection.getresponse().read())
+    assert (report["lines"], report["refused"], len(report["errors"])) == (amount, amount, 100)
+    growth = max(seen) - before
+    print(f"{received / MIB:.0f} MiB out, {amount * len(line) / MIB:.0f} MiB in: grew by {growth / MIB:.1f} MiB")
+    assert growth < 16 * MIB
+
+
+async def fill_index(data_dir: Path, amount: int) -> None:
+    """Records without bytes, in the service's own database."""
+    bucket, index = BucketName("alice", "big"), index_at("", data_dir / "cephstorage.db")
+    await index.open()
+    for start in range(0, amount, 2000):
+        await index.adoption.adopt(
+            bucket,
+            [
+                Record(
+                    bucket, f"many/{number % 97}/{number}-{'x' * 100}", 1.0, "0" * 32, "text/plain", 1, 1, '"e"', None,
+                    f"{number:032}.1", "upload", 1.0,
+                )
+                for number in range(start, start + 2000)
+            ],
+        )  # fmt: skip
+    await index.close()

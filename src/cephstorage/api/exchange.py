@@ -27,9 +27,8 @@ NDJSON = "application/x-ndjson"
 LONGEST_LINE = 64 << 10
 _AT_ONCE = 1000
 _TOLD = 100
-_IMPORT_DOC: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}},
-}
+_LINES = {"schema": {"type": "string"}}
+_IMPORT_DOC: dict[str, Any] = {"requestBody": {"required": True, "content": {NDJSON: _LINES, "text/plain": _LINES}}}
 
 
 @router.get("/export", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})

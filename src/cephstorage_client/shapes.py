@@ -346,6 +346,7 @@ class MirrorOptions(TypedDict, total=False):
     response_headers: dict[str, Any] | None
     key: dict[str, str] | None
     digest: str | None
+    digest_indexes: list[str] | None
     private: bool | None
     preset: str | None
     files_origin: str | None

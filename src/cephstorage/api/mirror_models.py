@@ -90,7 +90,10 @@ class PolicyBody(BaseModel):
     client_control: bool | None = Field(None, description="Mode origin: honour the cache directives of requests")
     methods: Methods | None = Field(None, description="Requests other than GET and HEAD: refuse them, or pass them on")
     digest: DigestSource | None = Field(
-        None, description="Where the digest stands that the bytes must have: a suffix, by-hash, pypi, npm"
+        None, description="Where the digest stands that the bytes must have: a suffix, by-hash, pypi, npm, packages"
+    )
+    digest_indexes: list[Text] | None = Field(
+        None, max_length=20, description="With digest packages: paths at the mirror of Debian Packages indexes"
     )
 
     def changes(self) -> dict[str, Any]:

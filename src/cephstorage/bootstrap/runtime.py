@@ -93,7 +93,7 @@ class Runtime:
         )
         proxy = MirrorProxy(mirror_parts)
         visitor = MirrorVisitor(proxy, mirror_parts, usage.count)
-        parts.expected = Expectations(services.mirrors, visitor)
+        parts.expected = Expectations(services.mirrors, visitor, index.keys)
         self._jobs = make_jobs(
             settings,
             adapters,

@@ -70,6 +70,7 @@ class DigestSource(StrEnum):
     BY_HASH = "by-hash"
     PYPI = "pypi"
     NPM = "npm"
+    PACKAGES = "packages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Policy:
     """What holds for one path after the rules were applied.
 
     ``ttl`` and ``negative_ttl`` (for 404 and 410) are in seconds, ``max_size`` in bytes (0: no limit of its own).
+    ``digest_indexes`` are the targets of the Debian ``Packages`` indexes that digest source ``packages`` looks into.
     ``finish_from`` is the percentage from which on a fill is finished that nobody reads any more (0: always).
 
     In mode ``origin``, ``heuristic`` guesses how long an answer is fresh that does not say so, and ``client_control``
@@ -155,6 +157,7 @@ class Policy:
     heuristic: bool = False
     client_control: bool = False
     methods: Methods = Methods.REFUSE
+    digest_indexes: tuple[str, ...] = ()
 
     @property
     def sends_credentials(self) -> bool:
@@ -209,6 +212,7 @@ class Rule:
     heuristic: bool | None = None
     client_control: bool | None = None
     methods: Methods | None = None
+    digest_indexes: tuple[str, ...] | None = None
 
     def applied_to(self, policy: Policy) -> Policy:
         """The policy with this rule's changes."""

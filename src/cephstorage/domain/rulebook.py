@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cephstorage.domain.edge import INTERNAL_PREFIX
 from cephstorage.domain.errors import InvalidMirror
 from cephstorage.domain.expressions import BadExpression, expression
-from cephstorage.domain.policy import HeaderChanges, KeyRewrite, Match, Policy, Rule
+from cephstorage.domain.policy import DigestSource, HeaderChanges, KeyRewrite, Match, Policy, Rule
 from cephstorage.domain.storability import HOP_BY_HOP, SERVER_COMMANDS
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
@@ -27,6 +27,7 @@ _OWN_IN_ANSWERS = frozenset(
 )
 _OF_REQUESTS = (
     "query", "query_names", "pass_headers", "origin", "rewrite_links", "redirects", "request_headers", "key", "digest",
+    "digest_indexes",
     "client_control", "methods",
 )  # fmt: skip
 
@@ -83,6 +84,12 @@ def _check_changes(who: str, changes: Policy | Rule) -> None:
         raise _wrong(who, "response_headers", "every answer has a Content-Type; set another one")
     if changes.key is not None:
         _check_rewrite(who, changes.key)
+    if changes.digest is DigestSource.PACKAGES and not changes.digest_indexes:
+        raise _wrong(who, "digest_indexes", "digest packages needs the paths of Packages indexes")
+    if any(not target.startswith("/") or not target.isascii() for target in changes.digest_indexes or ()):
+        raise _wrong(
+            who, "digest_indexes", "a path at the mirror begins with '/': /debian/dists/x/main/binary-all/Packages.xz"
+        )
 
 
 def _check_headers(who: str, field: str, changes: HeaderChanges | None, own: frozenset[str]) -> None:

@@ -1,7 +1,10 @@
 """Bytes that have to match a digest which stands beside the file, or in its name."""
 
+import gzip
 import hashlib
 import http.client
+import lzma
+from collections.abc import Callable
 
 import pytest
 
@@ -89,3 +92,33 @@ def test_an_object_in_pieces_is_checked_whole(site: Site) -> None:
     assert site.range("/x.iso", "-1000").body == body.read()[-1000:]
     assert site.stored("x.iso")["md5"] == body.md5
     assert site.body_bytes("/x.iso") == len(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("Packages", bytes), ("Packages.gz", gzip.compress), ("Packages.xz", lzma.compress)]
+)
+def test_what_a_packages_index_names(site: Site, name: str, pack: Callable[[bytes], bytes]) -> None:
+    """The index is read through the mirror, once for all of its packages; what it does not name is not checked."""
+    index = f"/debian/dists/x/main/binary-all/{name}"
+    site.order(
+        preset="debian",
+        rules=[{"suffix": ".deb", "mode": "immutable", "digest": "packages", "digest_indexes": [index]}],
+    )
+    named = {f"pool/main/{number}.deb": Content(number, MIB).read() for number in (1, 2, 3)}
+    paragraphs = [
+        f"Package: p\nFilename: {path}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
+        for path, data in named.items()
+    ]
+    site.put(index, pack("\n".join(paragraphs).encode()))
+    for path, data in named.items():
+        site.put(f"/debian/{path}", data if "3.deb" not in path else b"evil" + data[4:])
+    site.put("/debian/pool/main/other.deb", b"not named")
+    assert [site.get(f"/debian/pool/main/{number}.deb").body for number in (1, 2)] == list(named.values())[:2]
+    assert site.stored("debian/pool/main/1.deb")
+    assert site.get("/debian/pool/main/other.deb").body == b"not named"
+    with site.open("/debian/pool/main/3.deb") as answer:
+        assert answer.status in {200, 502}
+        if answer.status == 200:
+            answer.until_cut()
+    assert site.settled("/debian/pool/main/3.deb")["record"] is None
+    assert site.count(index) == 1

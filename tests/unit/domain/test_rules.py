@@ -171,7 +171,7 @@ def test_a_path_too_long_for_an_expression_is_refused_and_not_let_through() -> N
 ALL_CHANGES = Rule(
     "/a", Mode.REVALIDATE, 1.0, Query.LISTED, ("v",), Cookies.DROP, ("x-a",), "http://o.example", ("a", "b"), Match.PREFIX,
     "text/*", ("404",), 2.0, 3, 4.0, Redirects.REFUSE, HeaderChanges((("a", "b"),), ("c",)), HeaderChanges(drop=("d",)), DATED,
-    DigestSource.SHA256,
+    DigestSource.SHA256, digest_indexes=("/Packages",),
 )  # fmt: skip
 
 
@@ -180,6 +180,7 @@ def test_every_change_of_a_rule_reaches_the_policy_and_survives_the_database() -
     assert policy == Policy(
         Mode.REVALIDATE, 1.0, Query.LISTED, ("v",), Cookies.DROP, ("x-a",), "http://o.example", ("a", "b"), 2.0, 3, 4.0,
         Redirects.REFUSE, HeaderChanges((("a", "b"),), ("c",)), HeaderChanges(drop=("d",)), DATED, DigestSource.SHA256,
+        digest_indexes=("/Packages",),
     )  # fmt: skip
     assert Rule().applied_to(policy) == policy
     mirror = with_rules(ALL_CHANGES, Rule(), defaults=policy)
@@ -216,6 +217,8 @@ SENSELESS: dict[str, tuple[Rule, str]] = {
     "a length": (Rule(response_headers=HeaderChanges(drop=("Content-Length",))), "'response_headers'"),
     "a command to nginx": (Rule(response_headers=HeaderChanges((("X-Accel-Redirect", "/x"),))), "'response_headers'"),
     "no content type": (Rule(response_headers=HeaderChanges(drop=("Content-Type",))), "'response_headers'"),
+    "packages without an index": (Rule(digest=DigestSource.PACKAGES), "'digest_indexes'"),
+    "an index that is no path": (Rule(digest_indexes=("Packages",)), "'digest_indexes'"),
     "a key that is no path": (Rule(key=KeyRewrite(PREFIX, "/a/", "b")), "'key.to'"),
     "a rewritten prefix that is none": (Rule(key=KeyRewrite(PREFIX, "a", "/b")), "'key.prefix'"),
     "a group that is not there": (Rule(key=KeyRewrite(REGEX, "/(a)", "/$2")), "'key.to'"),

@@ -23,7 +23,7 @@ class Mirror:
 
     ``origin`` is the URL of the first one, without a trailing slash; ``origins`` are all of them, and empty where an
     address is all that is known. ``other_origins`` are named by rules only. After ``failover_statuses`` the next origin
-    is asked, too.
+    is asked, too. The first ``own_rules`` of the rules are the mirror's own, laid over those of its preset behind them.
     """
 
     host: str
@@ -38,6 +38,7 @@ class Mirror:
     other_origins: tuple[OriginServer, ...] = ()
     choice: Choice = Choice.ORDERED
     failover_statuses: tuple[int, ...] = ()
+    own_rules: int | None = None
 
     @property
     def servers(self) -> tuple[OriginServer, ...]:
@@ -54,7 +55,7 @@ class Mirror:
         return self.terms_for(path).policy
 
     def terms_for(self, path: str) -> Terms:
-        """What holds for a decoded path: the first rule that matches, on top of the mirror's defaults.
+        """What holds for a decoded path: the first rule that matches, on top of its preset's, on top of the defaults.
 
         A path is denied too when what the origin may make of it is (``/open/../secret``, ``//secret``).
         """
@@ -68,8 +69,16 @@ class Mirror:
         number = self.rule_number(path)
         before = self.rules if number is None else self.rules[: number - 1]
         about_answers = tuple(rule for rule in before if rule.of_answers and rule.matches(path))
-        policy = self.defaults if number is None else self.rules[number - 1].applied_to(self.defaults)
+        policy = self.defaults if number is None else self.rules[number - 1].applied_to(self._below(number, path))
         return Terms(policy, about_answers)
+
+    def _below(self, number: int, path: str) -> Policy:
+        """What a rule is laid over: the defaults, or for one of the mirror's own what its preset says of the path."""
+        if self.own_rules is None or number > self.own_rules:
+            return self.defaults
+        preset = (rule for rule in self.rules[self.own_rules :] if not rule.of_answers and rule.matches(path))
+        rule = next(preset, None)
+        return self.defaults if rule is None else rule.applied_to(self.defaults)
 
     def rule_number(self, path: str, answer: OriginAnswer | None = None) -> int | None:
         """The number (from 1) of the rule that holds for a decoded path; None when the defaults do.

@@ -1,6 +1,7 @@
 """Presets: the rules of known ecosystems, as data. Each row says what the ecosystem promises of such a path.
 
-The first rule that matches holds, on top of the preset's defaults.
+The first rule that matches holds, on top of the preset's defaults. A mirror's own rules stand before these and change only
+what they name.
 """
 
 from dataclasses import dataclass, replace

@@ -153,6 +153,7 @@ class Mirrors:
             other_origins=others,
             choice=order.choice,
             failover_statuses=order.failover_statuses,
+            own_rules=len(rules),
         )
 
     def _address_of(self, host: str) -> str:

@@ -21,6 +21,7 @@ from cephstorage.domain.policy import (
     Redirects,
     Rule,
 )
+from cephstorage.domain.presets import preset_rules
 from cephstorage.domain.rulebook import check_rules
 from cephstorage.domain.serialise import from_json, to_json
 
@@ -95,6 +96,21 @@ def test_which_rule_holds(
     assert (terms.policy, terms.when(answer)) == (before, after)
     assert mirror.policy_for(path) == before
     assert mirror.rule_number(path, answer) == number
+
+
+def test_a_mirror_s_own_rule_changes_only_what_it_names_of_its_preset() -> None:
+    """Whoever wants packuments asked for sooner does not lose their links to the mirror."""
+    defaults, preset = preset_rules("npm", None, ("http://o/", "http://m/"))
+    own = (Rule("/*", ttl=5.0), Rule("/secret", mode=Mode.DENY), Rule("/odd/**", mode=Mode.BYPASS))
+    mirror = with_rules(*own, *preset, defaults=defaults, own_rules=len(own))
+    policy = mirror.policy_for("/left")
+    assert (policy.mode, policy.ttl, policy.rewrite_links) == (Mode.REVALIDATE, 5.0, ("http://o/", "http://m/"))
+    assert mirror.rule_number("/left") == 1
+    tarball = mirror.policy_for("/left/-/left-1.0.0.tgz")
+    assert (tarball.mode, tarball.digest, tarball.ttl) == (Mode.IMMUTABLE, DigestSource.NPM, 300.0)
+    assert mirror.policy_for("/odd/-/x.tgz").digest is DigestSource.NPM
+    before = replace(mirror, own_rules=None)
+    assert before.policy_for("/left").rewrite_links is None
 
 
 def test_a_denied_path_is_denied_under_rules_about_answers_too() -> None:

@@ -11,8 +11,8 @@ INSTALL := $(PIP) install --require-hashes -r
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
 
-# Memory, crashes and foreign clients want the machine for themselves: they run after the others, one by one.
-SERIAL := $(wildcard $(addprefix tests/e2e/test_,memory.py crash.py real_clients.py rolling_restart.py chaos.py))
+# Memory, crashes, crowds and foreign clients want the machine for themselves: they run after the others, one by one.
+SERIAL := $(wildcard $(addprefix tests/e2e/test_,memory.py crash.py cluster.py real_clients.py rolling_restart.py chaos.py))
 PYTEST := $(BIN)/pytest -q
 # What the tests call besides Python: the real engines, real clients, and what checks the deployment examples.
 ENGINES := nginx nginx-cache-purge postgres ceph-mon ceph-osd radosgw

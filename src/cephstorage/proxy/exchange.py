@@ -83,6 +83,8 @@ class Exchange:
         """What our edge says of the request; None when somebody else asks."""
         self.ours = False
         """Whether the service itself asks, who needs no token."""
+        self.admitted = False
+        """Whether the client was let in by a request that this one is a part of."""
         self.mirror = ""
         """The host of the mirror that answers."""
         self.decision = ""
@@ -116,6 +118,14 @@ class Exchange:
     def let_in(self) -> bool:
         """Whether RGW has vouched for the client (see ``proxy.s3_door``)."""
         return self.edge is not None and self.edge.s3 == S3_LET_IN
+
+    def beside(self, request: Request, send: Send) -> "Exchange":
+        """An exchange with the same client, who has been let in, for a part of its request; ``send`` takes the answer."""
+        scope = {"method": request.method, "raw_path": b"", "query_string": b"", "headers": ()}
+        made = Exchange(scope, self._receive, send)
+        made.request, made.ours, made.edge = request, self.ours, self.edge if self.let_in else None
+        made.admitted = True
+        return made
 
     def answered(self) -> Answered:
         """What was answered, to whom, for the mirror's figures."""

@@ -1,7 +1,8 @@
 """Forwarding: a request for a key that another process fills is answered by that process.
 
 The answer is decided anew when the owner can't be reached, ends before anything was passed on, or stays silent
-while its lease ends. So a request meets dead owners only as a wait.
+while its lease ends; one that breaks off in its body is gone on with (``going_on``). So a request meets dead owners only as a
+wait.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from cephstorage.ports.index import TransferLedger
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.ports.peers import Peers
 from cephstorage.proxy.exchange import FORWARDED, Exchange
+from cephstorage.proxy.going_on import CutOff, Promise
 from cephstorage.proxy.passthrough import for_edge, hand_on
 
 CACHE = "CephStorage"
@@ -60,13 +62,28 @@ class Forwarding:
             await response.close()
             return False
         exchange.lifetime, said = for_edge(response) if exchange.edge is not None else (0, [])
+        watching = asyncio.create_task(self._while_it_comes(exchange, response, owner, bucket, key))
         try:
             await hand_on(exchange, response, [("cache-status", response.headers.get("cache-status", CACHE)), *said])
-        except TransferError:
-            if exchange.started:
+        except TransferError as error:
+            if not exchange.started:
+                return False
+            if (promise := Promise.of(response)) is None:
                 raise
-            return False
+            raise CutOff(promise, error) from error
+        finally:
+            watching.cancel()
         return True
+
+    async def _while_it_comes(
+        self, exchange: Exchange, response: OriginResponse, owner: str, bucket: BucketName, key: str
+    ) -> None:
+        """Give up an answer that stands still, when who sends it does not fill the key any more."""
+        seen = -1
+        while exchange.sent != seen or await self._still_fills(owner, bucket, key):
+            seen = exchange.sent
+            await asyncio.sleep(_OWNED_EVERY)
+        await response.close()
 
     async def _while_owned(
         self, asking: "asyncio.Future[OriginResponse]", owner: str, bucket: BucketName, key: str

@@ -1,8 +1,11 @@
 """The mirror: gather facts once, ask the pure decision, perform what it says."""
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
+
+import structlog
 
 from cephstorage.domain.decision import (
     AskHead,
@@ -23,6 +26,7 @@ from cephstorage.domain.policy import Mode
 from cephstorage.domain.records import ListQuery, Record
 from cephstorage.domain.variants import MOST, Values, alike, fill_headers, variant_of, variant_prefix
 from cephstorage.proxy.exchange import FORWARDED, Exchange, Request
+from cephstorage.proxy.going_on import CutOff, Rest
 from cephstorage.proxy.mirror_access import MirrorAccess
 from cephstorage.proxy.mirror_copies import StoredCopies
 from cephstorage.proxy.mirror_fills import FollowedFills, Pursuit, refused
@@ -33,6 +37,10 @@ from cephstorage.proxy.mirror_request import Asked, MirrorParts
 PREFIX = "/mirrors/proxy/"
 _ROUND_WAIT = 0.1
 _LONGEST_WAIT = 0.5
+_MOST_SENDERS = 5
+"""How many processes may die while they send one answer."""
+
+log = structlog.get_logger()
 
 
 class MirrorProxy:
@@ -51,6 +59,24 @@ class MirrorProxy:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request. Raises errors of the tree."""
+        try:
+            await self._answer(exchange)
+        except CutOff as cut:
+            await self._go_on(exchange, cut)
+
+    async def _go_on(self, exchange: Exchange, cut: CutOff) -> None:
+        """Send the rest of an answer whose sender has gone, by whoever has it now. Raises errors of the tree."""
+        rest = Rest(exchange, cut.promise)
+        for _ in range(_MOST_SENDERS):
+            log.info("answer_goes_on", host=exchange.request.host, target=exchange.request.raw_path, sent=exchange.sent)
+            with contextlib.suppress(CutOff):
+                await self._answer(rest.asked())
+            if rest.done:
+                await exchange.end()
+                return
+        raise cut.error
+
+    async def _answer(self, exchange: Exchange) -> None:
         request = exchange.request
         exchange.explain = lambda code: self._parts.marks(f"detail={code}")
         mirror = self._parts.mirrors.require(request.host)

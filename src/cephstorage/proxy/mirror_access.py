@@ -29,7 +29,7 @@ class MirrorAccess:
             return request.raw_query
         exchange.private = True
         query, signed = split_signature(request.raw_query)
-        if exchange.ours or exchange.let_in:
+        if exchange.ours or exchange.let_in or exchange.admitted:
             return query
         if signed is None:
             principal = await self._access.authenticate(request.headers.get("authorization"))

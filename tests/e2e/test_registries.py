@@ -198,3 +198,43 @@ def test_maven_resolves_again_without_its_repository(tmp_path: Path, launch: Lau
     assert site.count(f"{extension}.jar.sha1") == 1
     with site.origin_down():
         resolve("second")
+
+
+# -- files and pages
+
+
+def test_static_files_are_long_lived_and_pages_are_not(launch: Launch, origin: FaultOrigin) -> None:
+    site = mirror(launch, origin, "generic-static")
+    site.put("/iso/", b"<a href=x.iso>", content_type="text/html")
+    site.put("/about", b"<p>", content_type="text/html")
+    site.put("/iso/x.iso", b"image", headers=[("Set-Cookie", "a=b")])
+    for path in ("/iso/", "/about", "/iso/x.iso"):
+        answer = site.get(path)
+        assert "set-cookie" not in answer.headers
+        site.stored(path[1:])
+    fresh = {path: site.explain(path)["fresh_for"] for path in ("/iso/", "/about", "/iso/x.iso")}
+    assert fresh["/iso/"] <= 300
+    assert fresh["/about"] <= 300
+    assert 300 < fresh["/iso/x.iso"] <= 86400
+
+
+def test_a_website_is_as_fresh_as_it_says_and_redirects_its_readers(launch: Launch, origin: FaultOrigin) -> None:
+    site = mirror(launch, origin, "website")
+    site.put("/page", b"one", etag='"1"', headers=[("Cache-Control", "max-age=0, must-revalidate")])
+    site.put("/style", b"style one", headers=[("Cache-Control", "max-age=3600")])
+    site.put("/me", b"for you", headers=[("Set-Cookie", "a=b"), ("Cache-Control", "no-store")])
+    site.put("/old", redirect=f"{origin.url}/registry/page", redirect_status=301)
+    site.put("/none", b"nothing", status=404)
+    for path in ("/page", "/style"):
+        site.get(path)
+        site.stored(path[1:])
+    site.put("/page", b"two", etag='"2"', headers=[("Cache-Control", "max-age=0, must-revalidate")])
+    site.put("/style", b"style two", headers=[("Cache-Control", "max-age=3600")])
+    assert (site.get("/page").body, site.get("/style").body) == (b"two", b"style one")
+    mine = site.get("/me")
+    assert (mine.body, mine.headers["set-cookie"]) == (b"for you", "a=b")
+    old = site.get("/old")
+    assert (old.status, old.headers["location"]) == (301, "/page")
+    assert [site.get("/none").status for _ in range(2)] == [404, 404]
+    assert site.explain("/none")["decision"] == "KnownAbsent"
+    assert not {"me", "old", "none"} & set(site.keys())

@@ -9,7 +9,15 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from cephstorage.domain.errors import CephStorageError, InvalidKey, OriginRefused, TooLarge, Unavailable
+from cephstorage.domain.errors import (
+    CephStorageError,
+    InvalidKey,
+    LeaseLost,
+    OriginRefused,
+    TooLarge,
+    TransferCancelled,
+    Unavailable,
+)
 from cephstorage.domain.mirrors import Mirror, read_target
 from cephstorage.domain.usage import Figures, figures_of
 from cephstorage.proxy.exchange import ClientGone, Exchange, Message
@@ -129,8 +137,10 @@ class MirrorVisitor:
             return 0
         parts = self._parts
         if (live := parts.engine.live(mirror.bucket, key)) is not None:
-            record = await live.ended()
-            return record.size if record is not None else 0
+            # One that is lost has been published just as its lease was renewed, or goes on elsewhere.
+            with contextlib.suppress(TransferCancelled, LeaseLost):
+                record = await live.ended()
+                return record.size if record is not None else 0
         while await parts.ledger.fill_owner(mirror.bucket, key, parts.clock()) is not None:  # noqa: ASYNC110 - elsewhere
             await asyncio.sleep(_LOOK_AGAIN)
         record = await parts.keys.get(mirror.bucket, key)

@@ -72,6 +72,7 @@ def test_a_packages_index(site: Site) -> None:
     for path in paths[:-1]:
         site.put(path, b"deb")
     done = warm(site, packages="/deb/dists/s/main/binary-amd64/Packages.xz", concurrency=16)
+    assert [error["what"] for error in done["errors"]] == [paths[-1]], done["errors"]
     assert done["counts"] == {
         "total": 1204, "done": 1204, "indexes": 1, "fetched": 1202, "failed": 1, "bytes": 3 * 1202,
     }  # fmt: skip

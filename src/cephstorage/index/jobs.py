@@ -163,7 +163,7 @@ class JobStatements:
         """Remove, mark, and have edges forget; what came of it."""
         bucket = job.request.bucket
         self._buckets.write(conn, bucket)
-        removed = [each for each in step.removed if self._keys.withdraw(conn, each, now, job.id)]
+        removed = self._keys.withdraw(conn, bucket, step.removed, now, job.id)
         marked = [each for each in step.marked if self._keys.invalidate(conn, each, now, job.id)]
         for each in step.forgotten:
             self._purges.add(conn, bucket, each.key, each.size, now, job.id)

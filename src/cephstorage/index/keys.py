@@ -88,14 +88,14 @@ class KeyStatements:
             raise KeyNotFound(f"There is no key {key!r} in {bucket}.")
         self._drop(conn, record, now)
 
-    def _drop(self, conn: Connection, record: Record, now: float, job: str | None = None) -> None:
+    def _drop(self, conn: Connection, record: Record, now: float) -> None:
         bucket, key = record.bucket, record.key
         conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
         self._buckets.add_usage(conn, bucket, -record.size, -1)
         self._folders.add(conn, bucket, {record.vfolder: (-record.size, -1)})
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
         self._removals.queue(conn, bucket, key, record.store_version)
-        self._purges.queue(conn, bucket, key, record.size, now, job)
+        self._purges.queue(conn, bucket, key, record.size, now)
 
     def several(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> list[Record]:
         """The visible versions of some keys, in order."""
@@ -107,7 +107,9 @@ class KeyStatements:
         found = conn.execute(self._md5s, {"in_bucket": str(bucket), "names": list(keys)})
         return {row.key: row.md5 for row in found}
 
-    def drop_several(self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float) -> None:
+    def drop_several(
+        self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float, job: str | None = None
+    ) -> None:
         """Make visible versions invisible, like ``delete``. The caller holds the bucket for writing."""
         if not records:
             return
@@ -119,18 +121,23 @@ class KeyStatements:
         self._folders.add(conn, bucket, changes)
         self._buckets.raise_generation(conn, bucket, 1 + max(record.generation for record in records))
         self._removals.queue_several(conn, bucket, [(record.key, record.store_version) for record in records])
-        self._purges.queue_several(conn, bucket, [(record.key, record.size) for record in records], now)
+        self._purges.queue_several(conn, bucket, [(record.key, record.size) for record in records], now, job)
 
-    def withdraw(self, conn: Connection, seen: Record, now: float, job: str) -> bool:
-        """Delete a mirror's copy, unless it has changed since it was seen. The caller holds the bucket for writing."""
-        if not self._is_still(conn, seen):
-            return False
-        self._drop(conn, seen, now, job)
-        return True
+    def withdraw(
+        self, conn: Connection, bucket: BucketName, seen: Sequence[Record], now: float, job: str
+    ) -> list[Record]:
+        """Delete a mirror's copies, but those that have changed since they were seen; which were deleted.
+
+        The caller holds the bucket for writing.
+        """
+        found = {record.key: record for record in self.several(conn, bucket, [record.key for record in seen])}
+        still = [record for record in seen if _is_still(found.get(record.key), record)]
+        self.drop_several(conn, bucket, still, now, job)
+        return still
 
     def invalidate(self, conn: Connection, seen: Record, now: float, job: str | None = None) -> bool:
         """Have a copy confirmed before it is used again, unless it has changed since it was seen; edges forget it."""
-        if not self._is_still(conn, seen):
+        if not _is_still(self.get(conn, seen.bucket, seen.key), seen):
             return False
         one = {"in_bucket": str(seen.bucket), "of_key": seen.key, "of_generation": seen.generation, "now": now}
         conn.execute(self._invalidate, one)
@@ -143,10 +150,6 @@ class KeyStatements:
         seen = self.get(conn, bucket, key)
         return seen is not None and self.invalidate(conn, seen, now)
 
-    def _is_still(self, conn: Connection, seen: Record) -> bool:
-        record = self.get(conn, seen.bucket, seen.key)
-        return record is not None and record.generation == seen.generation and record.origin is not None
-
     def touch(
         self, conn: Connection, bucket: BucketName, key: str, generation: int, now: float, origin: OriginFacts | None
     ) -> None:
@@ -156,6 +159,11 @@ class KeyStatements:
             conn.execute(self._touch, {**one, "asked": now})
         else:
             conn.execute(self._confirm, {**one, "asked": origin.request_time or now, "facts": to_json(origin)})
+
+
+def _is_still(record: Record | None, seen: Record) -> bool:
+    """Whether the visible version is the one that was seen, and a mirror's copy."""
+    return record is not None and record.generation == seen.generation and record.origin is not None
 
 
 class SqlKeyIndex:

@@ -58,11 +58,16 @@ class PurgeStatements:
         conn.execute(self._queue, {**_new(bucket, key, size, now), "job": job})
 
     def queue_several(
-        self, conn: Connection, bucket: BucketName, versions: Sequence[tuple[str, int]], now: float
+        self,
+        conn: Connection,
+        bucket: BucketName,
+        versions: Sequence[tuple[str, int]],
+        now: float,
+        job: str | None = None,
     ) -> None:
         """The same for several versions, given as key and size."""
         if conn.scalar(self._mirrored, {"bucket": str(bucket)}):
-            rows = [{**_new(bucket, key, size, now), "attempts": 0, "job": None} for key, size in versions]
+            rows = [{**_new(bucket, key, size, now), "attempts": 0, "job": job} for key, size in versions]
             conn.execute(self._add, rows)
 
     def add(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.mirror.site import Site
-from tests.e2e.mirror.test_copies import ended, usage
+from tests.e2e.mirror.test_copies import ended, upload, usage
 from tests.harness.aftermath import examine
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
@@ -15,7 +15,7 @@ from tests.harness.service import Service
 
 pytestmark = pytest.mark.stacks("direct")  # they kill the one process that there is
 
-STEP = "cephstorage.index.jobs:JobStatements.step"
+STEP = "cephstorage.index.jobs:SqlJobTable.step"
 COPIES = 250
 
 
@@ -56,12 +56,13 @@ def test_a_purge_that_is_killed_goes_on(
     for start in range(0, COPIES, 50):
         site.get_all(paths[start : start + 50])
     until(site.keys, lambda keys: len(keys) == COPIES)
+    upload(site, "!own", b"not a copy")
     killed(service, armed, lambda: service.json("POST", "/mirrors/purge", {"mirror": site.host, "all": True}))
     (job,) = service.json("GET", f"/mirrors/jobs?mirror={site.host}")["jobs"]
     done = ended(site, job)
     assert done["state"] == "success"
-    assert done["counts"] == {"seen": COPIES, "removed": COPIES, "bytes": 5 * COPIES}
-    assert (site.keys(), usage(site)) == ([], (0, 0))
+    assert done["counts"] == {"seen": COPIES + 1, "removed": COPIES, "bytes": 5 * COPIES}
+    assert (site.keys(), usage(site)) == (["!own"], (10, 1))
     assert service.stop() == 0
     assert examine(service.data_dir, site.bucket).drift == []
 
@@ -83,7 +84,9 @@ def test_a_warm_up_that_is_killed_goes_on(
     assert (counts["total"], counts["done"]) == (20, 20)
     assert counts["fetched"] + counts.get("stored", 0) == 20
     assert len(site.keys()) == 20
-    assert [site.count(path) for path in paths] == [1] * 20
+    asked = [site.count(path) for path in paths]  # what was under way at the kill, four at a time, is asked for again
+    assert set(asked) <= {1, 2}
+    assert sum(asked) <= 24
 
 
 def test_another_process_goes_on_with_what_a_stopped_one_left(

@@ -133,25 +133,26 @@ async def test_the_first_errors_are_kept(index: SqlIndex) -> None:
     assert after.errors == (*errors, *errors[:5])
 
 
-async def test_a_dead_owners_job_goes_on_elsewhere_and_he_can_do_no_harm(index: SqlIndex) -> None:
+@pytest.mark.parametrize("heir", [RIVAL, OWNER])
+async def test_a_dead_owners_job_goes_on_elsewhere_and_he_can_do_no_harm(index: SqlIndex, heir: str) -> None:
     seen = await copy(index, "k")
     old = await begun(index)
-    assert await index.jobs.claim(RIVAL, NOW, NOW + 40) is None
+    assert await index.jobs.claim(heir, NOW, NOW + 40) is None
     assert await index.jobs.owners() == [OWNER]
     assert await index.jobs.expire_owner(OWNER, NOW) == 1
-    taken = await index.jobs.claim(RIVAL, NOW, NOW + 40)
+    taken = await index.jobs.claim(heir, NOW, NOW + 40)
     assert taken is not None
-    assert (taken.owner, taken.fence) == (RIVAL, 1)
+    assert (taken.owner, taken.fence) == (heir, 1)
     with pytest.raises(LeaseLost):
         await index.jobs.step(old, Step(removed=(seen,)), NOW)
     with pytest.raises(LeaseLost):
         await index.jobs.finish(old, NOW)
     assert await index.keys.get(BUCKET, "k") == seen
-    assert await index.jobs.renew([old, JobLease("j", RIVAL, 1)], NOW, NOW + 50) == [old]
-    assert await index.jobs.claim(OWNER, NOW + 49, NOW + 99) is None
-    await index.jobs.put_off(JobLease("j", RIVAL, 1), NOW, NOW + 60)
-    assert await index.jobs.claim(OWNER, NOW + 59, NOW + 99) is None
-    assert await index.jobs.claim(OWNER, NOW + 60, NOW + 99) is not None
+    assert await index.jobs.renew([old, JobLease("j", heir, 1)], NOW, NOW + 50) == [old]
+    assert await index.jobs.claim("another", NOW + 49, NOW + 99) is None
+    await index.jobs.put_off(JobLease("j", heir, 1), NOW, NOW + 60)
+    assert await index.jobs.claim("another", NOW + 59, NOW + 99) is None
+    assert await index.jobs.claim("another", NOW + 60, NOW + 99) is not None
 
 
 async def test_a_job_ends_once(index: SqlIndex) -> None:

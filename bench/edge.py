@@ -3,7 +3,8 @@
     edge:  client -> nginx -> (proxy decides) -> nginx -> store          peer:  client -> nginx -> store
 
 A cold hit asks for one stored object under a query that the mirror ignores, another one each time: nginx
-keeps none of them, so every request is decided by the proxy and its bytes come from the store.
+keeps none of them, so every request is decided by the proxy and its bytes come from the store. "Cold and kept" is
+the object under its own name, which the edge keeps meanwhile.
 """
 
 import argparse
@@ -99,6 +100,15 @@ class Pair:
     def cold_stream(self, number: int) -> float:
         """MiB/s of one client, decided by the proxy."""
         return client.read(self.stack.port, f"{TARGET}?stream{number}", MIRROR).rate
+
+    def kept_stream(self, _: int) -> float:
+        """MiB/s of one client, decided by the proxy, and kept by the edge from then on."""
+        return client.read(self.stack.port, TARGET, MIRROR).rate
+
+    def forget(self) -> None:
+        """Have the edge keep nothing."""
+        size = client.read(self.stack.port, TARGET, MIRROR).size
+        self.stack.edge.purge(edge_secret(self.stack.proxies[0]), MIRROR, TARGET, size)
 
     def warm_stream(self) -> float:
         """MiB/s of one client, from the edge's cache."""
@@ -203,11 +213,21 @@ def _place(stack: Stack) -> tuple[str, str]:
     return gateway, _PROXIED.format(target=said[STORE_TARGET], host=said[STORE_HOST])
 
 
-def _streams(both: Pair, size: int, rounds: int, ours: Callable[[int], float], peer: Callable[[], float]) -> Paired:
-    """Medians of interleaved rounds, MiB/s."""
-    before = both.seconds()
-    pairs = [(ours(number), peer()) for number in range(rounds)]
-    used = _difference(both.seconds(), before)
+def _streams(
+    both: Pair,
+    size: int,
+    rounds: int,
+    ours: Callable[[int], float],
+    peer: Callable[[], float],
+    prepare: Callable[[], None] = lambda: None,
+) -> Paired:
+    """Medians of interleaved rounds, MiB/s; what is done to prepare one is not counted."""
+    pairs, used = [], Seconds(0, 0, 0)
+    for number in range(rounds):
+        prepare()
+        before = both.seconds()
+        pairs.append((ours(number), peer()))
+        used = _sum(used, _difference(both.seconds(), before))
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     cpu = (used.python + used.edge) / max(used.peer, 1 / _TICKS)
     return Paired(mine, theirs, used.python / (rounds * size / 1e9), cpu)
@@ -217,9 +237,18 @@ def _difference(after: Seconds, before: Seconds) -> Seconds:
     return Seconds(after.python - before.python, after.edge - before.edge, after.peer - before.peer)
 
 
+def _sum(one: Seconds, other: Seconds) -> Seconds:
+    return Seconds(one.python + other.python, one.edge + other.edge, one.peer + other.peer)
+
+
 def cold_stream(both: Pair, size: int, rounds: int) -> Paired:
     """MiB/s of one large object, edge cache cold."""
     return _streams(both, size, rounds, both.cold_stream, both.peer_stream)
+
+
+def kept_stream(both: Pair, size: int, rounds: int) -> Paired:
+    """MiB/s of one large object, edge cache cold, which the edge keeps."""
+    return _streams(both, size, rounds, both.kept_stream, both.peer_stream, both.forget)
 
 
 def warm_stream(both: Pair, size: int, rounds: int) -> Paired:
@@ -260,6 +289,7 @@ def measure(folder: Path, rounds: int, seconds: int, *, on_ceph: bool) -> Iterat
             with origin(size) as port, pair(inner, port, settings) as both:
                 if size > MIB:
                     yield f"{store}, {name}, cold edge", "MiB/s", cold_stream(both, size, rounds)
+                    yield f"{store}, {name}, cold and kept", "MiB/s", kept_stream(both, size, rounds)
                     yield f"{store}, {name}, warm edge", "MiB/s", warm_stream(both, size, rounds)
                 else:
                     yield f"{store}, {name}, cold edge", "requests/s", cold_requests(both, size, seconds, inner)

@@ -19,7 +19,8 @@ INTERNAL_PREFIX = "x-cephstorage-"
 EDGE = "x-cephstorage-edge"
 """nginx -> proxy, sender -> edge: the edge secret."""
 SLICE = "x-cephstorage-slice"
-"""nginx -> proxy: ``1`` when Range asks for one slice; answer it only when all of it is at hand."""
+"""nginx -> proxy: ``1`` when Range asks for one slice; answer it only when all of it is at hand. ``whole`` when it is the
+first of all: an answer with the whole object does as well, if it must not be kept."""
 CONTINUES = "x-cephstorage-continues"
 """nginx -> proxy: ``1`` when the slice follows others of one answer, which was decided with the first of them."""
 STORE_FAILED = "x-cephstorage-store-failed"
@@ -44,8 +45,10 @@ ACCEL_REDIRECT = "x-accel-redirect"
 """proxy -> nginx: ``STORE_LOCATION``, or ``DISK_LOCATION`` followed by the path below the objects folder."""
 STORE_LOCATION = "/_store"
 DISK_LOCATION = "/_disk/"
+DISK_WHOLE_LOCATION = "/_disk_whole/"
+"""The same files, whatever range the slice asks for."""
 STORE_TARGET = "x-cephstorage-store-target"
-"""proxy -> nginx: path and query of the presigned address."""
+"""proxy -> nginx: path and query of the presigned address; of a file, with ``FURTHER``, the path below the objects folder."""
 STORE_HOST = "x-cephstorage-store-host"
 """proxy -> nginx: the Host that the presigned address is bound to."""
 STORE_RANGE = "x-cephstorage-range"
@@ -53,6 +56,11 @@ STORE_RANGE = "x-cephstorage-range"
 STORE_KEY = "x-cephstorage-store-key"
 """proxy -> nginx: bucket, generation and store version, the key of the internal cache. Absent (mirror slices, which
 the front keeps itself): no internal cache."""
+FURTHER = "x-cephstorage-further"
+"""proxy -> nginx, with a slice that may be kept: where nginx fetches the others of this version, without asking again
+for as long as it keeps slice 0, and the last slice of all: ``store bytes=3145728-4194303``, or ``disk ...``."""
+KEEP_UNTIL = "x-cephstorage-keep-until"
+"""proxy -> nginx, with ``FURTHER``: ``@`` and the moment (epoch seconds) until which each of these slices may be kept."""
 
 COPIED_HEADERS = ("cache-control", "content-disposition", "content-type", "expires", "set-cookie")
 """Answer headers that nginx itself takes over from the answer with X-Accel-Redirect."""
@@ -169,7 +177,8 @@ def purge_ranges(size: int, slice_size: int) -> Iterator[str]:
 
     The module in Debian drops exact keys only, so the sender must know how large the object was that an
     edge may hold: the size of the version that has been replaced or deleted. Clients may have read any
-    part of it, so that no slice's absence says anything about the next.
+    part of it, so that no slice's absence says anything about the next. Slice 0 has to be dropped before any
+    other: while an edge keeps it, it fetches the others without asking (``FURTHER``).
     """
     for start in range(0, max(size, 1), slice_size):
         yield f"bytes={start}-{start + slice_size - 1}"

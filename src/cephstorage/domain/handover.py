@@ -30,14 +30,16 @@ _PLAIN_NUMBER = 10**18
 class EdgeAsk:
     """What our edge says of a request.
 
-    ``continues``: the slice follows others of one answer. ``store_failed``: the status by which the store
-    refused what we sent it to. ``s3``: whether it asks for an S3 client, or has let one in (``domain.edge.S3``).
+    ``continues``: the slice follows others of one answer. ``whole``: it is the first of all of them, so that one answer
+    with the whole does as well. ``store_failed``: the status by which the store refused what we sent it to. ``s3``:
+    whether it asks for an S3 client, or has let one in (``domain.edge.S3``).
     """
 
     slice: bool = False
     store_failed: int | None = None
     continues: bool = False
     s3: str = ""
+    whole: bool = False
 
 
 def edge_ask(headers: Mapping[str, str], secret: str) -> EdgeAsk | None:
@@ -47,7 +49,10 @@ def edge_ask(headers: Mapping[str, str], secret: str) -> EdgeAsk | None:
         return None
     failed = headers.get(STORE_FAILED, "")
     status = (int(failed) if failed.isdecimal() else 502) if failed else None
-    return EdgeAsk(headers.get(SLICE) == "1", status, headers.get(CONTINUES) == "1", headers.get(S3, ""))
+    kind = headers.get(SLICE)
+    return EdgeAsk(
+        kind in {"1", "whole"}, status, headers.get(CONTINUES) == "1", headers.get(S3, ""), whole=kind == "whole"
+    )
 
 
 def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, record: Record, now: float) -> int:
@@ -82,6 +87,18 @@ def asked_range(answer: Answer) -> str | None:
     if answer.outcome is not Outcome.PARTIAL or answer.span is None:
         return None
     return RangeRequest(answer.span.start, answer.span.end - 1).header()
+
+
+def last_slice(asked: str | None, size: int) -> str | None:
+    """The Range of the last slice of an object of ``size`` bytes, by the Range of any; None when there is but one."""
+    wanted = parse_range(asked)
+    if wanted is None or wanted.first is None or wanted.last is None:
+        return None
+    step = wanted.last - wanted.first + 1
+    if size <= step or wanted.first % step:
+        return None
+    start = (size - 1) // step * step
+    return RangeRequest(start, start + step - 1).header()
 
 
 def file_serves(headers: Mapping[str, str], answer: Answer) -> bool:

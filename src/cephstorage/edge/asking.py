@@ -19,6 +19,8 @@ UNTRUSTED = (
     edge.STORE_RANGE,
     edge.STORE_KEY,
     edge.S3,
+    edge.FURTHER,
+    edge.KEEP_UNTIL,
     "x-cephstorage-stage",
     edge.PURGE_HOST,
     edge.PURGE_TARGET,
@@ -38,8 +40,17 @@ UNTRUSTED = (
     "x-rewrite-url",
 )
 """Request headers by which a client could pass for somebody else."""
-ANSWERED = (edge.STORE_TARGET, edge.STORE_HOST, edge.STORE_RANGE, edge.STORE_KEY)
+ANSWERED = (
+    edge.STORE_TARGET,
+    edge.STORE_HOST,
+    edge.STORE_RANGE,
+    edge.STORE_KEY,
+    edge.FURTHER,
+    edge.KEEP_UNTIL,
+)
 """Answer headers between proxy and nginx."""
+KEPT_BY_ITS_WORD = "proxy_ignore_headers Cache-Control Expires Vary X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
+"""The proxy alone says how long an answer may be kept (X-Accel-Expires)."""
 PLAIN = ("proxy_http_version 1.1;",)
 
 

@@ -5,7 +5,7 @@ chooses a named location by a variable, without parsing the target a second time
 """
 
 from cephstorage.domain import edge
-from cephstorage.edge.asking import ANSWERED, asks, hides, of_client
+from cephstorage.edge.asking import ANSWERED, KEPT_BY_ITS_WORD, asks, hides, of_client
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.text import Lines, block, comment
 
@@ -31,86 +31,9 @@ _TOO_LARGE = (
 )
 
 
-def maps() -> Lines:
-    """What a request is, from its raw parts: nginx's own view of the path is decoded and normalised."""
-    plain = "bytes=[0-9]{1,18}-[0-9]{0,18}"
-    return [
-        *comment("What a request to the service itself is. $request_uri is the target as the client wrote it."),
-        *block(
-            'map "$request_method $request_uri" $edge_kind',
-            "~^(GET|HEAD)\\ /objects/ object;",
-            "~^(GET|HEAD|OPTIONS)\\  read;",
-            '"~^PUT /ceph/[^/?]+/[^/?]+/keys/" upload;',
-            "default change;",
-        ),
-        *block("map $request_method $edge_harmless", "~^(GET|HEAD|OPTIONS)$ 1;", 'default "";'),
-        *comment("More than ten million bytes are no JSON that an API call takes."),
-        *block("map $content_length $edge_oversized", '"~^[0-9]{8,}$" 1;', 'default "";'),
-        "",
-        *comment("""Mirror traffic that the slice cache can serve: a GET without credentials, for one range from a place on,
-        or for the whole, perhaps unless it is the copy that the client has. Everything else is for the proxy to judge.
-        (With several ranges the slice filter begins at the first and sends the rest as if it began at 0; for the last
-        bytes it would fetch the first slice, too.)"""),
-        *block(
-            'map "$request_method|$http_authorization|$http_if_match$http_if_unmodified_since'
-            '|$http_if_none_match$http_if_modified_since|$http_range" $edge_uncached',
-            f'"~^GET\\|\\|\\|\\|({plain})?$" "";',
-            '"~^GET\\|\\|\\|[^|]+\\|$" "";',
-            "default 1;",
-        ),
-        *comment("A proxy may answer such a condition with the first slice; those after it belong to that answer."),
-        *block("map $slice_range $edge_if_none_match", "volatile;", "~^bytes=0- $http_if_none_match;", 'default "";'),
-        *block(
-            "map $slice_range $edge_if_modified_since",
-            "volatile;",
-            "~^bytes=0- $http_if_modified_since;",
-            'default "";',
-        ),
-        "",
-        *_slice_maps(),
-        "",
-        *comment("Only whole and partial content is kept, whatever lifetime an answer has."),
-        *block("map $upstream_status $edge_not_kept", "volatile;", '200 "";', '206 "";', "default 1;"),
-        "",
-        *comment("nginx says that it takes ranges unless it has just answered one."),
-        *block('map "$http_range|$http_if_range" $edge_accept_ranges', "~^[^|]+\\|$ bytes;", 'default "";'),
-        "",
-        *comment("The body of a 416 (a constant would make nginx write a page)."),
-        *block("map $status $edge_nothing", 'default "";'),
-        "",
-        *comment("RFC 9211: the edge's word after the proxy's own."),
-        *block(
-            "map $upstream_cache_status $edge_cache_status",
-            "volatile;",
-            'HIT "CephStorage-edge; hit";',
-            'EXPIRED "CephStorage-edge; fwd=stale";',
-            'default "CephStorage-edge; fwd=uri-miss";',
-        ),
-        *block(
-            "map $upstream_http_cache_status $edge_hops",
-            "volatile;",
-            '"" $edge_cache_status;',
-            'default "$upstream_http_cache_status, $edge_cache_status";',
-        ),
-    ]
-
-
-def _slice_maps() -> Lines:
-    """Which slice of an answer is asked for, and what of the client's request goes with it."""
-    return [
-        *comment("""The first slice of an answer may be streamed; a later one must be whole before a byte of it is sent
-        (see the server stage). Slice 0 can only be the first. Volatile: each slice asks anew."""),
-        *block("map $slice_range $edge_reader", "volatile;", "~^bytes=0- edge_inner;", "default edge_stage;"),
-        "",
-        *comment("Without a range of the client's, every slice but the first goes on with an answer that was decided."),
-        *block(
-            'map "$http_range|$slice_range" $edge_continues',
-            "volatile;",
-            '"~^\\|bytes=0-" "";',
-            '"~^\\|" 1;',
-            'default "";',
-        ),
-    ]
+def log_of(config: EdgeConfig) -> str:
+    """Where and how nginx logs requests."""
+    return f"{config.run_dir}/access.log edge buffer=64k flush=1s"
 
 
 def servers(config: EdgeConfig) -> Lines:
@@ -210,8 +133,7 @@ def _mirror_server(config: EdgeConfig) -> Lines:
             "proxy_cache mirrors;",
             "proxy_cache_key $host$request_uri$slice_range;",
             comment("The proxy alone says how long an answer may be kept (X-Accel-Expires); a purge may end that."),
-            "proxy_ignore_headers Cache-Control Expires Vary X-Accel-Redirect X-Accel-Limit-Rate"
-            " X-Accel-Buffering X-Accel-Charset;",
+            KEPT_BY_ITS_WORD,
             "proxy_no_cache $edge_not_kept;",
             comment("""One asks for a slice, the others look again after a moment, and then each asks for itself: the
             proxy brings readers together, shares an error among them, and lets nobody queue for what can't be kept."""),
@@ -219,12 +141,18 @@ def _mirror_server(config: EdgeConfig) -> Lines:
             "proxy_cache_use_stale off;",
             "proxy_cache_background_update off;",
             "proxy_cache_revalidate off;",
+            comment("An answer in one piece, which a slow client reads, waits at its source and not on this disk."),
+            "proxy_max_temp_file_size 0;",
             "proxy_hide_header Accept-Ranges;",
             "add_header Accept-Ranges $edge_accept_ranges;",
             "proxy_hide_header Cache-Status;",
             "add_header Cache-Status $edge_hops always;",
+            "add_header X-Cephstorage-Further $edge_further_read;",
+            comment("The log is written for the request; for each slice after its first it is only asked."),
+            "log_subrequest on;",
+            f"access_log {log_of(config)} if=$edge_logged;",
             "",
-            "proxy_pass http://$edge_reader/ask;",
+            "proxy_pass http://$edge_reader;",
             "proxy_pass_request_body off;",
             asks(
                 ("content-length", '""'),
@@ -234,7 +162,7 @@ def _mirror_server(config: EdgeConfig) -> Lines:
                 *((name, '""') for name in ("if-match", "if-range", "if-unmodified-since")),
                 ("if-none-match", "$edge_if_none_match"),
                 ("if-modified-since", "$edge_if_modified_since"),
-                (edge.SLICE, "1"),
+                (edge.SLICE, "$edge_slice"),
                 (edge.CONTINUES, "$edge_continues"),
                 (edge.TARGET, "$request_uri"),
                 ("x-cephstorage-stage", '"$request_id $slice_range"'),

@@ -7,50 +7,22 @@ from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, asks_only, hands_on, hides
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.front import AGAIN_PAGES, LOCK, UNAVAILABLE_PAGE, again, unavailable
+from cephstorage.edge.stored import (
+    COMMANDS_OF_STORE,
+    FAILURES,
+    NOWHERE,
+    decided,
+    disk_locations,
+    further_locations,
+    further_maps,
+    gateway_patience,
+    gateway_tls,
+    store_location,
+)
 from cephstorage.edge.text import Lines, block, canonical, comment, variable
 
 _TARGET = f"$http_{variable(edge.TARGET)}"
 _STAGE = "$http_x_cephstorage_stage"
-_FAILURES = "400 401 403 404 405 408 409 410 411 412 416 429 500 501 502 503 504 505 507"
-_STORE_HEADERS = (
-    "accept-ranges",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "etag",
-    "expires",
-    "last-modified",
-    "set-cookie",
-    "vary",
-    "x-amz-request-id",
-    "x-amz-delete-marker",
-    "x-amz-expiration",
-    "x-amz-id-2",
-    "x-amz-meta-attempt",
-    "x-amz-meta-content-type",
-    "x-amz-meta-etag",
-    "x-amz-meta-generation",
-    "x-amz-meta-key",
-    "x-amz-meta-last-modified",
-    "x-amz-meta-md5",
-    "x-amz-meta-origin",
-    "x-amz-meta-planned",
-    "x-amz-meta-source",
-    "x-amz-meta-target",
-    "x-amz-meta-timetag",
-    "x-amz-mp-parts-count",
-    "x-amz-restore",
-    "x-amz-server-side-encryption",
-    "x-amz-storage-class",
-    "x-amz-tagging-count",
-    "x-amz-version-id",
-    "x-rgw-object-count",
-    "x-rgw-object-type",
-    "x-rgw-quota-max-objects",
-)
-"""What RGW says of an object and no client of ours should hear; the record says it."""
 
 
 def socket(config: EdgeConfig, name: str) -> str:
@@ -69,6 +41,8 @@ def maps(config: EdgeConfig) -> Lines:
             "default 502;",
         ),
     ]
+    if config.gateways or config.objects_dir:
+        failed += ["", *further_maps(config)]
     if not config.gateways:
         return failed
     scheme = config.gateways[0].scheme
@@ -127,8 +101,8 @@ def _inner_server(config: EdgeConfig) -> Lines:
         "",
         block("location = /ask", AGAIN_PAGES, asked, hands_on(*us), answered),
         block("location @again", again(f"$http_{variable(edge.TARGET)}"), hands_on(*us), answered),
-        *([["", *_store_location(config)]] if config.gateways else []),
-        *([["", *_disk_location(config)]] if config.objects_dir else []),
+        *([["", *store_location(config)]] if config.gateways else []),
+        *([["", *disk_locations(config)]] if config.objects_dir else []),
         "",
         comment("The store's answer was no use: the proxy is told, looks again, or sends the bytes itself."),
         block(
@@ -146,87 +120,48 @@ def _inner_server(config: EdgeConfig) -> Lines:
             hands_on(*us, (edge.STORE_FAILED, "404")),
             answered,
         ),
+        *(_further(config, us, answered) if config.gateways or config.objects_dir else []),
+        comment("The slice before this one broke off: the answer must not go on."),
+        block("location = /broken", "return 502;"),
     )
 
 
-def _captured(names: tuple[str, ...]) -> Lines:
-    """Keep what the proxy answered, before the next upstream's answer takes its place."""
-    return [f"set $kept_{variable(name)} $upstream_http_{variable(name)};" for name in names]
-
-
-def _given_back(names: tuple[str, ...]) -> Lines:
-    """Send it with the bytes; nginx leaves out what is empty."""
-    return [f"add_header {canonical(name)} $kept_{variable(name)};" for name in names]
-
-
-def _shown() -> tuple[str, ...]:
-    others = [name for name in edge.CARRIED_HEADERS if name not in edge.COPIED_HEADERS]
-    return (*edge.OWN_HEADERS, *others, edge.ACCEL_EXPIRES)
-
-
-def _store_location(config: EdgeConfig) -> Lines:
-    return block(
-        f"location = {edge.STORE_LOCATION}",
-        "internal;",
-        f"set $edge_store_key $upstream_http_{variable(edge.STORE_KEY)};",
-        f"set $edge_store_target $upstream_http_{variable(edge.STORE_TARGET)};",
-        f"set $edge_store_host $upstream_http_{variable(edge.STORE_HOST)};",
-        f"set $edge_store_range $upstream_http_{variable(edge.STORE_RANGE)};",
-        _captured(_shown()),
+def _further(config: EdgeConfig, us: list[tuple[str, str]], answered: Lines) -> Lines:
+    return [
         "",
-        "proxy_pass $edge_store_scheme://$edge_store_way$edge_store_target;",
-        asks_only(
-            ("host", "$edge_store_host"),
-            ("range", "$edge_store_range"),
-            (edge.STORE_TARGET, "$edge_store_hint"),
-            (edge.STORE_KEY, "$edge_store_key"),
+        *comment("""Slices after the first, of a version that the cache has slice 0 of: that one's head says where they are, and
+        no proxy is asked. It is dropped with the first purge of all. When it is not there, a proxy decides; when the place
+        is no use, a proxy is asked as for any other slice, and the answer comes whole."""),
+        *further_locations(config),
+        *block(
+            "location = /decided",
+            "internal;",
+            decided(config),
+            hands_on(*us, ("range", "$http_range")),
+            answered,
+            _never_fails(),
         ),
-        "proxy_max_temp_file_size 0;",
-        gateway_tls(config),
-        _gateway_patience(),
-        COMMANDS_OF_STORE,
-        hides(_STORE_HEADERS),
-        "add_header Accept-Ranges bytes;",
-        _given_back(_shown()),
-        "proxy_intercept_errors on;",
-        f"error_page {_FAILURES} = /_store_failed;",
-    )
-
-
-COMMANDS_OF_STORE = (
-    "proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset"
-    " Cache-Control Expires Set-Cookie Vary;"
-)
-
-
-def _disk_location(config: EdgeConfig) -> Lines:
-    return block(
-        f"location {edge.DISK_LOCATION}",
-        "internal;",
-        f"alias {config.objects_dir}/;",
-        _captured(_shown()),
-        "etag off;",
-        "if_modified_since off;",
-        "add_header Accept-Ranges $edge_accept_ranges;",
-        _given_back(_shown()),
-        "log_not_found off;",
-        "error_page 403 404 500 = /_disk_failed;",
-    )
+        *block("location = /fetched", "internal;", "return 204;"),
+        *block(
+            "location @asked_anew",
+            "set $edge_staged edge_stage;",
+            "proxy_pass http://$edge_staged/ask;",
+            "proxy_max_temp_file_size 0;",
+            hands_on(("host", "$http_host")),
+            answered,
+        ),
+        *block("location = /nowhere", f"return {NOWHERE};"),
+    ]
 
 
 def _stage_server(config: EdgeConfig) -> Lines:
     scheme = config.gateways[0].scheme if config.gateways else "http"
     store_target = f"$http_{variable(edge.STORE_TARGET)}"
-    ask = [
-        "set $edge_staged edge_inner;",
-        "proxy_pass http://$edge_staged/ask;",
-        *hands_on(("host", "$http_host"), ("range", "$http_range")),
-    ]
     fetch = [
         f"proxy_pass {scheme}://ceph_gateway{store_target};",
         *_asks_store(),
         *gateway_tls(config),
-        *_gateway_patience(),
+        *gateway_patience(),
     ]
     return block(
         "server",
@@ -237,13 +172,9 @@ def _stage_server(config: EdgeConfig) -> Lines:
         f"{COMMANDS_OF_STORE}",
         f"proxy_pass_header {canonical(edge.ACCEL_EXPIRES)};",
         "",
-        block("location = /ask", "auth_request /fetch/ask;", ask),
-        block("location = /fetch/ask", "internal;", ask, _never_fails()),
+        _staged("/ask", _asks_inner("/ask")),
         *(
-            [
-                block("location = /store", "auth_request /fetch/store;", fetch),
-                block("location = /fetch/store", "internal;", fetch, _never_fails()),
-            ]
+            [*_staged("/further/store", _asks_inner("/further/store")), *_staged("/store", fetch)]
             if config.gateways
             else []
         ),
@@ -251,9 +182,24 @@ def _stage_server(config: EdgeConfig) -> Lines:
     )
 
 
+def _staged(path: str, fetch: Lines) -> Lines:
+    return [
+        *block(f"location = {path}", f"auth_request /fetch{path};", fetch),
+        *block(f"location = /fetch{path}", "internal;", fetch, _never_fails()),
+    ]
+
+
+def _asks_inner(path: str) -> Lines:
+    return [
+        "set $edge_staged edge_inner;",
+        f"proxy_pass http://$edge_staged{path};",
+        *hands_on(("host", "$http_host"), ("range", "$http_range")),
+    ]
+
+
 def _never_fails() -> Lines:
     """Whatever it was, the second question gets the true answer."""
-    return ["proxy_intercept_errors on;", f"error_page 301 302 303 304 307 308 {_FAILURES} = /fetched;"]
+    return ["proxy_intercept_errors on;", f"error_page 301 302 303 304 307 308 {FAILURES} = /fetched;"]
 
 
 def _asks_store() -> Lines:
@@ -284,33 +230,7 @@ def _store_server(config: EdgeConfig) -> Lines:
                     ("x-cephstorage-stage", "$edge_stage_key"),
                 ),
                 gateway_tls(config),
-                _gateway_patience(),
+                gateway_patience(),
             ),
         ),
-    ]
-
-
-def gateway_tls(config: EdgeConfig) -> Lines:
-    """How RGW's certificate is judged."""
-    if not config.gateways or config.gateways[0].scheme != "https":
-        return []
-    return [
-        *comment(
-            "nginx verifies host names: for a gateway that is named by its IP address, the proxy sends the bytes."
-        ),
-        "proxy_ssl_server_name on;",
-        f"proxy_ssl_name {config.gateways[0].host};",
-        "proxy_ssl_verify on;",
-        "proxy_ssl_verify_depth 4;",
-        f"proxy_ssl_trusted_certificate {config.gateway_ca};",
-    ]
-
-
-def _gateway_patience() -> Lines:
-    """A dead osd makes RGW hang without limit."""
-    return [
-        "proxy_connect_timeout 3s;",
-        "proxy_read_timeout 30s;",
-        "proxy_next_upstream error timeout http_502 http_503 http_504;",
-        "proxy_next_upstream_tries 2;",
     ]

@@ -24,8 +24,9 @@ class HttpEdgeCaches:
         self._session: aiohttp.ClientSession | None = None
 
     async def forget(self, edge: str, host: str, target: str, size: int) -> None:
-        """Drop every slice (port ``EdgeCaches``). Raises EdgeUnreachable at the first that is not dropped."""
+        """Drop every slice (port ``EdgeCaches``), slice 0 first. Raises EdgeUnreachable at the first that is not dropped."""
         slices = purge_ranges(size, self._slice_size)
+        await self._forget_slices(edge, host, target, islice(slices, 1))
         while batch := list(islice(slices, _AT_ONCE)):
             lanes = (batch[number::_ABREAST] for number in range(_ABREAST))
             await asyncio.gather(*(self._forget_slices(edge, host, target, lane) for lane in lanes))

@@ -1,16 +1,18 @@
 """nginx.conf from an ``EdgeConfig``: a pure function, whose results lie as golden files beside its tests.
 
     client ──> front ──┬─ cached slice
-                       ├─ slice 0, uncached ──> inner ──> proxy ──┬─ its own bytes
-                       └─ later slices ──> stage ──> inner        ├─ /_store: RGW, or the server store (cache)
-                                                                  └─ /_disk/: a file
+                       ├─ first slice ──> inner ──> proxy ──┬─ its own bytes
+                       │                                    ├─ /_store: RGW, or the server store (cache)
+                       │                                    └─ /_disk/: a file
+                       ├─ others of a stored version ──> inner: RGW or a file, as slice 0 says
+                       └─ the last one, and all else ──> stage ──> inner
 
-Later slices pass the stage, which sends them whole or not at all.
+What passes the stage is sent whole or not at all.
 """
 
 from dataclasses import replace
 
-from cephstorage.edge import front, inner, s3_door
+from cephstorage.edge import front, inner, maps, s3_door
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.inner import socket
 from cephstorage.edge.sides import health_server, purge_server
@@ -50,7 +52,7 @@ def _http_sections(config: EdgeConfig) -> list[Lines]:
         _tls(config),
         _caches(config),
         _upstreams(config),
-        front.maps(),
+        maps.maps(),
         inner.maps(config),
         s3_door.maps(config),
         front.servers(config) if config.listen or config.listen_tls else [],
@@ -180,7 +182,7 @@ def _log(config: EdgeConfig) -> Lines:
             "default $request_uri;",
         ),
         f"log_format edge escape=json '{{{body}}}';",
-        f"access_log {config.run_dir}/access.log edge buffer=64k flush=1s;",
+        f"access_log {front.log_of(config)};",
     ]
 
 

@@ -13,7 +13,7 @@ from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, PLAIN, asks_only, hides
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.front import COMMANDS
-from cephstorage.edge.inner import gateway_tls
+from cephstorage.edge.stored import gateway_tls
 from cephstorage.edge.text import Lines, block, canonical, comment, variable
 
 _ASKED = ("authorization", "range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range")

@@ -127,6 +127,11 @@ class Exchange:
         made.admitted = True
         return made
 
+    @property
+    def whole_will_do(self) -> bool:
+        """Whether the edge asks for the first slice of all, so that one answer with the whole does as well."""
+        return self.edge is not None and self.edge.whole
+
     def answered(self) -> Answered:
         """What was answered, to whom, for the mirror's figures."""
         asker = Asker.CLIENT

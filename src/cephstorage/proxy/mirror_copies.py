@@ -56,7 +56,7 @@ class StoredCopies:
         extra = [("age", str(int(found.age))), *self._parts.marks(status + ttl)]
         written = exchange.request.written
         lifetime = edge_lifetime(asked.mirror, asked.policy, asked.target, written, record, now)
-        return Dressed(shown, extra, lifetime)
+        return Dressed(shown, extra, lifetime, now)
 
     async def _around_store(self, exchange: Exchange, asked: Asked, record: Record) -> bool:
         """The store does not answer: the same version from the origin; False when it has another, or does not answer."""

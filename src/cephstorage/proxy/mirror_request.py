@@ -88,8 +88,9 @@ class Asked:
 def guarded(exchange: Exchange, asked: Asked, shown: Representation) -> Representation:
     """The object as rules have it. A private mirror's is kept by no cache of anybody else's on the way from the edge."""
     changes = asked.policy.response_headers
-    pairs = tuple(pair for pair in changes.applied_to(shown.headers) if pair[0].lower() != "content-type")
-    shown = replace(shown, headers=pairs, content_type=changes.value("content-type") or shown.content_type)
+    if changes.set or changes.drop:
+        pairs = tuple(pair for pair in changes.applied_to(shown.headers) if pair[0].lower() != "content-type")
+        shown = replace(shown, headers=pairs, content_type=changes.value("content-type") or shown.content_type)
     if not asked.mirror.private or exchange.edge is None:
         return shown
     kept = tuple(pair for pair in shown.headers if pair[0].lower() not in {"cache-control", "expires"})

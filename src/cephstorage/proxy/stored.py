@@ -16,6 +16,9 @@ from pathlib import Path
 from cephstorage.domain.edge import (
     ACCEL_REDIRECT,
     DISK_LOCATION,
+    DISK_WHOLE_LOCATION,
+    FURTHER,
+    KEEP_UNTIL,
     OWN_HEADERS,
     STORE_HOST,
     STORE_KEY,
@@ -25,10 +28,10 @@ from cephstorage.domain.edge import (
     carried,
 )
 from cephstorage.domain.errors import StoredBytesMissing
-from cephstorage.domain.handover import asked_range, file_serves, needs_bytes
+from cephstorage.domain.handover import CONDITIONS, asked_range, file_serves, last_slice, needs_bytes
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
-from cephstorage.domain.validators import Answer
+from cephstorage.domain.validators import Answer, Outcome
 from cephstorage.ports.index import KeyIndex
 from cephstorage.ports.store import ObjectReader, Place, Store, StoredFile
 from cephstorage.proxy.answer import (
@@ -46,11 +49,12 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Dressed:
-    """A record as one request's client sees it. ``lifetime``: seconds that the edge may keep the answer."""
+    """A record as one request's client sees it. ``lifetime``: seconds from ``moment`` that the edge may keep the answer."""
 
     shown: Representation
     extra: Headers
     lifetime: int = 0
+    moment: float = 0.0
 
 
 Dress = Callable[[Record], Dressed]
@@ -120,21 +124,44 @@ class StoredAnswers:
         further = [pair for pair in dressed.extra if pair[0] not in OWN_HEADERS]
         kept = carried([*further, *(pair for pair in shown.headers if pair[0].lower() not in own)])
         place = self.store.place(record.bucket, record.key, record.store_version)
-        where = self._where(exchange, place, answer) if place is not None and kept is not None else None
+        where = (
+            self._where(exchange, record, place, dressed, answer) if place is not None and kept is not None else None
+        )
         if where is None or kept is None:
             return None
         ours = [pair for pair in dressed.extra if pair[0] in OWN_HEADERS]
         return [*validator_headers(shown), *ours, *kept, ("content-type", shown.content_type), *where]
 
-    def _where(self, exchange: Exchange, place: Place, answer: Answer) -> list[tuple[str, str]] | None:
+    def _where(
+        self, exchange: Exchange, record: Record, place: Place, dressed: Dressed, answer: Answer
+    ) -> list[tuple[str, str]] | None:
+        """The place of the bytes. What the edge must not keep is sent in one piece, where its client wants all of it."""
+        whole = exchange.whole_will_do and dressed.lifetime == 0 and answer.outcome is Outcome.PARTIAL
+        further = _further(exchange, record, place, dressed)
         if isinstance(place, StoredFile):
+            below = self._below(place)
+            if whole and not CONDITIONS & exchange.request.headers.keys():
+                return [(ACCEL_REDIRECT, DISK_WHOLE_LOCATION + below)]
             if not file_serves(exchange.request.headers, answer):
                 return None
-            below = str(place.path).removeprefix(f"{self.disk_root}/")
-            return [(ACCEL_REDIRECT, DISK_LOCATION + below)]
-        where = [(ACCEL_REDIRECT, STORE_LOCATION), (STORE_TARGET, place.target), (STORE_HOST, place.host)]
-        wanted = asked_range(answer)
+            return [(ACCEL_REDIRECT, DISK_LOCATION + below), *further, *([(STORE_TARGET, below)] if further else [])]
+        where = [(ACCEL_REDIRECT, STORE_LOCATION), (STORE_TARGET, place.target), (STORE_HOST, place.host), *further]
+        wanted = None if whole else asked_range(answer)
         return where if wanted is None else [*where, (STORE_RANGE, wanted)]
+
+    def _below(self, place: StoredFile) -> str:
+        return str(place.path).removeprefix(f"{self.disk_root}/")
+
+
+def _further(exchange: Exchange, record: Record, place: Place, dressed: Dressed) -> list[tuple[str, str]]:
+    """How nginx fetches the other slices of what it may keep; nothing when there are none."""
+    if not exchange.sliced or dressed.lifetime == 0:
+        return []
+    last = last_slice(exchange.request.headers.get("range"), record.size)
+    if last is None:
+        return []
+    by = "disk" if isinstance(place, StoredFile) else "store"
+    return [(FURTHER, f"{by} {last}"), (KEEP_UNTIL, f"@{int(dressed.moment) + dressed.lifetime}")]
 
 
 def version_key(record: Record) -> str:

@@ -17,6 +17,7 @@ class Monitoring:
     answers: Counter = field(init=False)
     transfers: Counter = field(init=False)
     fetched: Counter = field(init=False)
+    _answers: dict[str, Counter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.answers = Counter(
@@ -34,7 +35,10 @@ class Monitoring:
 
     def answered(self, decision: str) -> None:
         """Count a mirror answer."""
-        self.answers.labels(decision).inc()
+        series = self._answers.get(decision)
+        if series is None:
+            series = self._answers[decision] = self.answers.labels(decision)
+        series.inc()
 
     def ended(self, kind: str, end: str, fetched: int) -> None:
         """Count the end of a transfer's attempt, and the bytes that came from the origin for it."""

@@ -1,11 +1,21 @@
 """What the proxy says to its edge, and only to its edge: tested without nginx, header by header."""
 
 import http.client
+import time
 from pathlib import Path
 
 import pytest
 
-from cephstorage.domain.edge import EDGE, INTERNAL_PREFIX, SLICE, STORE_KEY
+from cephstorage.domain.edge import (
+    EDGE,
+    FURTHER,
+    INTERNAL_PREFIX,
+    KEEP_UNTIL,
+    SLICE,
+    STORE_FAILED,
+    STORE_KEY,
+    STORE_TARGET,
+)
 from cephstorage.domain.handover import EDGE_LIFETIME
 from tests.e2e.edge.conftest import SLICE_SIZE, Edge
 from tests.e2e.mirror.site import Download, Site, problem_code
@@ -61,6 +71,29 @@ def test_a_slice_of_a_hit_is_handed_over(site: Site, edge: Edge) -> None:
     assert answer.headers["x-accel-expires"] == str(EDGE_LIFETIME)
 
 
+def test_a_slice_that_may_be_kept_says_how_the_others_are_fetched(site: Site, edge: Edge) -> None:
+    site.fill("/a", BODY)
+    site.fill("/small", BODY.read(0, SLICE_SIZE))
+    for number in (0, 2, LAST):
+        before = int(time.time())
+        answer = edge.slice("/a", number)
+        assert answer.headers[FURTHER] == f"disk bytes={LAST * SLICE_SIZE}-{(LAST + 1) * SLICE_SIZE - 1}"
+        assert answer.headers["x-accel-redirect"] == f"/_disk/{answer.headers[STORE_TARGET]}"
+        assert 0 <= int(answer.headers[KEEP_UNTIL].removeprefix("@")) - before - EDGE_LIFETIME <= 60
+    for other in (edge.slice("/small"), edge.slice("/%61"), edge.slice("/a?"), edge.get("/a"), edge.slice("/a", 9)):
+        assert {FURTHER, KEEP_UNTIL, STORE_TARGET} & other.headers.keys() == set()
+
+
+def test_what_is_not_kept_is_sent_in_one_piece_to_who_wants_all_of_it(site: Site, edge: Edge) -> None:
+    site.fill("/a", BODY)
+    first = {SLICE: "whole", "Range": f"bytes=0-{SLICE_SIZE - 1}"}
+    wanted = {"/%61": "/_disk_whole/", "/a?": "/_disk_whole/", "/a": "/_disk/"}
+    for target, place in wanted.items():
+        assert edge.get(target, first).headers["x-accel-redirect"].startswith(place), target
+        assert edge.slice(target).headers["x-accel-redirect"].startswith("/_disk/"), target
+    assert edge.get("/%61", {**first, STORE_FAILED: "404"}).body == BODY.read(0, SLICE_SIZE)
+
+
 def test_answers_without_bytes_come_at_once(site: Site, edge: Edge) -> None:
     etag = site.fill("/a", BODY).headers["etag"]
     site.fill("/empty", b"")
@@ -111,7 +144,7 @@ def test_an_origin_has_no_say_in_what_the_edge_does(site: Site, edge: Edge) -> N
 
 
 def test_internal_headers_reach_no_origin(site: Site, edge: Edge) -> None:
-    rule = {"path": "/**", "mode": "bypass", "pass_headers": ["X-CephStorage-Edge", "X-CephStorage-Slice", "X-Team"]}
+    rule = {"path": "/**", "mode": "bypass", "pass_headers": ["X-Team"]}
     site.order(rules=[rule])
     site.put("/a", BODY)
     assert edge.get("/a", {"X-Team": "blue", SLICE: "1"}).body == BODY.read()

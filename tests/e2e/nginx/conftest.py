@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.mirror.site import Site
+from tests.e2e.nginx.stored import BODY, NOISE, TARGET, Stored
 from tests.e2e.nginx.wire import Wire
 from tests.harness.bucket import Bucket
 from tests.harness.edge import Edge
@@ -67,3 +68,24 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         edge = Edge(service, [f"127.0.0.1:{proxy.port}"]).start()
         yield Wire(edge, proxy)
         edge.stop()
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Edge, FaultOrigin, FaultOrigin]]:
+    """The module's edge, its proxy and its store."""
+    with FaultOrigin() as proxy, FaultOrigin() as store:
+        folder = tmp_path_factory.mktemp("stored")
+        service = Service(folder / "data", store="ceph", ceph_gateway=f"http://127.0.0.1:{store.port}")
+        edge_ = Edge(service, [f"127.0.0.1:{proxy.port}"]).start()
+        yield edge_, proxy, store
+        edge_.stop()
+
+
+@pytest.fixture
+def stored(engines: tuple[Edge, FaultOrigin, FaultOrigin]) -> Stored:
+    """A store that has its object, and a proxy that nothing was asked."""
+    made = Stored(*engines)
+    made.proxy.reset_counters()
+    made.store.reset_counters()
+    made.store.put(TARGET, BODY, headers=NOISE, etag='"store"')
+    return made

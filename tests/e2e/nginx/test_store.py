@@ -5,117 +5,18 @@ real Ceph stands in ``tests/e2e/edge``.
 """
 
 import hashlib
-from collections.abc import Iterator
-from itertools import count
 
 import pytest
 
 from cephstorage.domain import edge
-from tests.e2e.nginx.wire import MIRROR, Wire
+from tests.e2e.nginx.stored import BODY, NOISE, TARGET, Stored, check
+from tests.e2e.nginx.wire import MIRROR
 from tests.harness.behaviour import LoggedRequest
 from tests.harness.content import MIB, Content
 from tests.harness.edge import Edge
 from tests.harness.origin import FaultOrigin
-from tests.harness.service import Reply, Service
+from tests.harness.service import Service
 from tests.harness.tls import TlsFront, make_certificate
-
-BODY = Content(21, 4 * MIB + 300_000)
-TARGET = "/alice___photos/a%2F..%2Fb?versionId=1&X-Amz-Signature=s"
-_NUMBERS = count(1)
-NOISE = [
-    ("x-amz-meta-md5", "store"),
-    ("x-amz-request-id", "store"),
-    ("x-amz-version-id", "store"),
-    ("x-rgw-object-type", "Normal"),
-    ("Cache-Control", "store"),
-    ("Expires", "store"),
-    ("Content-Disposition", "store"),
-    ("Content-Language", "store"),
-    ("Set-Cookie", "store"),
-    ("Vary", "store"),
-    ("X-Accel-Redirect", "/_disk/x"),
-    ("X-Accel-Expires", "600"),
-]
-SHOWN = [
-    ("ETag", '"public"'),
-    ("Last-Modified", "Tue, 02 Jan 2024 00:00:00 GMT"),
-    ("Content-Type", "text/x-public"),
-    ("Cache-Control", "public, max-age=60"),
-    ("Content-Disposition", "attachment"),
-    ("Link", "<a>; rel=next, <b>"),
-    ("Age", "7"),
-    ("Via", "1.1 cephstorage-x"),
-]
-
-
-class Stored(Wire):
-    """A wire whose proxy points nginx to a store."""
-
-    def __init__(self, edge_: Edge, proxy: FaultOrigin, store: FaultOrigin) -> None:
-        super().__init__(edge_, proxy)
-        self.store = store
-        self.path = f"/{next(_NUMBERS)}"
-
-    def point(self, *, host: str = MIRROR, key: str | None = None, keep: int = 0) -> str:
-        """Have the proxy point to the store; for requests of the store's failure it sends bytes itself."""
-        path = self.path if host == MIRROR else f"/objects{self.path}"
-
-        def headers(request: LoggedRequest) -> list[tuple[str, str]]:
-            if edge.STORE_FAILED in request.headers:
-                return [(edge.ACCEL_EXPIRES, "0"), ("X-By", "proxy")]
-            where = [
-                (edge.ACCEL_EXPIRES, str(keep)),
-                (edge.ACCEL_REDIRECT, edge.STORE_LOCATION),
-                (edge.STORE_TARGET, TARGET),
-                (edge.STORE_HOST, "rgw.test:7480"),
-                *SHOWN,
-            ]
-            if "range" in request.headers:
-                where.append((edge.STORE_RANGE, request.headers["range"]))
-            return [*where, (edge.STORE_KEY, key)] if key is not None else where
-
-        def mine(request: LoggedRequest) -> bool:
-            return edge.STORE_FAILED in request.headers
-
-        self.proxy.put(
-            path,
-            BODY,
-            headers=headers,
-            ranges=mine,
-            etag=lambda request: '"own"' if mine(request) else None,
-            last_modified=None,
-            content_type=lambda request: "text/x-own" if mine(request) else None,
-        )
-        return path
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Edge, FaultOrigin, FaultOrigin]]:
-    with FaultOrigin() as proxy, FaultOrigin() as store:
-        folder = tmp_path_factory.mktemp("stored")
-        service = Service(folder / "data", store="ceph", ceph_gateway=f"http://127.0.0.1:{store.port}")
-        edge_ = Edge(service, [f"127.0.0.1:{proxy.port}"]).start()
-        yield edge_, proxy, store
-        edge_.stop()
-
-
-@pytest.fixture
-def stored(engines: tuple[Edge, FaultOrigin, FaultOrigin]) -> Stored:
-    made = Stored(*engines)
-    made.proxy.reset_counters()
-    made.store.reset_counters()
-    made.store.put(TARGET, BODY, headers=NOISE, etag='"store"')
-    return made
-
-
-def check(answer: Reply, body: bytes, status: int) -> None:
-    assert (answer.status, answer.body) == (status, body)
-    for name, value in SHOWN:
-        assert answer.headers[name.lower()] == value, name
-    assert answer.headers["accept-ranges"] == "bytes"
-    assert not [name for name in answer.headers if name.startswith(("x-amz", "x-rgw", "x-accel", "x-ceph"))]
-    assert not [name for name, value in answer.headers.items() if value == "store"]
-
 
 CLIENT = [("Authorization", "Bearer secret"), ("Cookie", "a=b"), ("X-Amz-Security-Token", "evil")]
 

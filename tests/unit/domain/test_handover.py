@@ -15,6 +15,7 @@ from cephstorage.domain.handover import (
     edge_ask,
     edge_lifetime,
     file_serves,
+    last_slice,
     needs_bytes,
 )
 from cephstorage.domain.mirrors import Mirror, Target, edge_targets, read_target
@@ -54,6 +55,7 @@ REVALIDATE = Policy(mode=Mode.REVALIDATE, ttl=300.0)
         ({EDGE: "s3cret\xff"}, None),
         ({EDGE: SECRET}, EdgeAsk()),
         ({EDGE: SECRET, SLICE: "1"}, EdgeAsk(slice=True)),
+        ({EDGE: SECRET, SLICE: "whole"}, EdgeAsk(slice=True, whole=True)),
         ({EDGE: SECRET, SLICE: "0"}, EdgeAsk()),
         ({EDGE: SECRET, SLICE: "1", CONTINUES: "1"}, EdgeAsk(slice=True, continues=True)),
         ({CONTINUES: "1"}, None),
@@ -196,3 +198,23 @@ def test_when_a_file_serves_and_what_a_store_is_asked_for(
 )
 def test_which_answers_have_stored_bytes(headers: dict[str, str], method: str, size: int, expected: bool) -> None:
     assert needs_bytes(_answer(headers, size), method, size) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "last"),
+    [
+        ("bytes=0-3", 10, "bytes=8-11"),
+        ("bytes=4-7", 10, "bytes=8-11"),
+        ("bytes=8-11", 10, "bytes=8-11"),
+        ("bytes=0-3", 8, "bytes=4-7"),
+        ("bytes=0-3", 5, "bytes=4-7"),
+        ("bytes=0-3", 4, None),
+        ("bytes=0-3", 0, None),
+        ("bytes=1-4", 10, None),
+        ("bytes=4-", 10, None),
+        ("bytes=-4", 10, None),
+        (None, 10, None),
+    ],
+)
+def test_the_last_slice_by_the_range_of_any(asked: str | None, size: int, last: str | None) -> None:
+    assert last_slice(asked, size) == last

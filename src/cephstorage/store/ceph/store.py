@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from cephstorage.domain.abilities import Ability
 from cephstorage.domain.errors import BucketNotEmpty, StoredBytesMissing, StoreUnavailable
+from cephstorage.domain.handover import EDGE_LIFETIME
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.domain.records import attempt_of
 from cephstorage.domain.sigv4 import Credentials, path_of, presigned
@@ -41,8 +42,8 @@ from cephstorage.store.ceph.s3 import S3, ListedVersion
 WHOLE = 32 << 20
 """Bytes up to which an object goes in one request: sent again, should that break, but hashed only once."""
 CHECK_TIMEOUT = 5.0
-_URL_LIFE = 6 * 3600
 _URL_STEP = 3600
+_URL_LIFE = _URL_STEP + EDGE_LIFETIME + 5 * 3600
 _MOST_REMEMBERED = 100_000
 _LOOKED_AT = 16
 _FEW = 20
@@ -244,12 +245,14 @@ class CephStore:
         return newest is not None and newest.version_id == VersionName.parse(store_version).version_id
 
     def place(self, bucket: BucketName, key: str, store_version: str) -> StoredUrl | None:
-        """A signed GET of the version. Its address stays the same for an hour and is valid for five more at least."""
+        """A signed GET of the version. Its address stays the same for an hour, and is valid for longer after that than an
+        edge may keep it.
+        """
         version_id = VersionName.parse(store_version).version_id
         if version_id is None:
             return None
         config, step = self._gateway.config, int(time.time() // _URL_STEP)
-        target = _signed_get(config.credentials, config.host, path_of(str(bucket), key), version_id, step)
+        target = _signed_get(config.credentials, config.host, bucket, key, version_id, step)
         return StoredUrl(target, config.host)
 
     def published(self, bucket: BucketName, key: str, store_version: str, expires_in: int) -> str | None:
@@ -380,6 +383,8 @@ def _missing(bucket: BucketName, key: str) -> StoredBytesMissing:
 
 
 @lru_cache(maxsize=65536)
-def _signed_get(credentials: Credentials, host: str, path: str, version_id: str, step: int) -> str:
+def _signed_get(credentials: Credentials, host: str, bucket: BucketName, key: str, version_id: str, step: int) -> str:
     """The target of a GET, signed as of the beginning of an hour."""
-    return presigned(credentials, host, path, [("versionId", version_id)], step * _URL_STEP, _URL_LIFE)
+    return presigned(
+        credentials, host, path_of(str(bucket), key), [("versionId", version_id)], step * _URL_STEP, _URL_LIFE
+    )

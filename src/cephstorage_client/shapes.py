@@ -130,6 +130,9 @@ class Mirror(TypedDict):
     mirror_host: str
     bucket_name: str
     real_host: str
+    origins: list[dict[str, Any]]
+    choice: str
+    failover_statuses: list[int]
     mode: str
     ttl: float
     query: str
@@ -268,7 +271,7 @@ class Explanation(TypedDict):
     """What a mirror would do with a URL, and why.
 
     ``edge``: the ``lifetime`` that an edge would give it in seconds, and whether each of the ``edges`` ``keeps`` it
-    (None: no answer). ``origin``: what it answered, if it was asked.
+    (None: no answer). ``origin``: what it answered, if it was asked. ``origins``: those that may be asked, in their turn.
     """
 
     url: str
@@ -286,6 +289,7 @@ class Explanation(TypedDict):
     fresh_for: float | None
     edge: dict[str, Any]
     origin: dict[str, Any] | None
+    origins: list[dict[str, Any]]
 
 
 class KeyOptions(TypedDict, total=False):
@@ -351,3 +355,6 @@ class MirrorOptions(TypedDict, total=False):
     preset: str | None
     files_origin: str | None
     rules: list[dict[str, Any]] | None
+    origins: list[dict[str, Any]] | None
+    choice: str | None
+    failover_statuses: list[int] | None

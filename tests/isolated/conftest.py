@@ -3,24 +3,16 @@
 ``tests/e2e/test_isolated.py`` runs them in a network namespace that has a loopback device and no route.
 """
 
-from collections.abc import Callable
-
 import pytest
 
+from tests.e2e.conftest import stack
 from tests.e2e.mirror.conftest import shared_origin, shared_service, site
 from tests.harness.isolation import without_routes
-from tests.harness.service import Service
 
-__all__ = ["shared_origin", "shared_service", "site"]
+__all__ = ["shared_origin", "shared_service", "site", "stack"]
 
 if not without_routes():
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Callable[..., Service]:
-    """The service alone: the guard is its own."""
-    return Service
 
 
 @pytest.fixture(autouse=True)

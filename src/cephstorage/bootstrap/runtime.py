@@ -39,6 +39,7 @@ from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.proxy.visit import MirrorVisitor
 from cephstorage.services.expectations import Expectations
 from cephstorage.services.monitoring import Monitoring
+from cephstorage.services.origin_figures import OriginFigures
 from cephstorage.services.usage import Usage
 
 log = structlog.get_logger()
@@ -64,6 +65,7 @@ class Runtime:
         self._monitoring = monitoring = Monitoring({"database": index.check, "store": store.check})
         self._usage = usage = Usage(index.series, clock)
         monitoring.registry.register(usage)
+        monitoring.registry.register(OriginFigures(adapters.origin))
         parts = make_parts(settings, adapters, clock, self._ended)
         self._engine = engine = make_engine(settings, parts, serves=serves)
         self._janitor = make_janitor(settings, parts, engine, serves=serves)
@@ -118,7 +120,7 @@ class Runtime:
                 access=services.access,
                 publishing=services.publishing,
                 monitoring=monitoring,
-                explain=Explain(services.mirrors, proxy, services.purges, adapters.origin),
+                explain=Explain(services.mirrors, proxy, services.purges, adapters.origin, adapters.origin),
                 configuration=services.configuration,
                 settings=lambda: settings_in_force(settings, services.configuration.values),
                 clock=clock,

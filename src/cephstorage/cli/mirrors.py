@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from cephstorage.cli.exits import ExitCode
+from cephstorage.cli.origins import all_origins
 from cephstorage.cli.output import printable, readable_size, readable_time
 from cephstorage.cli.output import shown as as_text
 from cephstorage.cli.places import Place, only_bucket
@@ -60,6 +61,17 @@ def add(
     rules_file: Annotated[
         Path | None, typer.Option(help="TOML ([[rules]] tables) or JSON, with the fields that the API takes.")
     ] = None,
+    next_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="An origin that is asked when those before fail; repeatable.", metavar="URL"),
+    ] = None,
+    origins_file: Annotated[
+        Path | None, typer.Option(help="JSON list of origins with options and credentials, as the API takes them.")
+    ] = None,
+    choice: Annotated[str | None, typer.Option(help="Which origin is first: ordered or weighted.")] = None,
+    failover_status: Annotated[
+        list[int] | None, typer.Option(help="After this status, too, the next origin is asked, e.g. 404; repeatable.")
+    ] = None,
 ) -> ExitCode | None:
     """Create a mirror, or replace it."""
     written = read_policy(rules_file) if rules_file is not None else {}
@@ -67,6 +79,9 @@ def add(
     options: MirrorOptions = {"mode": mode, "ttl": ttl, "query": query, "query_names": query_name, "cookies": cookies}
     options |= {"negative_ttl": negative_ttl, "max_size": max_size, "finish_from": finish_from, "redirects": redirects}
     options |= {"digest": digest, "preset": preset, "files_origin": files_origin, "private": private or None}
+    options |= {"choice": choice, "failover_statuses": failover_status}
+    if next_origin or origins_file:
+        options["origins"] = all_origins(origin, next_origin or [], origins_file)
     given = {name: value for name, value in options.items() if value is not None}
     with session.connect() as client:
         policy = cast("MirrorOptions", {**written, **given, "rules": rules or None})
@@ -136,7 +151,7 @@ def explain(
 
 def _for_people(told: Mapping[str, Any]) -> dict[str, Any]:
     """An explanation, one thing a line."""
-    left_out = {"rule_number"}
+    left_out = {"rule_number", "origins"}
     shown = {
         name: value
         for name, value in told.items()
@@ -153,6 +168,9 @@ def _for_people(told: Mapping[str, Any]) -> dict[str, Any]:
         if told.get(name):
             parts = [f"{part} {as_text(value)}" for part, value in told[name].items() if value is not None]
             shown[name] = ", ".join(parts)
+    for number, origin in enumerate(told["origins"], start=1):
+        rest = f", asked again in {origin['wait']} s" if origin["wait"] else ""
+        shown[f"origin {number}"] = f"{origin['url']}: circuit {origin['circuit']}{rest}"
     shown["edge"] = f"would keep it for {told['edge']['lifetime']} seconds"
     words = {True: "keeps it", False: "does not keep it", None: "does not answer"}
     for number, edge in enumerate(told["edge"]["edges"], start=1):

@@ -32,7 +32,7 @@ from cephstorage.origin.http import HttpOrigin, HttpOriginResponse
 from cephstorage.origin.reach import Reach
 from cephstorage.origin.search import Search
 from cephstorage.origin.turns import PATIENCE, Turns
-from cephstorage.ports.origin import Framing, OriginRequest, OriginResponse
+from cephstorage.ports.origin import Framing, OriginRequest, OriginResponse, OriginState
 
 log = structlog.get_logger()
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -78,12 +78,27 @@ class Member:
         """Count a request by how it ended."""
         self.counts[end] = self.counts.get(end, 0) + 1
 
+    def state(self, now: float) -> OriginState:
+        """How it does."""
+        kept, standing = self.server.credentials, self.standing
+        return OriginState(
+            mirror=self.mirror,
+            url=self.server.url,
+            circuit=standing.circuit(now),
+            wait=standing.wait(now),
+            failures=standing.failures,
+            running=self.turns.running,
+            waiting=self.turns.waiting,
+            credentials=kept.kind if kept is not None else None,
+            ends=dict(self.counts),
+        )
+
 
 Pairs = Sequence[tuple[Member, str]]
 
 
 class OriginPool:
-    """The port ``Origin``. ``on_asked`` is told of every request: mirror, origin, how it ended."""
+    """The ports ``Origin`` and ``OriginStates``."""
 
     def __init__(
         self, http: HttpOrigin, certificates: OriginCertificates, clock: Callable[[], float] = time.monotonic
@@ -93,7 +108,6 @@ class OriginPool:
         self._clock = clock
         self._members: dict[tuple[str, OriginServer], Member] = {}
         self.routes: Routes = NoRoutes()
-        self.on_asked: Callable[[str, str, str], None] = lambda _mirror, _server, _end: None
 
     async def start(self) -> None:
         """Open the connections' pool in the running loop."""
@@ -111,6 +125,12 @@ class OriginPool:
         """A mirror's origins and their standing, in the order in which they are written."""
         route = self.routes.route(mirror)
         return [self._member(mirror, server) for server in (*route.servers, *route.others)] if route else []
+
+    def states(self, mirror: str | None = None) -> Sequence[OriginState]:
+        """How the origins do (port ``OriginStates``)."""
+        known = list(self._members.values()) if mirror is None else self.members(mirror)
+        now = self._clock()
+        return [member.state(now) for member in known]
 
     async def open(self, request: OriginRequest) -> OriginResponse:
         """Ask the origin whose turn it is, then the others (port ``Origin``)."""
@@ -223,7 +243,6 @@ class OriginPool:
         elif before.openings and not standing.openings:
             log.info("origin_is_back", mirror=member.mirror, origin=_name(member.server))
         member.count(end)
-        self.on_asked(member.mirror, member.server.url, end)
 
     def _broke(self, member: Member) -> None:
         self._note(member, "broken_body", member.standing.broke(self._clock()))

@@ -1,10 +1,12 @@
 """The origin: the provider's server behind a mirror or a ``key_url``."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from cephstorage.domain.credentials import CredentialKind
+from cephstorage.domain.origins import Circuit
 from cephstorage.domain.policy import Redirects
 from cephstorage.domain.ranges import RangeRequest
 
@@ -118,4 +120,31 @@ class Origin(Protocol):
         OriginUnreachable, OriginTimeout, OriginBroken (the connection ended before an answer), OriginBusy (no turn
         came in time), OriginProtocol, ForbiddenAddress, TooManyRedirects, InvalidUrl, SecretKeyWrong.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OriginState:
+    """How an origin of a mirror does in this process.
+
+    ``wait``: seconds until it is asked again, 0 when it may be asked now. ``ends`` counts its requests by how they
+    ended: a class of statuses, or an error's code.
+    """
+
+    mirror: str
+    url: str
+    circuit: Circuit
+    wait: float
+    failures: int
+    running: int
+    waiting: int
+    credentials: CredentialKind | None
+    ends: Mapping[str, int]
+
+
+class OriginStates(Protocol):
+    """What is known of the mirrors' origins."""
+
+    def states(self, mirror: str | None = None) -> Sequence[OriginState]:
+        """The state of every origin of a mirror, as they are written; None: of all that have been asked."""
         ...

@@ -23,7 +23,7 @@ from cephstorage.domain.mirrors import read_target, source_url
 from cephstorage.domain.policy import Mode, OriginAnswer, Policy
 from cephstorage.domain.records import NO_VALIDATORS, Record
 from cephstorage.domain.urls import check_url, without_credentials
-from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
+from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse, OriginStates
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import MirrorProxy
 from cephstorage.proxy.mirror_request import Asked
@@ -34,11 +34,14 @@ from cephstorage.services.purges import Purges
 class Explain:
     """Explains mirror URLs."""
 
-    def __init__(self, mirrors: Mirrors, proxy: MirrorProxy, purges: Purges, origin: Origin) -> None:
+    def __init__(
+        self, mirrors: Mirrors, proxy: MirrorProxy, purges: Purges, origin: Origin, states: OriginStates
+    ) -> None:
         self._mirrors = mirrors
         self._proxy = proxy
         self._purges = purges
         self._origin = origin
+        self._states = states
 
     async def __call__(self, url: str, *, ask: bool = False) -> dict[str, Any]:
         """The facts and the decision, as JSON; ``ask``: with a HEAD to the origin.
@@ -73,7 +76,25 @@ class Explain:
             "freshness": _freshness(policy, record, facts.now),
             "edge": await self._edge(url, asked, facts),
             "origin": await self._asked(asked, record) if ask else None,
+            "origins": self._origins(asked),
         }
+
+    def _origins(self, asked: Asked) -> list[dict[str, Any]]:
+        """The origins in the order in which they would be asked, and how they do in this process."""
+        url = source_url(asked.mirror, asked.policy, asked.target)
+        states = {state.url: state for state in self._states.states(asked.mirror.host)}
+        return [
+            {
+                "url": without_credentials(there),
+                "circuit": state.circuit.value,
+                "wait": round(state.wait, 1),
+                "running": state.running,
+                "waiting": state.waiting,
+                "credentials": state.credentials.value if state.credentials is not None else None,
+            }
+            for server, there in asked.mirror.route.candidates(url)
+            if (state := states.get(server.url)) is not None
+        ]
 
     async def _edge(self, url: str, asked: Asked, facts: Facts) -> dict[str, Any]:
         """For how long an edge would keep the answer, in seconds, and which of them serve it now without asking."""

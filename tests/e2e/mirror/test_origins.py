@@ -254,6 +254,39 @@ def test_secrets_are_sealed_anew_and_a_lost_one_keeps_only_its_mirror(
     assert open_site.get("/a").status == 200
 
 
+def test_the_breaker_is_seen_in_explain_and_metrics(site: Site) -> None:
+    assert [origin["circuit"] for origin in site.explain("/a")["origins"]] == ["closed"]
+    with site.origin_down():
+        until(lambda: problem_code(site.get("/a")), lambda code: code == "origin_resting")
+        (origin,) = site.explain("/a")["origins"]
+        resting = site.get("/b")
+    assert (origin["circuit"], 0 < origin["wait"] <= 5) == ("open", True)
+    assert (resting.status, 1 <= int(resting.headers["retry-after"]) <= 5) == (503, True)
+    whose = f'{{mirror="{site.host}",origin="{site.origin.url}{site.prefix}"}}'
+    (process,) = getattr(site.service, "proxies", [site.service])
+    series = dict(line.rsplit(" ", 1) for line in process.call("GET", "/metrics").body.decode().splitlines())
+    assert float(series[f"cephstorage_origin_circuit{whose}"]) >= 1
+    assert float(series[f'cephstorage_origin_requests_total{whose[:-1]},end="origin_unreachable"}}']) == 5
+
+
+@pytest.mark.stacks("direct")  # the command line speaks to one service
+def test_the_command_line_makes_a_mirror_of_several_origins(site: Site, spare: FaultOrigin, tmp_path: Path) -> None:
+    there = site.origin.url + site.prefix
+    listed = [{"url": there, "concurrency": 4, "credentials": {"kind": "bearer", "token": SECRET}}]
+    (tmp_path / "origins.json").write_text(json.dumps(listed))
+    command = [sys.executable, "-m", "cephstorage", "mirror", "add", site.host, there, site.bucket.replace("___", "/")]
+    command += ["--origins-file", str(tmp_path / "origins.json"), "--next-origin", spare.url, "--choice", "weighted"]
+    command += ["--failover-status", "404", "--json"]
+    done = subprocess.run(command, env=site.service.env, check=True, capture_output=True, text=True, timeout=60)
+    shown = json.loads(done.stdout)
+    assert [(server["url"], server.get("credentials")) for server in shown["origins"]] == [
+        (there, "bearer"),
+        (spare.url, None),
+    ]
+    assert (shown["choice"], shown["failover_statuses"]) == ("weighted", [404])
+    assert SECRET not in done.stdout + done.stderr
+
+
 @pytest.mark.stacks("direct")  # the gateway of the installation itself can't be an origin
 def test_a_private_bucket_of_an_s3_store(launch: Callable[..., Service], origin: FaultOrigin, ceph: Ceph) -> None:
     """Ranges, odd keys and HEAD, signed; what is signed wrongly is the store's refusal."""

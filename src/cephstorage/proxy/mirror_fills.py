@@ -100,13 +100,15 @@ class FollowedFills:
         exchange, asked, stored = pursuit.exchange, pursuit.asked, pursuit.stored
         exchange.lifetime = 0
         request = fill_request(exchange, asked, stored or pursuit.lost)
+        running = self._parts.engine.live(request.bucket, request.key)
+        late = running is not None and running.answered
         try:
             live = await self._parts.engine.fill(request, _first_range(exchange), conditions(stored))
             if isinstance(live, KeyMoved):
                 return False
             if isinstance(live, Elsewhere):
                 return await self._forwarding.ask(exchange, asked.mirror.bucket, asked.target.key or "", live.owner)
-            return await self._read_along(pursuit, live)
+            return await self._read_along(pursuit, live, late=late)
         except CephStorageError as error:
             if isinstance(error, OriginChanged) and stored is None and not exchange.started:
                 return False  # nothing of the old version was sent: the new one serves as well
@@ -134,11 +136,12 @@ class FollowedFills:
             return None
         return stored if self._stands_in(pursuit, stored) else None
 
-    async def _read_along(self, pursuit: Pursuit, live: LiveTransfer) -> bool:
+    async def _read_along(self, pursuit: Pursuit, live: LiveTransfer, *, late: bool) -> bool:
+        """``late``: the answer was there before the request came."""
         live.spool.borrow()
         live.readers += 1
         live.kept |= pursuit.exchange.ours
-        late, first = live.answered, live.is_first_reader()
+        first = live.is_first_reader()
         try:
             head = await live.head()
             match head:

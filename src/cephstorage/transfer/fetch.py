@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.digests import Digest
-from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginChanged, OriginProtocol
+from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginBusy, OriginChanged, OriginProtocol
 from cephstorage.domain.freshness import joined
 from cephstorage.domain.policy import DigestSource, Mode
 from cephstorage.domain.ranges import Span, SpanSet
@@ -56,6 +56,7 @@ class Fetch:
     _demands: list[Span] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ranges_lie: bool = False
+    _crowded: bool = False
     _digests: tuple[Digest, ...] = ()
     _asked_at: float = 0.0
     _answered_at: float = 0.0
@@ -232,6 +233,9 @@ class Fetch:
             ended = await self._next_ends()
             for done, error in ended:
                 failures = 0 if done.moved else failures
+                self._crowded = isinstance(error, OriginBusy) and bool(self._running)
+                if self._crowded:
+                    continue  # there is no place for one more: those that run go on
                 if isinstance(error, OriginProtocol) and not done.plain and done.response is None:
                     self._distrust_ranges()
                 elif error is not None:
@@ -263,7 +267,7 @@ class Fetch:
             self._wake.set()
 
     def _start_pulls(self) -> None:
-        if self._whole_only():
+        if self._whole_only() or (self._crowded and self._running):
             return
         if self.live.seekable:
             for span in self._needed_now():

@@ -145,6 +145,41 @@ async def test_a_far_demand_gets_a_pull_of_its_own_and_cuts_the_running_one_shor
     live.spool.close()
 
 
+@dataclass(frozen=True)
+class NoPause(RetryPolicy):
+    """Nothing is waited for: a second try would be one too many."""
+
+    def delay(self, attempt: int, chance: float, retry_after: float | None = None) -> float | None:
+        return None
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_origin_without_a_place_for_one_more_is_read_by_those_that_run(
+    bench: Bench, origin: FaultOrigin, status: int
+) -> None:
+    """A refusal of a further request is no failure of the fill: what runs goes on, and brings the bytes in time."""
+    gate = Gate()
+    origin.put(
+        PATH,
+        BODY,
+        gate=lambda request: None if ranged(request) else gate,
+        gate_after=SEGMENT // 2,
+        status=lambda request: status if ranged(request) and not gate.is_set() else 200,
+    )
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live, NoPause()).run())
+    assert await live.read(0, 1) == BODY.read(0, 1)
+    reader = asyncio.create_task(read_span(live, BODY.size - 1000, BODY.size))
+    while not any(ranged(request) and request.status for request in origin.logged(PATH)):
+        await asyncio.sleep(0)
+    gate.set()
+    assert await reader == BODY.read(BODY.size - 1000)
+    assert await running
+    assert spooled(live) == BODY.read()
+    live.spool.close()
+
+
 @pytest.mark.usefixtures("short_segments")
 async def test_a_near_demand_waits_for_the_running_pull(bench: Bench, origin: FaultOrigin) -> None:
     gate = Gate()

@@ -259,6 +259,8 @@ async def test_a_digest_vouches_for_other_validators_of_another_origin_only(
     spare.stop_listening()
     assert (await part(pool, f"{origin.url}/a", version))[::2] == (200, origin.url)
     spare.listen_again()
+    spare.put("/a", BODY, etag='"v1"')
+    assert (await part(pool, f"{origin.url}/a", version))[::2] == (206, spare.url)
     spare.put("/a", BODY, etag='"other"')
     origin.stop_listening()
     assert await part(pool, f"{origin.url}/a", version) == (206, BODY.read(MIB, MIB + 10), spare.url)

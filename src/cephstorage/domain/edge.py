@@ -41,6 +41,8 @@ S3_AGAIN = "@again"
 
 ACCEL_EXPIRES = "x-accel-expires"
 """proxy -> nginx: seconds that the edge may keep the answer; 0: not at all. Without it nothing is kept."""
+ACCEL_BUFFERING = "x-accel-buffering"
+"""proxy -> nginx: ``no`` when the bytes are still coming: nginx passes them on as they come, and not when a buffer is full."""
 ACCEL_REDIRECT = "x-accel-redirect"
 """proxy -> nginx: ``STORE_LOCATION``, or ``DISK_LOCATION`` followed by the path below the objects folder."""
 STORE_LOCATION = "/_store"

@@ -49,7 +49,9 @@ ANSWERED = (
     edge.KEEP_UNTIL,
 )
 """Answer headers between proxy and nginx."""
-KEPT_BY_ITS_WORD = "proxy_ignore_headers Cache-Control Expires Vary X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
+KEPT_BY_ITS_WORD = (
+    "proxy_ignore_headers Cache-Control Expires Vary X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Charset;"
+)
 """The proxy alone says how long an answer may be kept (X-Accel-Expires)."""
 PLAIN = ("proxy_http_version 1.1;",)
 

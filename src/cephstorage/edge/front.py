@@ -10,7 +10,7 @@ from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.text import Lines, block, comment
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-COMMANDS = "proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
+COMMANDS = "proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Charset;"
 LOCK = ("proxy_cache_lock on;", "proxy_cache_lock_timeout 50ms;", "proxy_cache_lock_age 10s;")
 _SMALL_BODY = "10m"
 AGAIN_PAGES = ("error_page 502 = @again;", "error_page 504 = @unavailable;")

@@ -90,7 +90,8 @@ def servers(config: EdgeConfig) -> Lines:
 def _inner_server(config: EdgeConfig) -> Lines:
     us = [("host", "$http_host"), (edge.EDGE, f'"{config.secret}"'), (edge.TARGET, '""'), ("x-cephstorage-stage", '""')]
     asked = [f"proxy_pass http://cephstorage{_TARGET};", "proxy_max_temp_file_size 0;"]
-    answered = [f"proxy_pass_header {canonical(edge.ACCEL_EXPIRES)};", *hides(ANSWERED)]
+    words = (edge.ACCEL_EXPIRES, edge.ACCEL_BUFFERING)
+    answered = [*(f"proxy_pass_header {canonical(word)};" for word in words), *hides(ANSWERED)]
     return block(
         "server",
         f"listen {socket(config, 'inner')};",

@@ -137,15 +137,19 @@ class LiveBytes:
         return self.live.spool.file()
 
 
-def judge(exchange: Exchange, shown: Representation) -> Answer:
+def judge(exchange: Exchange, shown: Representation, *, whole: bool = False) -> Answer:
     """What the request's conditions and Range come to.
 
-    The edge asks for the first slice of an object whose length it can't know: of an empty one it gets all.
+    The edge asks for the first slice of an object whose length it can't know: of an empty one it gets all. ``whole``: it
+    gets all of any, if its client wants all.
     """
     request = exchange.request
     if exchange.sliced and shown.length == 0:
         return Answer(Outcome.FULL, Span(0, 0))
-    return evaluate(request.headers, shown.validators, shown.length, method=request.method)
+    headers = request.headers
+    if whole and exchange.whole_will_do:
+        headers = {name: value for name, value in headers.items() if name != "range"}
+    return evaluate(headers, shown.validators, shown.length, method=request.method)
 
 
 async def send(exchange: Exchange, shown: Representation, source: Bytes, answer: Answer, extra: Headers) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cephstorage.domain.cache_control import cache_directives
-from cephstorage.domain.edge import ACCEL_EXPIRES, INTERNAL_PREFIX, S3_LET_IN
+from cephstorage.domain.edge import ACCEL_BUFFERING, ACCEL_EXPIRES, INTERNAL_PREFIX, S3_LET_IN
 from cephstorage.domain.errors import CephStorageError, TransferError
 from cephstorage.domain.handover import EdgeAsk
 from cephstorage.domain.usage import Answered, Asker
@@ -96,6 +96,8 @@ class Exchange:
         """Whether the answer is for this client alone: no shared cache on the way may keep it."""
         self.lifetime = 0
         """Seconds that the edge may keep a 200 or 206; it keeps nothing else."""
+        self.flows = False
+        """Whether the body's bytes are still coming, so that the edge passes on what it gets."""
         self.explain: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
         """The headers by which an error answer says whose it is, from its code."""
         self._receive = receive
@@ -150,7 +152,8 @@ class Exchange:
         if (
             self.edge is not None
         ):  # first of all: nginx 1.22 goes by whichever of these and Cache-Control it reads first
-            headers = [(ACCEL_EXPIRES, str(self.lifetime if status in _KEPT else 0)), *headers]
+            flows = [(ACCEL_BUFFERING, "no")] if self.flows else []
+            headers = [(ACCEL_EXPIRES, str(self.lifetime if status in _KEPT else 0)), *flows, *headers]
         pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 

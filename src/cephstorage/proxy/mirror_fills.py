@@ -174,10 +174,12 @@ class FollowedFills:
             return
         asked = asked.answered(200, source.content_type)
         shown = guarded(exchange, asked, of_source(source, live.length))
-        answer = judge(exchange, shown)
+        answer = judge(exchange, shown, whole=not collapsed)
         body = LiveBytes(live, answer.span.end if answer.span is not None else None)
-        if exchange.sliced and answer.outcome is Outcome.PARTIAL and answer.span is not None:
+        if exchange.sliced and not exchange.whole_will_do and answer.outcome is Outcome.PARTIAL and answer.span:
             await exchange.unless_gone(body.whole(answer.span))
+        else:
+            exchange.flows = not live.complete
         status = f"fwd={pursuit.why}{'; collapsed' if collapsed else ''}; stored"
         await send(exchange, shown, body, answer, [*self._age(asked, source), *self._parts.marks(status)])
 

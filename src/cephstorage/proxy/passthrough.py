@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cephstorage.domain.edge import ACCEL_EXPIRES, ACCEL_REDIRECT, INTERNAL_PREFIX
+from cephstorage.domain.edge import ACCEL_BUFFERING, ACCEL_EXPIRES, ACCEL_REDIRECT, INTERNAL_PREFIX
 from cephstorage.domain.storability import connection_headers
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.proxy.exchange import Exchange
@@ -35,7 +35,9 @@ def for_edge(response: OriginResponse) -> tuple[int, list[tuple[str, str]]]:
     """What a peer's answer says to the edge: how long it may keep it, and where it finds the bytes."""
     lifetime = response.headers.get(ACCEL_EXPIRES, "")
     pairs = [(name.lower(), value) for name, value in response.raw_headers]
-    kept = [pair for pair in pairs if pair[0] == ACCEL_REDIRECT or pair[0].startswith(INTERNAL_PREFIX)]
+    kept = [
+        pair for pair in pairs if pair[0] in {ACCEL_REDIRECT, ACCEL_BUFFERING} or pair[0].startswith(INTERNAL_PREFIX)
+    ]
     return (int(lifetime) if lifetime.isdecimal() else 0), kept
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.e2e.mirror.site import Download, Site
+from tests.harness.behaviour import Gate
 from tests.harness.content import MIB, Content
 from tests.harness.patience import until
 from tests.harness.stack import Stack
@@ -30,6 +31,18 @@ def test_a_cold_object_comes_whole(site: Site) -> None:
     assert (answer.status, answer.headers["content-length"]) == (200, str(SIZE))
     assert answer.body == BODY.read()
     assert by_edge(answer) == "CephStorage-edge; fwd=uri-miss"
+
+
+def test_what_has_come_of_a_cold_object_is_passed_on_at_once(site: Site) -> None:
+    """One answer for all of it: nothing waits for a slice, nor for one of nginx's buffers, to be full."""
+    gate = Gate()
+    site.put("/big", BODY, gate=gate, gate_after=2 * MIB + 777)
+    with site.open("/big") as answer:
+        assert answer.read(2 * MIB + 777) == BODY.read(0, 2 * MIB + 777)
+        assert site.count("/big") == 1  # the origin was not silent for too long
+        gate.set()
+        assert answer.rest() == BODY.read(2 * MIB + 777)
+    assert site.count("/big") == 1
 
 
 def test_a_stored_object_is_kept_by_the_edge_and_then_served_without_a_proxy(site: Site, edged: Stack) -> None:

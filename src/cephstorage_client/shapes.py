@@ -351,6 +351,9 @@ class MirrorOptions(TypedDict, total=False):
     key: dict[str, str] | None
     digest: str | None
     digest_indexes: list[str] | None
+    heuristic: bool | None
+    client_control: bool | None
+    methods: str | None
     private: bool | None
     preset: str | None
     files_origin: str | None

@@ -52,6 +52,13 @@ def add(
         str | None,
         typer.Option(help="What bytes must match: .sha512, .sha256, .sha1, .md5 beside the file; by-hash; npm; pypi."),
     ] = None,
+    methods: Annotated[str | None, typer.Option(help="Requests other than GET and HEAD: refuse or pass.")] = None,
+    heuristic: Annotated[
+        bool | None, typer.Option(help="Mode origin: guess how long answers are fresh that do not say so.")
+    ] = None,
+    client_control: Annotated[
+        bool | None, typer.Option(help="Mode origin: honour the cache directives of requests.")
+    ] = None,
     rule: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,6 +89,7 @@ def add(
     options |= {"choice": choice, "failover_statuses": failover_status}
     if next_origin or origins_file:
         options["origins"] = all_origins(origin, next_origin or [], origins_file)
+    options |= {"methods": methods, "heuristic": heuristic, "client_control": client_control}
     given = {name: value for name, value in options.items() if value is not None}
     with session.connect() as client:
         policy = cast("MirrorOptions", {**written, **given, "rules": rules or None})

@@ -127,7 +127,20 @@ def test_no_address_fills_the_store_with_variants(cache: Site) -> None:
     assert "hit" in cache.get("/a", {"User-Agent": "browser-7"}).proxy_said
 
 
-def test_a_write_and_a_purge_mean_all_variants(cache: Site) -> None:
+def test_a_purge_means_all_variants(cache: Site) -> None:
+    cache.put("/a", b"", **by("accept-language"))
+    cache.fill("/a;variants", b"another address", headers=[FRESH])
+    for number, wanted in enumerate(("de", "en", "fr"), 2):
+        language(cache, wanted)
+        kept(cache, number)
+    told = cache.service.json("POST", "/mirrors/purge", {"mirror": cache.host, "path": "/a"})
+    assert told["counts"]["removed"] == 3
+    assert cache.keys() == ["a;variants"]
+    assert language(cache, "en")[0] == b"for en"
+    assert cache.count("/a") == 4
+
+
+def test_a_write_means_all_variants(cache: Site) -> None:
     cache.put("/a", b"", **by("accept-language"))
     for number, wanted in enumerate(("de", "en"), 1):
         language(cache, wanted)

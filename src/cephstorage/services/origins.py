@@ -73,8 +73,13 @@ class OriginSecrets:
     def of_rules(
         self, mirror: str, rules: Iterable[Rule], before: Mirror | None
     ) -> tuple[tuple[Rule, ...], tuple[OriginServer, ...]]:
-        """The rules with their origins' bare addresses, and the origins among them that are shown credentials."""
-        made = [(rule, self._made(mirror, _wish(rule.origin), before) if rule.origin else None) for rule in rules]
+        """The rules with their origins' bare addresses, and the origins among them that are shown credentials.
+
+        A bare address keeps those that a rule of the mirror had for it, so that what was read can be written back.
+        """
+        made = [
+            (rule, self._made(mirror, _wish(rule.origin, before), before) if rule.origin else None) for rule in rules
+        ]
         bare = tuple(replace(rule, origin=server.url) if server is not None else rule for rule, server in made)
         shown = {server.url: server for _, server in made if server is not None and server.credentials is not None}
         return bare, tuple(shown.values())
@@ -90,8 +95,10 @@ class OriginSecrets:
         return replace(wish.server, url=url, credentials=self.seal(mirror, url, wanted) if wanted is not None else None)
 
 
-def _wish(url: str) -> OriginWish:
-    return OriginWish(OriginServer(url))
+def _wish(url: str, before: Mirror | None) -> OriginWish:
+    others = before.other_origins if before is not None else ()
+    known = next((server.credentials for server in others if server.url == origin_url(url)), None)
+    return OriginWish(OriginServer(url), known.kind if known is not None else None)
 
 
 def _name(mirror: str, url: str) -> str:

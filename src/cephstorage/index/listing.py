@@ -81,22 +81,23 @@ class ListingStatements:
             return [record_of(bucket, row) for row in rows], None
         texts = Names((query.contains, *(glob.sieve.literals if glob else ())))
         indexed = self._names.can(texts)
-        looked = self._walk.nth(conn, span, min(SHORT_BUDGET, self.budget) if indexed else self.budget)
-        found, looked = self._sieved(conn, bucket, span.until(looked), filters, glob, wanted, looked)
+        take = min(SHORT_BUDGET, self.budget) if indexed else self.budget
+        found, looked = self._sieved(conn, bucket, span, filters, glob, wanted, take)
         if looked is None or len(found) >= wanted or not indexed:
             return found, looked
         return self._indexed(conn, bucket, span.after(looked), filters, glob, wanted, texts, found)
 
     def _sieved(
         self, conn: Connection, bucket: BucketName, span: Span, filters: Filters, glob: KeyGlob | None,
-        wanted: int, looked: str | None,
+        wanted: int, take: int,
     ) -> tuple[list[Record], str | None]:  # fmt: skip
-        """Records of a span that the filters let through; how far was looked if not to its end."""
+        """Of the first ``take`` keys of a span what the filters let through; how far was looked if not to its end."""
+        looked = self._walk.nth(conn, span, take)
         if glob is None:
-            rows = self._walk.rows(conn, span, filters, wanted)
+            rows = self._walk.rows(conn, span, filters, wanted, take)
             return [record_of(bucket, row) for row in rows], looked
         most = min(SHORT_BUDGET, self.budget)
-        rows = self._walk.rows(conn, span, filters, most)
+        rows = self._walk.rows(conn, span, filters, most, take)
         found = [record_of(bucket, row) for row in rows if glob.matches(row.key)]
         return found[:wanted], rows[-1].key if len(rows) == most else looked
 
@@ -107,8 +108,7 @@ class ListingStatements:
         """What the index of names finds in a span; walk on through it where these are too many."""
         keys = self._names.find(conn, span, texts, self.budget)
         if keys is None:
-            looked = self._walk.nth(conn, span, self.budget)
-            more, looked = self._sieved(conn, bucket, span.until(looked), filters, glob, wanted - len(found), looked)
+            more, looked = self._sieved(conn, bucket, span, filters, glob, wanted - len(found), self.budget)
             return found + more, looked
         matching = sorted(filter(glob.matches, keys) if glob else keys, reverse=span.descending)
         for start in range(0, len(matching), wanted):

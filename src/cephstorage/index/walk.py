@@ -1,7 +1,9 @@
 """Walking over keys in byte order: a span of them, forwards or backwards, with or without conditions.
 
-The keys of one folder are found by (folder, key), all others by key alone. In a folder the bounds compare both
-columns as one row value: so no planner can think of reading the whole bucket in order of keys instead.
+The keys of one folder are found by (folder, key), all others by key alone. In a folder a walk begins at a row value,
+``(folder, key) > (...)``: so no planner can think of taking the whole folder and sorting it. It ends with the
+folder or by its limit: a row value as the end does not stop a scan on PostgreSQL before 18. What lies behind the
+end of the span is cut off afterwards; it is never more than the limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +22,7 @@ Filters = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Keys of a bucket from ``low`` on (without it: ``above``) and below ``before``; of ``folder`` only, unless None.
-
-    ``last`` is an inclusive end in the direction of the walk.
-    """
+    """Keys of a bucket from ``low`` on (without it: ``above``) and below ``before``; of ``folder`` only, unless None."""
 
     bucket: str
     folder: str | None
@@ -31,17 +30,12 @@ class Span:
     before: str | None
     descending: bool = False
     above: bool = False
-    last: str | None = None
 
     def after(self, key: str) -> "Span":
         """What of it follows behind a key."""
         if self.descending:
-            return replace(self, before=key if self.before is None else min(key, self.before), last=None)
-        return replace(self, low=key, above=True, last=None) if key >= self.low else replace(self, last=None)
-
-    def until(self, key: str | None) -> "Span":
-        """What of it ends with a key; all of it for None."""
-        return replace(self, last=key)
+            return replace(self, before=key if self.before is None else min(key, self.before))
+        return replace(self, low=key, above=True) if key >= self.low else self
 
     def holds(self, key: str) -> bool:
         """Whether a key lies in its range; the folder aside."""
@@ -58,16 +52,19 @@ class WalkStatements:
         self._names = select(keys.c.key)
         self._made: dict[tuple[Any, ...], Select[Any]] = {}
 
-    def rows(self, conn: Connection, span: Span, filters: Filters, limit: int) -> Sequence[Row[Any]]:
-        """Up to ``limit`` rows of ``RECORD_COLUMNS`` in order."""
-        values = {**_values(span), **filters, "limit": limit}
-        return conn.execute(self._statement("rows", span, values), values).all()
+    def rows(
+        self, conn: Connection, span: Span, filters: Filters, limit: int, take: int | None = None
+    ) -> Sequence[Row[Any]]:
+        """Up to ``limit`` rows of ``RECORD_COLUMNS``: of the first ``take`` keys those that the filters let through."""
+        values = {**_values(span), **filters, "limit": limit, **({} if take is None else {"take": take})}
+        found = conn.execute(self._statement("rows", span, values), values).all()
+        return [row for row in found if span.holds(row.key)]
 
     def nth(self, conn: Connection, span: Span, number: int) -> str | None:
         """The key that is the ``number``-th of the span; None when it has fewer."""
         values = {**_values(span), "limit": 1, "skip": number - 1}
         found: str | None = conn.scalar(self._statement("nth", span, values), values)
-        return found
+        return found if found is not None and span.holds(found) else None
 
     def named(self, conn: Connection, span: Span, filters: Filters, keys: Sequence[str]) -> Sequence[Row[Any]]:
         """The rows of these keys that the filters let through, in order."""
@@ -87,37 +84,49 @@ class WalkStatements:
         return made
 
     def _build(self, what: str, span: Span, values: Mapping[str, object]) -> Select[Any]:
+        """The keys of the span in order; with ``take``, what the filters let through of so many of them."""
+        taken = self._bounded(self._names if what == "nth" else self._records, span, values)
+        if "skip" in values:
+            return taken.limit(bindparam("limit")).offset(bindparam("skip"))
+        if "take" not in values:
+            return taken.limit(bindparam("limit"))
+        inner = taken.add_columns(self._keys.c.vfolder).limit(bindparam("take")).subquery("taken")
+        asked: Select[Any] = select(*(inner.c[name] for name in RECORD_COLUMNS))
+        asked = asked.where(*(_CONDITIONS[name](inner.c, name) for name in values if name in _CONDITIONS))
+        return _ordered(asked, inner.c, span, in_folder="vfolder" in values).limit(bindparam("limit"))
+
+    def _bounded(self, asked: Select[Any], span: Span, values: Mapping[str, object]) -> Select[Any]:
         c = self._keys.c
-        asked: Select[Any] = self._records if what == "rows" else self._names
-        conditions: list[ColumnElement[bool]] = [c.bucket == bindparam("bucket")]
-        in_folder = "vfolder" in values
-        place = tuple_(c.vfolder, c.key) if in_folder else c.key
+        asked = asked.where(c.bucket == bindparam("bucket"))
+        if "vfolder" in values:
+            asked = self._in_folder(asked, span, values)
+        else:
+            if "low" in values:
+                asked = asked.where(c.key > bindparam("low") if span.above else c.key >= bindparam("low"))
+            if "before" in values:
+                asked = asked.where(c.key < bindparam("before"))
+        return _ordered(asked, c, span, in_folder="vfolder" in values)
 
-        def bound(name: str) -> Any:
-            key = bindparam(name, type_=c.key.type)
-            return tuple_(bindparam("vfolder", type_=c.vfolder.type), key) if in_folder else key
-
-        # One bound on each side: of two row values PostgreSQL ends a scan at the first, be it the wider one.
-        last_is_low, last_is_high = "last" in values and span.descending, "last" in values and not span.descending
-        if last_is_low:
-            conditions.append(place >= bound("last"))
-        elif in_folder or "low" in values:
-            conditions.append(place > bound("low") if span.above else place >= bound("low"))
-        if last_is_high:
-            conditions.append(place <= bound("last"))
-        elif "before" in values:
-            conditions.append(place < bound("before"))
-        elif in_folder:
-            conditions.append(c.vfolder <= bindparam("vfolder"))
-        conditions += [self._condition(name) for name in values if name in _CONDITIONS]
-        order = (c.vfolder, c.key) if in_folder else (c.key,)
-        asked = asked.where(*conditions).order_by(*(each.desc() if span.descending else each for each in order))
-        asked = asked.limit(bindparam("limit"))
-        return asked.offset(bindparam("skip")) if "skip" in values else asked
+    def _in_folder(self, asked: Select[Any], span: Span, values: Mapping[str, object]) -> Select[Any]:
+        c = self._keys.c
+        folder: Any = bindparam("vfolder", type_=c.vfolder.type)
+        place = tuple_(c.vfolder, c.key)
+        if not span.descending:
+            low = tuple_(folder, bindparam("low", type_=c.key.type))
+            return asked.where(place > low if span.above else place >= low, c.vfolder <= folder)
+        if "before" in values:
+            high = tuple_(folder, bindparam("before", type_=c.key.type))
+            return asked.where(place < high, c.vfolder >= folder)
+        return asked.where(c.vfolder <= folder, c.vfolder >= folder)
 
     def _condition(self, name: str) -> ColumnElement[bool]:
         condition: ColumnElement[bool] = _CONDITIONS[name](self._keys.c, name)
         return condition
+
+
+def _ordered(asked: Select[Any], c: Any, span: Span, *, in_folder: bool) -> Select[Any]:
+    order = (c.vfolder, c.key) if in_folder else (c.key,)
+    return asked.order_by(*(each.desc() if span.descending else each for each in order))
 
 
 def _contains(c: Any, name: str) -> ColumnElement[bool]:
@@ -147,6 +156,4 @@ def _values(span: Span) -> dict[str, object]:
         values["low"] = span.low
     if span.before is not None:
         values["before"] = span.before
-    if span.last is not None:
-        values["last"] = span.last
     return values

@@ -13,6 +13,7 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from cephstorage.domain.errors import InvalidCursor
 from cephstorage.domain.names import folders_above, parent_folder, vfolder_of
@@ -23,6 +24,7 @@ from cephstorage.index import SqlIndex
 from cephstorage.index.postgres_index import PostgresIndex
 from cephstorage.index.postgres_names import create_names
 from cephstorage.index.sqlite_index import SqliteIndex
+from cephstorage.index.walk import Span, _values
 from tests.conformance.index.conftest import BUCKET, FACTORIES, NOW, OTHER, OWNER, land, new, plan_for, request_for
 from tests.conformance.index.test_listing import KEYS, TOLERATED, model
 from tests.harness.names import NASTY_KEYS
@@ -280,3 +282,29 @@ async def test_the_index_of_names_is_not_taken_for_keys_by_name(postgres: Postgr
             ).fetchall()
         )
     assert re.search(r"keys_\d\d_(key|expr)_idx", plan) is None
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_walk_reads_what_it_takes_and_not_the_whole_folder(postgres: Postgres, descending: bool) -> None:
+    """A row value as the end of a span does not end a scan: 10,000 keys have 300 pages."""
+    index = FACTORIES["postgresql"](postgres.fresh())
+    assert isinstance(index, PostgresIndex)
+    await index.open()
+    await index.buckets.create(BUCKET, NOW)
+    made = await put(index, 0, "folder/x")
+    for start in range(0, 10_000, 2000):
+        keys = [f"folder/key-{number:05}" for number in range(start, start + 2000)]
+        await index.adoption.adopt(BUCKET, [replace(made, key=key, store_version=key) for key in keys])
+    with psycopg.connect(index._options.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    span = Span(str(BUCKET), "folder", "folder/key-04000", "folder/key-06000", descending=descending)
+    walk = index.listings._walk
+    values = {**_values(span), "content_type": "none", "limit": 10, "take": 50}
+    await index.database.alone(lambda conn: _assert_few_pages(conn, walk._statement("rows", span, values), values))
+    await index.close()
+
+
+def _assert_few_pages(conn: Connection, statement: Any, values: dict[str, object]) -> None:
+    asked = str(statement.compile(dialect=conn.dialect, compile_kwargs={"render_postcompile": True}))
+    (plan,) = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}", values).scalar_one()
+    assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 30

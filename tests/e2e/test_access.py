@@ -25,6 +25,11 @@ OWN_READS = {
     ("GET", "/ceph/{username}/{bucketname}/keys"),
     ("GET", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("HEAD", "/ceph/{username}/{bucketname}/keys/{key}"),
+    ("GET", "/ceph/{username}/{bucketname}/folders"),
+    ("GET", "/ceph/{username}/{bucketname}/export"),
+    ("GET", "/ceph/{username}/{bucketname}/deletions"),
+    ("GET", "/ceph/{username}/{bucketname}/deletions/{name}"),
+    ("POST", "/mirrors/sign"),
     ("GET", "/mirrors/jobs"),
     ("GET", "/mirrors/host/{host}/usage"),
     ("GET", "/mirrors/jobs/{job}"),
@@ -38,6 +43,9 @@ OWN_WRITES = {
     ("POST", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("PUT", "/ceph/{username}/{bucketname}/keys/{key}"),
     ("DELETE", "/ceph/{username}/{bucketname}/keys/{key}"),
+    ("POST", "/ceph/{username}/{bucketname}/import"),
+    ("POST", "/ceph/{username}/{bucketname}/deletions"),
+    ("DELETE", "/ceph/{username}/{bucketname}/deletions/{name}"),
     ("POST", "/mirrors/purge"),
     ("POST", "/mirrors/verify"),
     ("POST", "/mirrors/warm"),
@@ -64,6 +72,7 @@ class House:
         places = {"username": "alice", "bucketname": "photos", "key": "k"}
         self.places = {**places, "token": self.transfer, "token_id": self.kept_id, "job": job}
         self.places["host"] = "hers.example"
+        self.places["name"] = service.json("POST", "/ceph/alice/photos/deletions", {"prefix": "none/"})["id"]
         self.state = self.look()
 
     def token(self, role: str, username: str | None = None, **more: Any) -> tuple[str, str]:
@@ -83,8 +92,11 @@ class House:
             "/config": {"public_address": "https://evil.example"},
             "/mirrors/host": {"mirror": "evil.example", "origin": "http://127.0.0.1/", "bucket": "alice___photos"},
             "/mirrors/purge": {"mirror": "hers.example", "path": "/k"},
+            "/mirrors/sign": {"url": "http://hers.example/k"},
             "/mirrors/verify": {"mirror": "hers.example"},
             "/mirrors/warm": {"mirror": "hers.example", "targets": ["/evil"]},
+            "/ceph/{username}/{bucketname}/deletions": {"prefix": "k"},
+            "/ceph/{username}/{bucketname}/import": {"key_url": "http://127.0.0.1/", "key_name": "k"},
             "/ceph/{username}/{bucketname}/keys": {"key_url": "http://127.0.0.1/", "key_name": "k"},
             "/ceph/{username}/{bucketname}/keys/{key}": {"key_url": "http://127.0.0.1/"},
         }

@@ -65,7 +65,7 @@ class House:
         origin.put("/held", b"x", header_gate=self.gate)
         self.bucket.put("k", b"hers")
         self.transfer = self.bucket.create("held", origin.url + "/held")
-        hers = {"mirror": "hers.example", "origin": origin.url, "bucket": "alice___photos"}
+        hers = {"mirror": "hers.example", "origin": origin.url, "bucket": "alice___photos", "private": True}
         service.json("POST", "/mirrors/host", hers)
         job = service.json("POST", "/mirrors/purge", {"mirror": "hers.example", "prefix": "none"})["job"]
         self.kept_id, self.kept = self.token("tenant", "alice")

@@ -21,7 +21,7 @@ from cephstorage.domain.validators import Validators
 from cephstorage.index import SqlIndex, index_at
 from cephstorage.index.last_known import LastKnownKeys
 from cephstorage.index.remembered import RememberedKeys
-from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.ledger import NewTransfer
 
 BUCKET = BucketName("bench", "database")
 GETS, LANDINGS, CLIENTS = 400, 60, 16

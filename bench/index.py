@@ -36,7 +36,7 @@ from cephstorage.index import SqlIndex, index_at
 from cephstorage.index.cursors import KEY, write_place
 from cephstorage.index.folders import folder_sort_key
 from cephstorage.index.postgres_names import create_names
-from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.ledger import NewTransfer
 
 BUCKET, BIG, MANY = listing.BUCKET, listing.BIG_FOLDER, listing.MANY_FOLDERS
 SERVER = {"shared_buffers": "2GB", "maintenance_work_mem": "1GB", "max_wal_size": "16GB", "checkpoint_timeout": "30min"}

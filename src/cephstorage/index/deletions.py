@@ -17,7 +17,7 @@ from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
-from cephstorage.ports.index import DeletionStep
+from cephstorage.ports.ledger import DeletionStep
 
 _LISTED = 200
 _FORGET_AT_ONCE = 100

@@ -34,7 +34,7 @@ from cephstorage.index.leases import text
 from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
-from cephstorage.ports.index import JobLease
+from cephstorage.ports.jobs import JobLease
 
 _IN_COLUMNS = frozenset({"kind", "mirror", "bucket"})
 _LISTED = 200

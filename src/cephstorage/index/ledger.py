@@ -12,7 +12,7 @@ from cephstorage.domain.transfers import Claims, Lease, Phase, Plan, SourceFacts
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.transfers import TransferStatements
-from cephstorage.ports.index import FillSlot, NewTransfer
+from cephstorage.ports.ledger import FillSlot, NewTransfer
 
 _FORGET_AT_ONCE = 1000
 

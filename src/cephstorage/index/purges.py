@@ -15,7 +15,7 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.purging import GRACE
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import TEXT, WHOLE, Schema
-from cephstorage.ports.index import Purge
+from cephstorage.ports.purges import Purge
 
 
 class PurgeStatements:

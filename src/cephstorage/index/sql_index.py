@@ -1,4 +1,4 @@
-"""Every port of ``cephstorage.ports.index`` over any runner: what SQLite and PostgreSQL have in common."""
+"""Every port of the database over any runner: what SQLite and PostgreSQL have in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

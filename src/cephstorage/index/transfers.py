@@ -1,4 +1,4 @@
-"""Transfers: how they come into being, and the ledger that ``ports.index`` describes."""
+"""Transfers: how they come into being, and the ledger that ``ports.ledger`` describes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from cephstorage.index.keys import KeyStatements
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.rows import request_json, transfer_of
 from cephstorage.index.schema import Schema, word
-from cephstorage.ports.index import FillSlot, NewTransfer
+from cephstorage.ports.ledger import FillSlot, NewTransfer
 
 _FIRST_FENCE = 1
 _AT_ONCE = 1000

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cephstorage.domain.edge import ACCEL_REDIRECT, DISK_LOCATION
 from cephstorage.domain.errors import DatabaseUnavailable, OriginUnreachable, TransferError
 from cephstorage.domain.names import BucketName
-from cephstorage.ports.index import TransferLedger
+from cephstorage.ports.ledger import TransferLedger
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.ports.peers import Peers
 from cephstorage.proxy.exchange import FORWARDED, Exchange

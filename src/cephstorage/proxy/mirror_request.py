@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from cephstorage.domain.mirrors import Mirror, Target, led_through
 from cephstorage.domain.policy import OriginAnswer, Policy
-from cephstorage.ports.index import KeyIndex, TransferLedger
+from cephstorage.ports.index import KeyIndex
+from cephstorage.ports.ledger import TransferLedger
 from cephstorage.ports.origin import Origin, OriginRequest
 from cephstorage.ports.peers import Peers
 from cephstorage.proxy.answer import Headers, Representation

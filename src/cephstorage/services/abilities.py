@@ -23,7 +23,7 @@ from cephstorage.domain.abilities import (
     told,
 )
 from cephstorage.domain.errors import CephStorageError, StoreMisconfigured, StoreUnavailable
-from cephstorage.ports.index import SettingsTable
+from cephstorage.ports.tables import SettingsTable
 
 log = structlog.get_logger()
 _AGAIN = 10.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from cephstorage.domain.absences import LARGEST_BODY, Absence
 from cephstorage.domain.mirrors import Mirror
-from cephstorage.ports.index import SettingsTable
+from cephstorage.ports.tables import SettingsTable
 
 MOST = 10_000
 MOST_BYTES = 16 << 20

@@ -9,7 +9,7 @@ from cephstorage.domain.access import AccessToken, Principal, Role
 from cephstorage.domain.errors import InvalidInput, Unauthenticated
 from cephstorage.domain.names import tenant_name
 from cephstorage.files import create_once
-from cephstorage.ports.index import TokenTable
+from cephstorage.ports.tables import TokenTable
 
 _MOST_REMEMBERED = 10_000
 

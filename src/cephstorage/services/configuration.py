@@ -14,7 +14,7 @@ import structlog
 
 from cephstorage.domain.configuration import OPTIONS, Option, Source, Values, check_together, option
 from cephstorage.domain.errors import CephStorageError, Conflict, SettingFixed, Unavailable
-from cephstorage.ports.index import SettingsTable
+from cephstorage.ports.tables import SettingsTable
 from cephstorage.services.sealing import SealedSettings
 
 log = structlog.get_logger()

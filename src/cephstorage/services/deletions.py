@@ -12,7 +12,7 @@ from cephstorage.domain.deletions import Deletion, DeletionWish
 from cephstorage.domain.errors import CephStorageError, JobNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.index import BucketIndex
-from cephstorage.ports.index import Deletions as DeletionTable
+from cephstorage.ports.ledger import Deletions as DeletionTable
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ import structlog
 from cephstorage.domain.errors import CephStorageError, LeaseLost, Unavailable
 from cephstorage.domain.jobs import Item, Job, JobKind, JobRequest, Step
 from cephstorage.domain.transfers import State
-from cephstorage.ports.index import JobLease, JobTable
+from cephstorage.ports.jobs import JobLease, JobTable
 
 log = structlog.get_logger()
 

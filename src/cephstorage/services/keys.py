@@ -13,7 +13,8 @@ from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import FolderUsage, ListQuery, Page, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
 from cephstorage.domain.urls import check_url
-from cephstorage.ports.index import BucketIndex, KeyIndex, TransferLedger
+from cephstorage.ports.index import BucketIndex, KeyIndex
+from cephstorage.ports.ledger import TransferLedger
 from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.parts import new_transfer

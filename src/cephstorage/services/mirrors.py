@@ -15,7 +15,7 @@ from cephstorage.domain.policy import Methods, Policy, Rule
 from cephstorage.domain.presets import preset_rules
 from cephstorage.domain.rulebook import check_rules
 from cephstorage.domain.urls import credentials_in, origin_url, without_credentials
-from cephstorage.ports.index import MirrorTable
+from cephstorage.ports.tables import MirrorTable
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.origins import OriginSecrets, OriginWish
 

@@ -20,7 +20,8 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.purging import FOLLOW_UPS, GRACE, after_round, owed
 from cephstorage.domain.records import ListQuery
 from cephstorage.ports.edge import EdgeCaches
-from cephstorage.ports.index import KeyIndex, Purge, PurgeOutbox
+from cephstorage.ports.index import KeyIndex
+from cephstorage.ports.purges import Purge, PurgeOutbox
 from cephstorage.services.mirrors import Mirrors
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cephstorage.domain.errors import SecretKeyWrong
-from cephstorage.ports.index import SettingsTable
+from cephstorage.ports.tables import SettingsTable
 
 _SEALED = re.compile(r"sealed:1:([0-9a-f]{8}):([A-Za-z0-9_-]+={0,2})")
 _NONCE = 12

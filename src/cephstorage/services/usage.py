@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.usage import KEPT, MINUTE, Figures, Period, series_name, summary
-from cephstorage.ports.index import SeriesTable
+from cephstorage.ports.tables import SeriesTable
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from cephstorage.domain.errors import CephStorageError, InvalidInput, LeaseLost,
 from cephstorage.domain.indexes import MOST_BYTES, mirror_target, reader_of
 from cephstorage.domain.jobs import Item, ItemError, ItemKind, Job, QueuedItem, Step, added
 from cephstorage.domain.mirrors import Mirror
-from cephstorage.ports.index import JobTable
+from cephstorage.ports.jobs import JobTable
 from cephstorage.services.jobs import Note
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.visits import Outcome, Pace, Visitor

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from cephstorage.domain.errors import CephStorageError
-from cephstorage.ports.index import SettingsTable
+from cephstorage.ports.tables import SettingsTable
 
 log = structlog.get_logger()
 _EVERY = 0.2

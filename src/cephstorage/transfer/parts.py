@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.transfers import Claims, RetryPolicy, TransferRequest
-from cephstorage.ports.index import LandingIndex, NewTransfer, TransferLedger
+from cephstorage.ports.index import LandingIndex
+from cephstorage.ports.ledger import NewTransfer, TransferLedger
 from cephstorage.ports.origin import Origin
 from cephstorage.ports.store import Store
 from cephstorage.transfer.digest import hashing_threads

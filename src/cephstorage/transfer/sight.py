@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from cephstorage.domain.errors import CephStorageError
-from cephstorage.ports.index import TransferLedger
+from cephstorage.ports.ledger import TransferLedger
 
 log = structlog.get_logger()
 

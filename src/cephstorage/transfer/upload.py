@@ -12,7 +12,7 @@ from cephstorage.domain.digests import Digest, caller_md5
 from cephstorage.domain.errors import CephStorageError, LengthMismatch, StoreFull, StoreUnavailable
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import Lease, TransferRequest
-from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.ledger import NewTransfer
 from cephstorage.transfer.digest import SpoolDigest
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing

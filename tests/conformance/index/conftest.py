@@ -11,7 +11,7 @@ from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqlIndex, index_at
-from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.ledger import NewTransfer
 from tests.harness.postgres import Postgres
 
 BUCKET = BucketName("alice", "photos")

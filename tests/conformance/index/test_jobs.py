@@ -11,7 +11,7 @@ from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import State
 from cephstorage.index import SqlIndex
-from cephstorage.ports.index import JobLease
+from cephstorage.ports.jobs import JobLease
 from tests.conformance.index.conftest import BUCKET, FACTS, NOW, OTHER, OWNER, RIVAL, UNTIL, land
 
 REQUEST = JobRequest(JobKind.PURGE, "files.example", BUCKET, Selection(prefix="a/", stored_before=5.5), rate=2.5)

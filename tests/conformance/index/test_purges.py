@@ -2,7 +2,7 @@
 
 from cephstorage.domain.mirrors import Mirror
 from cephstorage.index import SqlIndex
-from cephstorage.ports.index import Purge
+from cephstorage.ports.purges import Purge
 from tests.conformance.index.conftest import BUCKET, NOW, OTHER, land
 
 LATER = NOW + 60

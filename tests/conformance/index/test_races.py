@@ -16,7 +16,7 @@ from cephstorage.domain.mirrors import Mirror
 from cephstorage.domain.transfers import Kind
 from cephstorage.index import SqlIndex, index_at
 from cephstorage.index.postgres_index import PostgresIndex
-from cephstorage.ports.index import FillSlot
+from cephstorage.ports.ledger import FillSlot
 from tests.conformance.index.conftest import (
     BUCKET,
     NOW,

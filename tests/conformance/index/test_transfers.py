@@ -16,7 +16,7 @@ from cephstorage.domain.records import Precondition
 from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, SourceFacts, State
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqlIndex
-from cephstorage.ports.index import FillSlot
+from cephstorage.ports.ledger import FillSlot
 from tests.conformance.index.conftest import (
     BUCKET,
     FACTS,

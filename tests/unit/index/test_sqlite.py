@@ -18,7 +18,7 @@ from cephstorage.index import SqliteIndex
 from cephstorage.index.schema import SCHEMA_VERSION, Schema, build_schema
 from cephstorage.index.sqlite import SqliteDatabase
 from cephstorage.index.sqlite_file import connect, safe_version
-from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.ledger import NewTransfer
 
 BUCKET = BucketName("alice", "photos")
 SCHEMA: Schema = build_schema(separate_schemas=False)

@@ -8,7 +8,7 @@ import pytest
 from cephstorage.domain.access import AccessToken, Role
 from cephstorage.domain.errors import DatabaseUnavailable, Unauthenticated
 from cephstorage.index import SqliteIndex
-from cephstorage.ports.index import TokenTable
+from cephstorage.ports.tables import TokenTable
 from cephstorage.services.access import Access
 
 

@@ -16,7 +16,7 @@ from cephstorage.domain.serialise import from_json
 from cephstorage.domain.transfers import Kind, Lease, Plan, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqliteIndex
-from cephstorage.ports.index import NewTransfer
+from cephstorage.ports.ledger import NewTransfer
 from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.description import planned_object

@@ -77,7 +77,7 @@ class TransferEngine:
 
     def start(self) -> None:
         """Begin to claim and to renew."""
-        renewing = renew_for_ever(self._parts, self._options.lease, self._sight, self._held, self._abandon)
+        renewing = renew_for_ever(self._parts, self._options.lease, self._sight, self._held, self._lost)
         self._chores = [asyncio.create_task(self._claiming.run()), asyncio.create_task(renewing)]
 
     async def hand_over(self) -> None:
@@ -188,6 +188,11 @@ class TransferEngine:
         self._parts.spools.remove(transfer.id)
         self._landed.set()
         return transfer
+
+    def _lost(self, transfer_id: str) -> None:
+        """A lease was not there any more when it was to be renewed."""
+        if not self._landing.publishes(transfer_id):
+            self._abandon(transfer_id)
 
     def _abandon(self, transfer_id: str) -> None:
         if (running := self._running.get(transfer_id)) is not None:

@@ -65,11 +65,16 @@ class Landing:
         self._chance = chance
         self._hurry = asyncio.Event()
         self._waiting = 0
+        self._publishing: set[str] = set()
 
     @property
     def waits(self) -> bool:
         """Whether landings are waiting for a store that fails."""
         return self._waiting > 0
+
+    def publishes(self, transfer_id: str) -> bool:
+        """Whether a transfer is being published. Its lease ends with that, and only the publication knows how."""
+        return transfer_id in self._publishing
 
     def hurry(self) -> None:
         """Wait for no store any more (orderly stop): what has not landed fails now, and is resumed later."""
@@ -189,6 +194,7 @@ class Landing:
             tries += 1
             return await self._index.publish(lease, self._clock(), store_version)
 
+        self._publishing.add(lease.transfer_id)
         try:
             return await self._told(publish, outage)
         except LeaseLost:
@@ -199,6 +205,8 @@ class Landing:
             if (record := await self._told(look, outage)) is None:
                 raise
             return record
+        finally:
+            self._publishing.discard(lease.transfer_id)
 
     async def _take_key(self, lease: Lease, plan: Plan, outage: float = _OUTAGE) -> int:
         """Landings of one key are serialised: wait for the one before. The generation to come."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ from cephstorage.domain.errors import (
     UploadInterrupted,
 )
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, Phase, State, Transfer, TransferRequest
+from cephstorage.domain.transfers import Kind, Lease, Phase, State, Transfer, TransferRequest
 from cephstorage.index import SqliteIndex
+from cephstorage.index.landing import SqlLandingIndex
 from cephstorage.origin.http import HttpOrigin
 from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
@@ -439,3 +441,45 @@ async def test_a_fill_of_a_key_that_changed_meanwhile_does_not_replace_it(
     replaced = await (await begun(engine, seen)).ended()
     assert replaced is not None
     assert (replaced.generation, replaced.md5) == (uploaded.generation + 1, BODY.md5)
+
+
+class LateAnswer(SqlLandingIndex):
+    """A landing index whose answer to a publication comes late: after the commit, when it is let through."""
+
+    def __init__(self, index: SqliteIndex) -> None:
+        self.__dict__.update(index.landing.__dict__)
+        self.committed, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def publish(self, lease: Lease, now: float, store_version: str | None = None) -> Record:
+        record = await super().publish(lease, now, store_version)
+        self.committed.set()
+        await self.answer.wait()
+        return record
+
+
+async def test_a_renewal_that_comes_between_a_publication_and_its_answer_takes_nothing_away(
+    machine: Machine, origin: FaultOrigin
+) -> None:
+    """The row of a fill is gone with its publication; the renewal must not take that for a lost lease."""
+    late = LateAnswer(machine.index)
+    machine.index.landing = late
+    engine = machine.engine()
+    origin.put(PATH, BODY)
+    engine.start()
+    live = await begun(engine, fill_request(origin.url + PATH))
+    await late.committed.wait()
+    renewed = asyncio.Event()
+    renew = machine.index.transfers.renew
+
+    async def noted(*arguments: Any) -> Any:
+        gone = await renew(*arguments)
+        assert gone == [live.lease]
+        asyncio.get_running_loop().call_soon(renewed.set)
+        return gone
+
+    machine.index.transfers.renew = noted  # type: ignore[method-assign]
+    await renewed.wait()
+    await asyncio.sleep(0)
+    late.answer.set()
+    assert await live.ended() == await machine.record()
+    assert await machine.record() is not None

@@ -9,7 +9,7 @@ from cephstorage.ports.store import StoredObject
 from cephstorage.store.ceph.naming import VersionName, headers_of, noted_name, object_of, planned_name, stored_name
 
 BUCKET = BucketName("alice", "photos")
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
 def written(**metadata: str) -> dict[str, str]:

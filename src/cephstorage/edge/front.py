@@ -216,10 +216,11 @@ def again(target: str) -> Lines:
     ]
 
 
-def unavailable() -> Lines:
+def unavailable(*before: Lines) -> Lines:
     """The answer when no proxy answers."""
     return block(
         "location @unavailable",
+        *before,
         "default_type application/problem+json;",
         "add_header Retry-After 1 always;",
         "add_header Cache-Control no-store always;",
@@ -227,11 +228,17 @@ def unavailable() -> Lines:
     )
 
 
+def _cut() -> Lines:
+    """No page of nginx's own follows the slices that have been sent: in a later slice (a subrequest) the client is cut off."""
+    return ["if ($request_length = 0) { return 444; }"]
+
+
 def _problem_locations() -> Lines:
     return [
-        *unavailable(),
+        *unavailable(_cut()),
         *block(
             "location @too_large",
+            _cut(),
             "default_type application/problem+json;",
             "add_header Cache-Control no-store always;",
             f"return 413 '{_TOO_LARGE}';",
@@ -239,9 +246,10 @@ def _problem_locations() -> Lines:
         *block(
             f"location = {_MALFORMED_PAGE}",
             "internal;",
+            _cut(),
             "default_type application/problem+json;",
             "add_header Cache-Control no-store always;",
             f"return 400 '{_MALFORMED}';",
         ),
-        *block("location @unsatisfiable", 'return 416 "$edge_nothing";'),
+        *block("location @unsatisfiable", _cut(), 'return 416 "$edge_nothing";'),
     ]

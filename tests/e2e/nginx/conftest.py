@@ -89,3 +89,12 @@ def stored(engines: tuple[Edge, FaultOrigin, FaultOrigin]) -> Stored:
     made.store.reset_counters()
     made.store.put(TARGET, BODY, headers=NOISE, etag='"store"')
     return made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Wire]:
+    """An edge for one test alone."""
+    with FaultOrigin() as proxy:
+        edge = Edge(Service(tmp_path / "data"), [f"127.0.0.1:{proxy.port}"]).start()
+        yield Wire(edge, proxy)
+        edge.stop()

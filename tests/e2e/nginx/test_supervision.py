@@ -25,15 +25,6 @@ from tests.harness.stack import Stack
 BODY = Content(11, 2 * MIB + 9)
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Wire]:
-    """An edge for one test alone."""
-    with FaultOrigin() as proxy:
-        edge = Edge(Service(tmp_path / "data"), [f"127.0.0.1:{proxy.port}"]).start()
-        yield Wire(edge, proxy)
-        edge.stop()
-
-
 def cli(edge: Edge, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """``cephstorage edge ...`` as the edge's operator types it."""
     env = edge.env | {f"CEPHSTORAGE_EDGE_{name.upper()}": value for name, value in settings.items()}
@@ -101,7 +92,7 @@ def test_a_killed_nginx_is_brought_back(own: Wire, victim: str) -> None:
 
 def test_a_killed_worker_is_replaced_by_nginx_itself(own: Wire) -> None:
     own.put("/x", BODY, keep=600)
-    workers = own.edge.nginx_pids - {own.edge.nginx_pid}
+    workers = until(lambda: own.edge.nginx_pids - {own.edge.nginx_pid})
     os.kill(min(workers), signal.SIGKILL)
     until(lambda: own.edge.nginx_pids - workers - {own.edge.nginx_pid})
     assert own.ask("/x").body == BODY.read()

@@ -61,6 +61,18 @@ def test_an_object_that_changes_between_slices_is_cut(wire: Wire) -> None:
     assert len(answer.body) <= 2 * MIB
 
 
+def test_an_edge_that_loses_its_own_stage_cuts_the_answer(own: Wire) -> None:
+    """nginx's own error page is no slice. It is never made: a client that reads slowly could get some of it."""
+    own.put("/lost", BODY)
+    (own.edge.run_dir / "stage.sock").unlink()
+    answer = own.ask("/lost")
+    assert answer.status == 200
+    assert answer.headers["content-length"] == str(SIZE)
+    assert answer.body == BODY.read(0, len(answer.body))
+    assert len(answer.body) < SIZE
+    assert "missing slice response" not in (own.edge.run_dir / "error.log").read_text()
+
+
 def test_a_slice_that_is_refused_cuts_the_answer(wire: Wire) -> None:
     wire.put("/refused", BODY, keep=60, status=lambda request: 200 if "bytes=0-" in request.headers["range"] else 503)
     answer = wire.ask("/refused")

@@ -39,10 +39,7 @@ class Wire:
             with contextlib.closing(response):
                 response.begin()
                 fields = {name.lower(): value for name, value in response.getheaders()}
-                try:
-                    return Reply(response.status, fields, response.read())
-                except IncompleteRead as error:
-                    return Reply(response.status, fields, error.partial)
+                return Reply(response.status, fields, _what_comes(response))
 
     def ask(
         self,
@@ -65,3 +62,16 @@ class Wire:
     def last(self) -> LoggedRequest:
         """The last request that reached the proxy."""
         return self.proxy.logged()[-1]
+
+
+def _what_comes(response: HTTPResponse) -> bytes:
+    """The body up to its end, or to where it is cut."""
+    pieces = []
+    try:
+        while piece := response.read(64 * 1024):
+            pieces.append(piece)
+    except IncompleteRead as error:
+        pieces.append(error.partial)
+    except ConnectionResetError:
+        pass
+    return b"".join(pieces)

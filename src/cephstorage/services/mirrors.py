@@ -1,5 +1,6 @@
 """Mirrors: kept in the database, known by heart in every process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -59,12 +60,14 @@ class Mirrors:
         self._public_address = public_address
         self._clock = clock
         self._by_host: dict[str, Mirror] = {}
+        self._refreshing = asyncio.Lock()
         self.on_change: Callable[[Mirror], Awaitable[None]] = _nothing
         """Told of a mirror as it was before it was replaced or deleted."""
 
     async def refresh(self) -> None:
-        """Learn the mirrors anew: some changed somewhere."""
-        self._by_host = {mirror.host: mirror for mirror in await self._table.all()}
+        """Learn the mirrors anew: some changed somewhere. One at a time: what was read first must not be taken over last."""
+        async with self._refreshing:
+            self._by_host = {mirror.host: mirror for mirror in await self._table.all()}
 
     async def seal_anew(self) -> None:
         """Seal every origin's secret with the first key: at a start, after the key was replaced.

@@ -36,6 +36,8 @@ from tests.harness.stack import Stack
 
 BODY = Content(71, 3 * MIB + 11)
 BIG = Content(72, 40 * MIB + 5)
+IN_FLIGHT = 10 * MIB
+"""Bytes that the sockets of both sides may hold when a far range ends the answer that was under way."""
 OWNER, GUEST = "owner", "guest"
 
 
@@ -191,7 +193,7 @@ def test_ranges_heads_and_conditions_of_cold_keys(world: World) -> None:
     assert refused(lambda: client.get_object(Bucket=world.bucket, Key="cold", Range=f"bytes={BIG.size}-")) == "416"
     gate.set()
     world.site.stored("cold")
-    assert world.site.body_bytes("/cold") == BIG.size
+    assert BIG.size <= world.site.body_bytes("/cold") <= BIG.size + IN_FLIGHT
 
 
 def test_a_download_in_ranges_goes_on_when_the_object_has_been_stored(world: World) -> None:

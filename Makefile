@@ -35,7 +35,7 @@ run-ceph: $(VENV)/.dev ## Start Ceph, PostgreSQL, two proxies, a worker and the 
 
 test: $(VENV)/.dev lint ## Lint, types, import direction and every test
 	@sh scripts/programs.sh $(PROGRAMS)
-	$(PYTEST) -n 3 $(addprefix --ignore=,$(SERIAL))
+	$(PYTEST) -n 3 --dist worksteal $(addprefix --ignore=,$(SERIAL))
 	$(if $(SERIAL),$(PYTEST) $(SERIAL))
 
 lint: $(VENV)/.dev ## Style, types and import direction

@@ -28,7 +28,7 @@ FAILING = (OSError, http.client.HTTPException)
 """What a client meets while a part is dead, beside a status that says so."""
 PATIENT = {
     "ceph_timeout": "2",
-    "ceph_removal_grace": "0.2",
+    "ceph_removal_grace": "5",  # longer than a request may hang in the gateway while its OSD is dead
     "ceph_abandon_after": "5",
     "transfer_attempts": "1000",
     "transfer_retry_base": "0.05",

@@ -1,16 +1,15 @@
 """Calls about many keys at once: deletion in the background, export and import of listings."""
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import httpx
 
 from cephstorage_client.connection import CONNECT_TIMEOUT, Connection, api_error, bucket_path, given, unreachable
-from cephstorage_client.errors import ApiError, ServiceUnreachable
 from cephstorage_client.names import encode_segment
 from cephstorage_client.shapes import Deletion, ImportReport, Record
+from cephstorage_client.waiting import until_ended
 
 _LANDING = 3600.0
 _PIECE = 1000
@@ -57,20 +56,14 @@ class BulkCalls(Connection):
         patience: float = 60.0,
     ) -> Deletion:
         """Poll until a deletion has ended. A service that is away for less than ``patience`` seconds is waited for."""
-        answered = time.monotonic()
-        while True:
-            try:
-                deletion = self.deletion(username, bucketname, name)
-            except (ServiceUnreachable, ApiError) as error:
-                if (isinstance(error, ApiError) and not error.transient) or time.monotonic() - answered >= patience:
-                    raise
-            else:
-                answered = time.monotonic()
-                if on_progress:
-                    on_progress(deletion)
-                if deletion["state"] != "inprogress":
-                    return deletion
-            time.sleep(interval)
+        return until_ended(
+            lambda: self.deletion(username, bucketname, name),
+            f"deletion {name}",
+            on_progress=on_progress,
+            interval=interval,
+            longest_interval=interval,
+            patience=patience,
+        )
 
     def export(
         self,

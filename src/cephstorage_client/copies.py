@@ -1,13 +1,12 @@
 """Calls about a mirror's copies: purge, verify, warm up, and the jobs that do it."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack, cast
 
 from cephstorage_client.connection import Connection, given
-from cephstorage_client.errors import ApiError, ServiceUnreachable, WaitTimeout
 from cephstorage_client.names import encode_segment
 from cephstorage_client.shapes import Job, MirrorUsage, PurgeOptions, VerifyOptions, WarmOptions
+from cephstorage_client.waiting import until_ended
 
 _SLACK = 30.0
 
@@ -67,21 +66,12 @@ class CopyCalls(Connection):
 
         A service that is away for less than ``patience`` seconds is waited for.
         """
-        started = answered = time.monotonic()
-        while True:
-            try:
-                state = self.job(job)
-            except (ServiceUnreachable, ApiError) as error:
-                if isinstance(error, ApiError) and not error.transient:
-                    raise
-                if time.monotonic() - answered >= patience:
-                    raise
-            else:
-                answered = time.monotonic()
-                if on_progress:
-                    on_progress(state)
-                if state["state"] != "inprogress":
-                    return state
-            if timeout is not None and time.monotonic() - started >= timeout:
-                raise WaitTimeout(f"The job {job} has not ended within {timeout:g} seconds; it goes on.")
-            time.sleep(interval)
+        return until_ended(
+            lambda: self.job(job),
+            f"job {job}",
+            on_progress=on_progress,
+            timeout=timeout,
+            interval=interval,
+            longest_interval=interval,
+            patience=patience,
+        )

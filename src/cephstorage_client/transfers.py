@@ -1,13 +1,12 @@
 """Calls about transfers: creating keys from URLs in the background, and following them to their end."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Unpack, cast
 
 from cephstorage_client.connection import Connection, bucket_path, given
-from cephstorage_client.errors import ApiError, ServiceUnreachable, WaitTimeout
 from cephstorage_client.names import encode_segment
 from cephstorage_client.shapes import KeyOptions, NewKey, Progress, TransferHandle
+from cephstorage_client.waiting import until_ended
 
 
 class TransferCalls(Connection):
@@ -61,22 +60,12 @@ class TransferCalls(Connection):
         that is away for less than ``patience`` seconds (a restart) is waited for. Raises WaitTimeout
         after ``timeout`` seconds.
         """
-        started = answered = time.monotonic()
-        while True:
-            try:
-                progress = self.progress(token)
-            except (ServiceUnreachable, ApiError) as error:
-                if isinstance(error, ApiError) and not error.transient:
-                    raise
-                if time.monotonic() - answered >= patience:
-                    raise
-            else:
-                answered = time.monotonic()
-                if on_progress:
-                    on_progress(progress)
-                if progress["state"] != "inprogress":
-                    return progress
-            if timeout is not None and time.monotonic() - started >= timeout:
-                raise WaitTimeout(f"The transfer {token} has not ended within {timeout:g} seconds; it goes on.")
-            time.sleep(interval)
-            interval = min(interval * 1.5, longest_interval)
+        return until_ended(
+            lambda: self.progress(token),
+            f"transfer {token}",
+            on_progress=on_progress,
+            timeout=timeout,
+            interval=interval,
+            longest_interval=longest_interval,
+            patience=patience,
+        )

@@ -18,10 +18,10 @@ import structlog
 
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
-from cephstorage.bootstrap.adapters import instance_name, make_adapters, via_name
+from cephstorage.bootstrap.adapters import Adapters, instance_name, make_adapters, via_name
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.jobs import make_jobs
-from cephstorage.bootstrap.services import make_deletions, make_services
+from cephstorage.bootstrap.services import Services, make_deletions, make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
 from cephstorage.domain.configuration import SECRETS
@@ -41,6 +41,7 @@ from cephstorage.services.expectations import Expectations
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.origin_figures import OriginFigures
 from cephstorage.services.usage import Usage
+from cephstorage.transfer.engine import TransferEngine
 
 log = structlog.get_logger()
 
@@ -75,24 +76,7 @@ class Runtime:
         if services.abilities is not None:
             monitoring.checks["store abilities"] = services.abilities.check
         stored = StoredAnswers(index.keys, store, settings.objects_dir)
-        mirror_parts = MirrorParts(
-            mirrors=services.mirrors,
-            access=services.access,
-            publishing=services.publishing,
-            keys=index.keys,
-            ledger=index.transfers,
-            stored=stored,
-            origin=adapters.origin,
-            peers=adapters.peers,
-            engine=engine,
-            absences=services.absences,
-            via_name=via,
-            clock=clock,
-            patience=settings.transfer.lease + _TAKEOVER,
-            on_answer=monitoring.answered,
-            invalidate=services.invalidations.of,
-            max_body=settings.transfer.max_object_size,
-        )
+        mirror_parts = _mirror_parts(settings, adapters, services, engine, stored, monitoring, via, clock)
         proxy = MirrorProxy(mirror_parts)
         visitor = MirrorVisitor(proxy, mirror_parts, usage.count)
         parts.expected = Expectations(services.mirrors, visitor, index.keys)
@@ -193,6 +177,37 @@ class Runtime:
         self._adapters.presence.withdraw()
         await self._adapters.store.close()
         await self._adapters.index.close()
+
+
+def _mirror_parts(
+    settings: Settings,
+    adapters: Adapters,
+    services: Services,
+    engine: TransferEngine,
+    stored: StoredAnswers,
+    monitoring: Monitoring,
+    via: str,
+    clock: Clock,
+) -> MirrorParts:
+    """What the mirror stands on."""
+    return MirrorParts(
+        mirrors=services.mirrors,
+        access=services.access,
+        publishing=services.publishing,
+        keys=adapters.index.keys,
+        ledger=adapters.index.transfers,
+        stored=stored,
+        origin=adapters.origin,
+        peers=adapters.peers,
+        engine=engine,
+        absences=services.absences,
+        via_name=via,
+        clock=clock,
+        patience=settings.transfer.lease + _TAKEOVER,
+        on_answer=monitoring.answered,
+        invalidate=services.invalidations.of,
+        max_body=settings.transfer.max_object_size,
+    )
 
 
 def _front(data_plane: DataPlane, api: Application) -> Application:

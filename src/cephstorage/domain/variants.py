@@ -16,6 +16,7 @@ from cephstorage.domain.forwarding import CONDITIONS, forwarded
 from cephstorage.domain.mirrors import Target
 from cephstorage.domain.names import key_name
 from cephstorage.domain.policy import DigestSource, Mode, Policy
+from cephstorage.domain.records import OriginFacts
 
 MOST = 16
 """Variants of an address that are stored beside the first; further ones are passed through."""
@@ -72,8 +73,15 @@ def _one_spelling(name: str, value: str | None) -> str | None:
 
 def alike(values: Values, sent: Iterable[tuple[str, str]]) -> bool:
     """Whether a request would be answered with what was chosen by these values. ``*`` is like nothing."""
+    if not values:
+        return True
     names = ",".join(name for name, _ in values)
     return "*" not in {name for name, _ in values} and chosen_by(names, sent) == values
+
+
+def varies_of(origin: OriginFacts | None) -> Values:
+    """The values by which a stored answer was chosen; none for what is no mirror's copy."""
+    return origin.varies if origin is not None else ()
 
 
 def variant_of(target: Target, values: Values, sent: Iterable[tuple[str, str]]) -> Target:

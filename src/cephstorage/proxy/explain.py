@@ -23,6 +23,7 @@ from cephstorage.domain.mirrors import read_target, source_url
 from cephstorage.domain.policy import Mode, OriginAnswer, Policy
 from cephstorage.domain.records import NO_VALIDATORS, Record
 from cephstorage.domain.urls import check_url, without_credentials
+from cephstorage.domain.variants import varies_of
 from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse, OriginStates
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import MirrorProxy
@@ -52,8 +53,7 @@ class Explain:
         mirror = self._mirrors.require(parts.netloc.rpartition("@")[2])
         target, policy = read_target(parts.path or "/", parts.query, mirror)
         request = Request("GET", parts.path, parts.query, {})
-        asked = await self._proxy.choose(request, Asked(mirror, target, policy))
-        facts = await self._proxy.gather(request, asked)
+        asked, facts = await self._proxy.gather(request, Asked(mirror, target, policy))
         record, policy, decision = facts.record, facts.policy, decide(facts)
         answer = OriginAnswer(200, record.content_type) if record is not None else None
         fresh_for = None
@@ -149,7 +149,7 @@ def _freshness(policy: Policy, record: Record | None, now: float) -> dict[str, A
         "stale_while_revalidate": found.while_revalidate,
         "stale_if_error": found.if_error,
         "used_stale": "never" if found.forbids_stale else "when the origin fails",
-        "varies": [name for name, _ in record.origin.varies] if record.origin is not None else [],
+        "varies": [name for name, _ in varies_of(record.origin)],
         "invalidated": record.invalidated_at is not None,
     }
 

@@ -24,7 +24,7 @@ from cephstorage.domain.errors import Unavailable
 from cephstorage.domain.mirrors import read_target
 from cephstorage.domain.policy import Mode
 from cephstorage.domain.records import ListQuery, Record
-from cephstorage.domain.variants import MOST, Values, alike, fill_headers, variant_of, variant_prefix
+from cephstorage.domain.variants import MOST, Values, alike, fill_headers, variant_of, variant_prefix, varies_of
 from cephstorage.proxy.exchange import FORWARDED, Exchange, Request
 from cephstorage.proxy.going_on import CutOff, Rest
 from cephstorage.proxy.mirror_access import MirrorAccess
@@ -87,8 +87,7 @@ class MirrorProxy:
         asked = Asked(mirror, *read_target(path, query, mirror))
         deadline, wait = time.monotonic() + self._parts.patience, _ROUND_WAIT
         while time.monotonic() < deadline:
-            chosen = await self.choose(request, asked)
-            facts = await self.gather(request, chosen, continues=exchange.continues)
+            chosen, facts = await self.gather(request, asked, continues=exchange.continues)
             decision = decide(facts)
             exchange.decision = type(decision).__name__
             if await self._perform(exchange, chosen, decision):
@@ -98,39 +97,32 @@ class MirrorProxy:
             wait = min(_LONGEST_WAIT, 1.2 * wait)
         raise Unavailable("The process that fills this key does not answer; try again.", retry_after=2)
 
-    async def choose(self, request: Request, asked: Asked) -> Asked:
-        """The request for the variant that Vary leads it to, where the copy under the key answers other requests."""
-        if asked.policy.mode is not Mode.ORIGIN or asked.target.key is None:
-            return asked
-        record = await self._parts.keys.get(asked.mirror.bucket, asked.target.key)
-        values, sent = _varies(record), fill_headers(asked.policy, request.headers)
-        if not values or alike(values, sent) or ("*", None) in values:
-            return asked
-        return replace(asked, target=variant_of(asked.target, values, sent), variant=True)
-
     async def _is_crowded(self, asked: Asked) -> bool:
         """Whether as many variants of an address are stored as may be."""
         key = (asked.target.key or "").rpartition(variant_prefix(""))[0]
         query = ListQuery(vfolder=None, prefix=variant_prefix(key), limit=MOST)
         return len((await self._parts.keys.listing(asked.mirror.bucket, query)).keys) >= MOST
 
-    async def gather(self, request: Request, asked: Asked, *, continues: bool = False) -> Facts:
-        """Everything the decision needs, asked once.
+    async def gather(self, request: Request, asked: Asked, *, continues: bool = False) -> tuple[Asked, Facts]:
+        """Everything the decision needs, asked once; with the request for the variant that Vary leads it to.
 
         What this process knows by heart is looked at last, in one moment with the decision. A fill that
         landed just before is no danger: beginning another one fails, because the key has moved.
         """
-        parts = self._parts
+        parts, sent = self._parts, fill_headers(asked.policy, request.headers)
+        record = await self._record(asked)
+        if asked.policy.mode is Mode.ORIGIN and (variant := _variant(asked, record, sent)) is not None:
+            asked = variant
+            record = await self._record(asked)
         bucket, key = asked.mirror.bucket, asked.target.key
-        record = await parts.keys.get(bucket, key) if key is not None and asked.policy.mode is not Mode.BYPASS else None
-        unlike = record if not alike(_varies(record), fill_headers(asked.policy, request.headers)) else None
+        unlike = record if not alike(_varies(record), sent) else None
         record = record if unlike is None else None
         crowded = asked.variant and record is None and unlike is None and await self._is_crowded(asked)
         live = parts.engine.live(bucket, key) if key is not None else None
         filling = live is not None
         if live is None and record is None and key is not None:
             filling = await parts.ledger.fill_owner(bucket, key, parts.clock()) is not None
-        return Facts(
+        return asked, Facts(
             method=request.method,
             target=asked.target,
             policy=asked.policy if record is None else asked.answered(200, record.content_type).policy,
@@ -146,6 +138,12 @@ class MirrorProxy:
             crowded=crowded,
             absence=parts.absences.find(asked.mirror, asked.target.canonical) if record is None else None,
         )
+
+    async def _record(self, asked: Asked) -> Record | None:
+        """What is stored for a request."""
+        if asked.target.key is None or asked.policy.mode is Mode.BYPASS:
+            return None
+        return await self._parts.keys.get(asked.mirror.bucket, asked.target.key)
 
     def _is_loop(self, headers: dict[str, str]) -> bool:
         passed = f"{headers.get('cdn-loop', '')},{headers.get('via', '')}".replace(",", " ").split()
@@ -183,4 +181,12 @@ class MirrorProxy:
 
 
 def _varies(record: Record | None) -> Values:
-    return record.origin.varies if record is not None and record.origin is not None else ()
+    return varies_of(record.origin) if record is not None else ()
+
+
+def _variant(asked: Asked, record: Record | None, sent: tuple[tuple[str, str], ...]) -> Asked | None:
+    """The request for another variant, where the copy under the key answers other requests."""
+    values = _varies(record)
+    if alike(values, sent) or ("*", None) in values:
+        return None
+    return replace(asked, target=variant_of(asked.target, values, sent), variant=True)

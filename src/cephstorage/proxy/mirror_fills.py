@@ -25,7 +25,7 @@ from cephstorage.domain.ranges import RangeRequest, parse_range
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Kind, SourceFacts, TransferRequest
 from cephstorage.domain.validators import Outcome
-from cephstorage.domain.variants import Values, alike, fill_headers
+from cephstorage.domain.variants import alike, fill_headers, varies_of
 from cephstorage.proxy.answer import LiveBytes, judge, of_source, send
 from cephstorage.proxy.exchange import Exchange
 from cephstorage.proxy.forward import Forwarding
@@ -169,7 +169,7 @@ class FollowedFills:
         if live.request.target != asked.target.canonical:
             await self._passing.send(exchange, asked, "target")
             return
-        if not alike(_varies(source), fill_headers(asked.policy, exchange.request.headers)):
+        if not alike(varies_of(source.origin), fill_headers(asked.policy, exchange.request.headers)):
             await self._passing.send(exchange, asked, "vary")
             return
         asked = asked.answered(200, source.content_type)
@@ -249,10 +249,6 @@ async def refused(
     asked = asked.answered(answer.status, header(answer.headers, "content-type"))
     headers = [pair for pair in asked.end_to_end(answer.headers) if pair[0].lower() != "set-cookie"]
     await exchange.whole(answer.status, [*headers, *extra], answer.body)
-
-
-def _varies(source: SourceFacts) -> Values:
-    return source.origin.varies if source.origin is not None else ()
 
 
 def _first_range(exchange: Exchange) -> RangeRequest | None:

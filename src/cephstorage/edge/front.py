@@ -229,7 +229,10 @@ def unavailable(*before: Lines) -> Lines:
 
 
 def _cut() -> Lines:
-    """No page of nginx's own follows the slices that have been sent: in a later slice (a subrequest) the client is cut off."""
+    """No page of nginx's own follows the slices that have been sent: in a later slice (a subrequest) the client is cut off.
+
+    $request_length is 0 there. It is 0, too, for what could not be read as a request, which has a page of its own.
+    """
     return ["if ($request_length = 0) { return 444; }"]
 
 
@@ -246,7 +249,6 @@ def _problem_locations() -> Lines:
         *block(
             f"location = {_MALFORMED_PAGE}",
             "internal;",
-            _cut(),
             "default_type application/problem+json;",
             "add_header Cache-Control no-store always;",
             f"return 400 '{_MALFORMED}';",

@@ -1,5 +1,6 @@
 """What nginx passes on to its proxy: the target untouched, the client as it is, and no word of the edge's own."""
 
+import json
 import re
 
 import pytest
@@ -131,6 +132,15 @@ def test_the_host_is_that_of_the_request(wire: Wire) -> None:
         wire.proxy.reset_counters()
         wire.raw(f"{line}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         assert [(entry.target, entry.headers["host"]) for entry in wire.proxy.logged()] == [("/x", wanted)]
+
+
+@pytest.mark.parametrize(
+    "line", ["NO REQUEST AT ALL", "GET", "get /x HTTP/1.1", "GET /%zz HTTP/1.1", "GET /../x HTTP/1.1"]
+)
+def test_what_is_no_request_gets_a_clear_answer(wire: Wire, line: str) -> None:
+    answer = wire.raw(f"{line}\r\nHost: files.test\r\nConnection: close\r\n\r\n".encode())
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(answer.body)["code"] == "invalid_request"
 
 
 def test_two_hosts_are_not_mixed(wire: Wire) -> None:

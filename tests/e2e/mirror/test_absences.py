@@ -59,13 +59,14 @@ def test_many_ask_at_once_and_the_origin_is_asked_once(site: Site) -> None:
     assert site.count("/a") == 1
 
 
-def test_a_purge_makes_the_origin_be_asked_again(site: Site) -> None:
+@pytest.mark.parametrize("edges_only", [False, True])
+def test_a_purge_makes_the_origin_be_asked_again(site: Site, edges_only: bool) -> None:
     site.order(negative_ttl=3600)
     absent(site, "/a")
     assert site.get("/a").status == 404
     site.put("/a", b"here now")
     assert site.get("/a").status == 404
-    site.service.json("POST", "/mirrors/purge", {"mirror": site.host, "path": "/a"})
+    site.service.json("POST", "/mirrors/purge", {"mirror": site.host, "path": "/a", "edges_only": edges_only})
     assert site.get("/a").body == b"here now"
 
 

@@ -167,7 +167,7 @@ _STATES: dict[int | str, dict[str, Any]] = {202: {"description": "It goes on; se
 async def purge(body: PurgeCopies, principal: Caller, parts: Services) -> JSONResponse:
     """Remove copies from the store and from every edge: the next request fetches anew.
 
-    ``soft`` and ``refresh`` keep a copy for when the origin fails. With a ``path``, ``told`` are the edges that have
+    ``soft`` and ``refresh`` keep a copy for when the origin fails (in mode ``origin`` it waits for the origin's word). With a ``path``, ``told`` are the edges that have
     forgotten that address, ``later`` those that did not answer and are told when they do.
     """
     mirror = _mirror(body.mirror, principal, parts, Action.WRITE)

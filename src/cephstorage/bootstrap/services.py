@@ -100,7 +100,6 @@ def make_services(
     purges = Purges(index.purges, index.keys, mirrors, caches, lambda: settings.edge.purge, clock)
     mirrors.on_change = purges.forget_mirror
     absences = Absences(index.settings, clock)
-    purges.on_ask = absences.forget_everywhere
     invalidations = Invalidations(index.keys, purges, absences, clock)
     keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
     abilities = None

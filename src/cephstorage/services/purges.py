@@ -8,7 +8,7 @@ A caller who deletes or overwrites a key has the answer when every edge that can
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -79,8 +79,6 @@ class Purges:
         self._caches = caches
         self._edges = edges
         self._clock = clock
-        self.on_ask: Callable[[], Awaitable[None]] = _nothing
-        """Told of every wish to have something forgotten, changed or not."""
         self._silent: dict[str, float] = {}
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -145,7 +143,6 @@ class Purges:
     async def ask(self, mirror: Mirror, written: str) -> Purged:
         """Have the edges forget a target of a mirror although nothing changed. Raises InvalidKey."""
         target, key = _read(mirror, written)
-        await self.on_ask()
         record = await self._keys.get(mirror.bucket, key)
         await self._outbox.add(mirror.bucket, key, record.size if record is not None else 0, self._clock())
         return Purged(mirror.host, target.canonical, key, await self.settle(mirror.bucket, key))
@@ -250,7 +247,3 @@ def _read(mirror: Mirror, written: str) -> tuple[Target, str]:
     if target.key is None:
         raise InvalidKey("No key stands for this address, so no edge keeps anything of it.")
     return target, target.key
-
-
-async def _nothing() -> None:
-    """Nobody has to know."""

@@ -1,5 +1,6 @@
 """The README's tour does what it shows, and its table of calls is the API's."""
 
+import json
 import os
 import re
 import socket
@@ -8,9 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.harness.service import Service
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README, MIRRORS = (ROOT / "README.md").read_text(), (ROOT / "docs" / "mirrors.md").read_text()
 _STEP = re.compile(r"```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 _CALL = re.compile(r"^\| `([A-Z]+) (/\S*)` \|", re.MULTILINE)
 _OUTSIDE_THE_API = {("GET", "/mirrors/proxy/{path}"), ("GET", "/objects/{bucket}/{key}")}
@@ -62,3 +66,24 @@ def test_the_table_of_calls_is_the_api(service: Service) -> None:
     assert len(told) == len(set(told))
     assert set(told) - _OUTSIDE_THE_API == real - _OUTSIDE_THE_API
     assert set(told) >= _OUTSIDE_THE_API
+
+
+@pytest.mark.stacks("direct")  # what is read is the same over every stack
+def test_the_page_on_mirrors_shows_what_is_taken(service: Service, tmp_path: Path) -> None:
+    """Its rules as a file, its origins as a body, its table of rules' fields against the API's."""
+    (rules,) = re.findall(r"```toml\n(.*?)```", MIRRORS, re.DOTALL)
+    (tmp_path / "rules.toml").write_text(rules)
+    added = service.command(
+        "mirror", "add", "files.example", "https://provider.example", "ops/files",
+        "--rules-file", str(tmp_path / "rules.toml"), "--json",
+    )  # fmt: skip
+    assert added.returncode == 0, added.stderr
+    assert len(json.loads(added.stdout)["rules"]) == rules.count("[[rules]]")
+    (body,) = re.findall(r"```json\n(.*?)```", MIRRORS, re.DOTALL)
+    made = service.json("POST", "/mirrors/host", json.loads(body))
+    assert [origin["url"] for origin in made["origins"]] == [each["url"] for each in json.loads(body)["origins"]]
+    (table,) = re.findall(r"^\| Field \|.*?\n\n", MIRRORS, re.DOTALL | re.MULTILINE)
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert len(told) > 15
+    schemas = service.json("GET", "/openapi.json")["components"]["schemas"]
+    assert told <= schemas["RuleBody"]["properties"].keys()

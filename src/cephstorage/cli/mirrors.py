@@ -50,7 +50,9 @@ def add(
     redirects: Annotated[str | None, typer.Option(help="The origin's redirects: follow, pass or refuse.")] = None,
     digest: Annotated[
         str | None,
-        typer.Option(help="What bytes must match: .sha512, .sha256, .sha1, .md5 beside the file; by-hash; npm; pypi."),
+        typer.Option(
+            help="What bytes must match: .sha512, .sha256, .sha1, .md5 beside the file; by-hash; npm; pypi; packages."
+        ),
     ] = None,
     methods: Annotated[str | None, typer.Option(help="Requests other than GET and HEAD: refuse or pass.")] = None,
     heuristic: Annotated[

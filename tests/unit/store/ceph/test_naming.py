@@ -1,7 +1,7 @@
 """Names of versions and what is written on objects: any text survives, and S3's bound is kept."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cephstorage.domain.names import BucketName
@@ -9,7 +9,7 @@ from cephstorage.ports.store import StoredObject
 from cephstorage.store.ceph.naming import VersionName, headers_of, noted_name, object_of, planned_name, stored_name
 
 BUCKET = BucketName("alice", "photos")
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
 
 def written(**metadata: str) -> dict[str, str]:
@@ -29,6 +29,7 @@ def test_the_three_forms_of_a_name() -> None:
 
 @given(st.dictionaries(st.sampled_from(["etag", "source", "target", "last_modified", "content_type"]), TEXT))
 def test_any_text_survives(metadata: dict[str, str]) -> None:
+    assume(sum(len(name) + 3 * len(value.encode()) for name, value in metadata.items()) < 1800)  # S3 takes 2,048 bytes
     headers = written(**metadata)
     for name, value in headers.items():
         assert value.isascii(), name

@@ -324,10 +324,6 @@ class Settings(BaseSettings):
         """The key that the service makes when none is given, mode 0600."""
         return self.data_dir / "secret-key"
 
-    def base_address(self, port: int | None = None) -> str:
-        """The public address, or what it defaults to when the service listens on ``port``."""
-        return self.public_address or self.local_address(port)
-
     def local_address(self, port: int | None = None) -> str:
         """Where this machine reaches the service, whatever address it is published under."""
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound

@@ -20,7 +20,6 @@ MINUTE = 60
 MOST_POINTS = 1500
 KEPT = 31 * 86400
 """Seconds that figures are kept."""
-_ANSWERS = ("store_hit", "join_fill", "start_fill", "revalidate", "pass_through", "refuse")
 _MISSES = ("start_fill", "join_fill", "revalidate")
 _NAME = re.compile(r"(?<=[a-z])(?=[A-Z])")
 Figures = dict[str, float]

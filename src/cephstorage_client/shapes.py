@@ -267,6 +267,20 @@ class WarmOptions(WorkOptions, total=False):
     most: int | None
 
 
+class Fill(TypedDict):
+    """A fill that runs: who carries it, since when (epoch seconds), and what was noted of it last.
+
+    Bytes are noted once a second. ``resumable``: were its process killed now, the next one would go on from its bytes.
+    """
+
+    owner: str
+    phase: str
+    since: float
+    bytes_done: int
+    bytes_total: int | None
+    resumable: bool
+
+
 class Explanation(TypedDict):
     """What a mirror would do with a URL, and why.
 
@@ -286,6 +300,7 @@ class Explanation(TypedDict):
     reason: str
     record: Record | None
     filling: bool
+    fill: Fill | None
     fresh_for: float | None
     edge: dict[str, Any]
     origin: dict[str, Any] | None

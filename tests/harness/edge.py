@@ -133,10 +133,11 @@ class Edge:
         until(lambda: not [pid for pid in group if Path(f"/proc/{pid}").exists()])
 
     def kill_nginx(self) -> None:
-        """kill -9 of every nginx process."""
-        for pid in self.nginx_pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """kill -9 of every nginx process at once, so that none is born of another meanwhile; returns when they are gone."""
+        until(lambda: self.nginx_pids)
+        group = int((self.run_dir / "nginx.group").read_text())
+        os.killpg(group, signal.SIGKILL)
+        until(lambda: not list(members(group)))
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None:

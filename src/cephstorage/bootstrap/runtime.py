@@ -104,7 +104,9 @@ class Runtime:
                 access=services.access,
                 publishing=services.publishing,
                 monitoring=monitoring,
-                explain=Explain(services.mirrors, proxy, services.purges, adapters.origin, adapters.origin),
+                explain=Explain(
+                    services.mirrors, proxy, services.purges, index.transfers, adapters.origin, adapters.origin
+                ),
                 configuration=services.configuration,
                 settings=lambda: settings_in_force(settings, services.configuration.values),
                 clock=clock,

@@ -79,6 +79,10 @@ class SqlTransferLedger:
         """Who fills this key now, by a live lease."""
         return await self._db.read_one(self._sql.fill_owner, bucket, key, now)
 
+    async def fill(self, bucket: BucketName, key: str, now: float) -> Transfer | None:
+        """The fill of this key that runs now."""
+        return await self._db.read_one(self._sql.fill, bucket, key, now)
+
     async def owners(self) -> Sequence[str]:
         """Everybody who holds a lease."""
         return await self._db.read_one(self._leases.owners)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, select
 
 from cephstorage.domain.errors import (
     CephStorageError,
@@ -212,8 +212,17 @@ class TransferStatements:
 
     def fill_owner(self, conn: Connection, bucket: BucketName, key: str, now: float) -> str | None:
         """See ``TransferLedger.fill_owner``."""
+        running = self._running_fill(conn, bucket, key, now)
+        return str(running.owner) if running is not None else None
+
+    def fill(self, conn: Connection, bucket: BucketName, key: str, now: float) -> Transfer | None:
+        """See ``TransferLedger.fill``."""
+        running = self._running_fill(conn, bucket, key, now)
+        return transfer_of(running) if running is not None else None
+
+    def _running_fill(self, conn: Connection, bucket: BucketName, key: str, now: float) -> Row[Any] | None:
         row = conn.execute(self._fill, {"in_bucket": str(bucket), "of_key": key}).first()
-        return str(row.owner) if row is not None and row.owner is not None and row.lease_until > now else None
+        return row if row is not None and row.owner is not None and row.lease_until > now else None
 
     def spooled_ids(self, conn: Connection) -> list[str]:
         """See ``TransferLedger.spooled_ids``."""

@@ -103,6 +103,10 @@ class TransferLedger(Protocol):
         """Who fills this key now, by a live lease."""
         ...
 
+    async def fill(self, bucket: BucketName, key: str, now: float) -> Transfer | None:
+        """The fill of this key that runs now, by a live lease, as it was noted last."""
+        ...
+
     async def owners(self) -> Sequence[str]:
         """Everybody who holds a lease."""
         ...

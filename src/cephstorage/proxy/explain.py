@@ -24,6 +24,7 @@ from cephstorage.domain.policy import Mode, OriginAnswer, Policy
 from cephstorage.domain.records import NO_VALIDATORS, Record
 from cephstorage.domain.urls import check_url, without_credentials
 from cephstorage.domain.variants import varies_of
+from cephstorage.ports.ledger import TransferLedger
 from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse, OriginStates
 from cephstorage.proxy.exchange import Request
 from cephstorage.proxy.mirror import MirrorProxy
@@ -36,9 +37,16 @@ class Explain:
     """Explains mirror URLs."""
 
     def __init__(
-        self, mirrors: Mirrors, proxy: MirrorProxy, purges: Purges, origin: Origin, states: OriginStates
+        self,
+        mirrors: Mirrors,
+        proxy: MirrorProxy,
+        purges: Purges,
+        ledger: TransferLedger,
+        origin: Origin,
+        states: OriginStates,
     ) -> None:
         self._mirrors = mirrors
+        self._ledger = ledger
         self._proxy = proxy
         self._purges = purges
         self._origin = origin
@@ -72,6 +80,7 @@ class Explain:
             "reason": _reason(decision),
             "record": _record(facts.record),
             "filling": facts.filling,
+            "fill": await self._fill(asked, facts.now),
             "fresh_for": fresh_for,
             "freshness": _freshness(policy, record, facts.now),
             "edge": await self._edge(url, asked, facts),
@@ -95,6 +104,22 @@ class Explain:
             for server, there in asked.mirror.route.candidates(url)
             if (state := states.get(server.url)) is not None
         ]
+
+    async def _fill(self, asked: Asked, now: float) -> dict[str, Any] | None:
+        """Who fills the key now, in whichever process, and how far that was when it was noted last."""
+        if asked.target.key is None:
+            return None
+        running = await self._ledger.fill(asked.mirror.bucket, asked.target.key, now)
+        if running is None:
+            return None
+        return {
+            "owner": running.owner,
+            "phase": running.phase.value,
+            "since": running.created_at,
+            "bytes_done": running.bytes_done,
+            "bytes_total": running.bytes_total,
+            "resumable": running.source is not None and running.source.resume_validator is not None,
+        }
 
     async def _edge(self, url: str, asked: Asked, facts: Facts) -> dict[str, Any]:
         """For how long an edge would keep the answer, in seconds, and which of them serve it now without asking."""

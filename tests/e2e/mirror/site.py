@@ -221,12 +221,13 @@ class Site:
         return until(lambda: self.explain(target), lambda told: not told["filling"])
 
     def fill(self, path: str, body: bytes | Body, **behaviour: Any) -> Download:
-        """Put a body at the origin, bring it through the mirror and wait until it is stored."""
+        """Put a body at the origin, bring it through the mirror and wait until it is stored and the fill has ended."""
         self.put(path, body, **behaviour)
         answer = self.get(path)
         held = as_body(body)
         assert answer.body == b"".join(held.views(0, len(held)))
         self.stored(path.removeprefix("/"))
+        self.settled(path)
         return answer
 
 

@@ -1,6 +1,7 @@
 """``serve``: one process, or a supervisor with several that share the listening socket. ``worker``: no requests."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -109,7 +110,13 @@ async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> 
 
 
 async def _until_stopped(runtime: Runtime, server: Server, sockets: list[socket.socket]) -> None:
-    """Serve until a signal; then hand over and finish in order, within the grace."""
+    """Serve until a signal; then hand over and finish in order, within the grace.
+
+    What the start has made lives as long as the process, so full collections leave it out: going through all of it
+    held every request up for 20 to 50 ms.
+    """
+    gc.collect()
+    gc.freeze()
     loop, handing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     def stop(number: int) -> None:

@@ -37,7 +37,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 
@@ -102,8 +102,23 @@ def served(kind: ColumnElement[str]) -> ColumnElement[bool]:
     return kind.in_([word(each) for each in SERVED])
 
 
+def reserving(table: Table) -> ColumnElement[bool]:
+    """Whether a transfer holds room of a quota; a constant condition, like ``word``."""
+    c = table.c
+    return (c.state == word(State.INPROGRESS)) & (c.reserved_size + c.reserved_keys > literal_column("0"))
+
+
+def _quota() -> list[Column[Any]]:
+    """The most bytes and keys; null: no limit."""
+    return [_column("quota_size", WHOLE, null=True), _column("quota_keyamount", WHOLE, null=True)]
+
+
 def _column(name: str, kind: Any = TEXT, *extra: ForeignKey, null: bool = False, key: bool = False) -> Column[Any]:
     return Column(name, kind, *extra, nullable=null, primary_key=key, autoincrement=name == "id" and kind is WHOLE)
+
+
+def _whole_from_zero(name: str) -> Column[Any]:
+    return Column(name, WHOLE, nullable=False, server_default=text("0"))
 
 
 def build_schema(*, separate_schemas: bool) -> Schema:
@@ -115,7 +130,7 @@ def build_schema(*, separate_schemas: bool) -> Schema:
     monitor = _Area(metadata, "CephStorageMonitor", separate_schemas=separate_schemas)
     return Schema(
         metadata,
-        tenants=general.table("tenants", _column("username", key=True), _column("created_at", Double)),
+        tenants=general.table("tenants", _column("username", key=True), _column("created_at", Double), *_quota()),
         buckets=_buckets(general),
         keys=_keys(index, general),
         folders=_folders(index),
@@ -185,7 +200,8 @@ def _buckets(general: _Area) -> Table:
         _column("keyamount", WHOLE),
         _column("next_generation", WHOLE),
         _column("created_at", Double),
-        Column("highest_generation", WHOLE, nullable=False, server_default=text("0")),
+        _whole_from_zero("highest_generation"),
+        *_quota(),
         CheckConstraint("size >= 0 AND keyamount >= 0"),
     )
     Index("buckets_by_tenant", table.c.username, table.c.name)
@@ -275,7 +291,10 @@ def _mirrors(general: _Area) -> Table:
 
 
 def _transfers(general: _Area) -> Table:
-    """``due_at``: when the row may be claimed - ``not_before``, or the end of the lease while one holds it."""
+    """``due_at``: when the row may be claimed - ``not_before``, or the end of the lease while one holds it.
+
+    ``reserved_size`` and ``reserved_keys``: what it may add to the usage; they count while somebody holds the row.
+    """
     table = general.table(
         "transfers",
         _column("id", key=True),
@@ -302,6 +321,8 @@ def _transfers(general: _Area) -> Table:
         _column("due_at", Double),
         _column("source", null=True),
         _column("plan", null=True),
+        _whole_from_zero("reserved_size"),
+        _whole_from_zero("reserved_keys"),
     )
     c = table.c
     running = c.state == word(State.INPROGRESS)
@@ -316,6 +337,8 @@ def _transfers(general: _Area) -> Table:
     Index("transfers_single_request", c.fingerprint, unique=True, sqlite_where=running, postgresql_where=running)
     Index("transfers_held", c.owner, sqlite_where=held, postgresql_where=held)
     Index("transfers_ended", c.ended_at, sqlite_where=ended, postgresql_where=ended)
+    room = reserving(table)
+    Index("transfers_reserving", c.bucket, sqlite_where=room, postgresql_where=room)
     return table
 
 

@@ -83,7 +83,7 @@ def _set_counters(source: Connection, target: Connection, old: Schema, new: Sche
     here = new.counters.c.name == "settings"
     target.execute(update(new.counters).where(here).values(value=(version or 0) + 1))
     last: dict[str, int] = dict(source.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").tuples().all())
-    for table in (new.removals, new.purges):
+    for table in (new.removals, new.purges, new.webhook_events):
         if number := last.get(f"{table.schema}_{table.name}", 0):
             target.exec_driver_sql(
                 "SELECT setval(pg_get_serial_sequence(%(table)s, 'id'), %(number)s)",

@@ -37,7 +37,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 
@@ -69,9 +69,11 @@ class Schema:
     series: Table
     deletions: Table
     deletion_keys: Table
+    webhooks: Table
+    webhook_events: Table
 
 
-_QUEUES = {"removals", "purges"}
+_QUEUES = {"removals", "purges", "webhook_events"}
 """Worked off by number: no number is given twice, even when the table has been empty."""
 
 
@@ -139,6 +141,8 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         deletion_keys=general.table("deletion_keys", _column("deletion", key=True), _column("key", key=True)),
         transfers=_transfers(general),
         idempotency=_idempotency(general),
+        webhooks=_webhooks(general),
+        webhook_events=_webhook_events(general),
         landing_leases=general.table(
             "landing_leases", _column("bucket", key=True), _column("key", key=True), _column("transfer_id")
         ),
@@ -379,6 +383,68 @@ def _purges(general: _Area) -> Table:
     Index("purges_by_job", table.c.job, sqlite_where=of_job, postgresql_where=of_job)
     Index("purges_due", table.c.not_before)
     Index("purges_by_key", table.c.bucket, table.c.key)
+    return table
+
+
+def _webhooks(general: _Area) -> Table:
+    """``bucket`` null: all of the tenant's. ``events`` and ``secrets`` (sealed, newest first) are JSON.
+
+    ``owner``, ``fence``, ``lease_until``: who delivers now; ``rest_until``: nobody before. ``dropped`` counts dead
+    letters that made room for younger ones.
+    """
+    table = general.table(
+        "webhooks",
+        _column("id", key=True),
+        _column("username", TEXT, ForeignKey(general.full("tenants") + ".username")),
+        _column("bucket", null=True),
+        _column("prefix"),
+        _column("url"),
+        _column("events"),
+        _column("secrets"),
+        _column("previous_until", Double, null=True),
+        _column("enabled", WHOLE),
+        _column("disabled_by", null=True),
+        _column("created_at", Double),
+        _column("updated_at", Double),
+        _column("delivered", WHOLE),
+        _column("dropped", WHOLE),
+        _column("failures", WHOLE),
+        _column("last_at", Double, null=True),
+        _column("last_status", WHOLE, null=True),
+        _column("last_error", null=True),
+        _column("rest_until", Double),
+        _column("owner", null=True),
+        _column("fence", WHOLE),
+        _column("lease_until", Double),
+    )
+    Index("webhooks_by_tenant", table.c.username, table.c.bucket)
+    return table
+
+
+def _webhook_events(general: _Area) -> Table:
+    """``due_at`` null: an earlier event of the same key comes first. ``died_at``: since when it is a dead letter."""
+    table = general.table(
+        "webhook_events",
+        _column("id", WHOLE, key=True),
+        _column("webhook"),
+        _column("bucket"),
+        _column("key"),
+        _column("event"),
+        _column("type"),
+        _column("body"),
+        _column("created_at", Double),
+        _column("due_at", Double, null=True),
+        _column("attempts", WHOLE),
+        _column("died_at", Double, null=True),
+        _column("error", null=True),
+    )
+    c = table.c
+    alive, dead = c.died_at.is_(None), c.died_at.is_not(None)
+    due = alive & c.due_at.is_not(None)
+    Index("webhook_events_alive", c.webhook, c.id, sqlite_where=alive, postgresql_where=alive)
+    Index("webhook_events_dead", c.webhook, c.id, sqlite_where=dead, postgresql_where=dead)
+    Index("webhook_events_due", c.webhook, c.due_at, c.id, sqlite_where=due, postgresql_where=due)
+    Index("webhook_events_of_key", c.webhook, c.bucket, c.key, c.id, sqlite_where=alive, postgresql_where=alive)
     return table
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
@@ -193,3 +194,43 @@ def test_unknown_bucket(shared: Service, shared_origin: FaultOrigin) -> None:
         reply = shared.call("POST", path, wish)
         assert (reply.status, reply.json()["code"]) == (404, "bucket_not_found")
     assert shared_origin.count("/never") == 0
+
+
+@pytest.mark.stacks("direct")  # looks into the data folder, and restarts
+def test_credentials_in_an_address_stand_nowhere(launch: Callable[..., Service], origin: FaultOrigin) -> None:
+    """Who goes on after kill -9 has them from the row, where they are sealed; nothing shows them, at any stage."""
+    service, secret, gate = launch(log_level="debug", **SETTINGS), "hush-0815", Gate()
+    bucket, body = Bucket(service, "alice"), Content(3, 3 * MIB)
+    origin.put("/open", body, gate=gate, gate_after=2 * MIB)
+    for path, status in (("/gone", 404), ("/closed", 401), ("/busy", 503)):
+        origin.put(path, status=status)
+    origin.put("/away", redirect=f"http://localhost:{origin.port}/elsewhere")
+    origin.put("/elsewhere", b"x")
+    address = origin.url.replace("://", f"://user:{secret}@")
+    paths = ("/open", "/gone", "/closed", "/away", "/busy")
+    wishes = {path: bucket.create(f"k{path}", address + path) for path in paths}
+    assert bucket.create("k/open", address + "/open") == wishes["/open"]
+    assert bucket.create("k/open", address.replace("0815", "4711") + "/gone") != wishes["/gone"]
+    assert gate.reached.wait(60)
+    until(lambda: bucket.progress(wishes["/open"]), lambda progress: progress["bytes_done"] > 0)
+    until(lambda: bucket.progress(wishes["/busy"]), lambda progress: progress["error"] is not None)
+    service.kill()
+    running = [file.read_bytes() for file in service.data_dir.rglob("*") if file.is_file()]
+    gate.set()
+    service.start()
+    bucket.success(wishes["/open"])
+    bucket.success(wishes["/away"])
+    assert [bucket.failure(wishes[path]) for path in ("/gone", "/closed")] == ["origin_refused"] * 2
+    said = json.dumps([bucket.progress(token) for token in wishes.values()]).encode()
+    said += json.dumps(bucket.listing(recursive="true")).encode()
+    said += service.call("GET", f"{bucket.path}/export?urls=true").body
+    assert bucket.record("k/open")["source"] == f"{origin.url}/open"
+    shown = {request.headers.get("authorization") for request in origin.logged("/open")}
+    assert (shown, origin.count("/open") > 1) == ({"Basic dXNlcjpodXNoLTA4MTU="}, True)
+    assert "authorization" not in origin.logged("/elsewhere")[0].headers
+    service.stop()
+    files = [file.read_bytes() for file in service.data_dir.rglob("*") if file.is_file()]
+    assert any(b"sealed:1:" in content for content in running)
+    for place in (said, service.log().encode(), *running, *files):
+        assert secret.encode() not in place
+        assert b"dXNlcjpodXNo" not in place  # user:hush in Base64

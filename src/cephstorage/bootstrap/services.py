@@ -90,7 +90,8 @@ def make_services(
     sealed = sealed_settings(settings, index)
     access, trust = Access(index.tokens, clock), EdgeTrust(sealed)
     buckets = Buckets(index.buckets, store, clock)
-    mirrors = Mirrors(index.mirrors, buckets, OriginSecrets(sealed), lambda: publishing.public_address, clock)
+    secrets = OriginSecrets(sealed)
+    mirrors = Mirrors(index.mirrors, buckets, secrets, lambda: publishing.public_address, clock)
     adapters.origin.routes = mirrors
     follower = Live(settings, live_store, spools, adapters.own_parts, index.endpoints(), mirrors.hosts)
     environment = settings.given_options()
@@ -101,7 +102,7 @@ def make_services(
     mirrors.on_change = purges.forget_mirror
     absences = Absences(index.settings, clock)
     invalidations = Invalidations(index.keys, purges, absences, clock)
-    keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, clock)
+    keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, secrets, clock)
     abilities = None
     if live_store is not None:
         gateway = GatewayInForce(settings.ceph, lambda: configuration.values)

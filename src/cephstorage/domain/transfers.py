@@ -8,7 +8,7 @@
 The wire shows ``inprogress`` for all four phases, then ``success`` or ``fail``, for ever.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cephstorage.domain.names import BucketName
@@ -71,7 +71,8 @@ class TransferRequest:
 
     ``target`` and ``mirror_host`` are set for fills. ``seen_generation`` is the version a fill means
     to replace (0: none): a fill whose key has moved on since must be decided again. ``headers`` of the client are
-    shown to the origin with every request, so that all bytes are of one variant.
+    shown to the origin with every request, so that all bytes are of one variant. ``userinfo`` is what stood before the
+    host of ``url``, sealed: user name and password.
     """
 
     kind: Kind
@@ -88,6 +89,7 @@ class TransferRequest:
     rewrite_links: tuple[str, str] | None = None
     terms: Terms = NO_TERMS
     headers: tuple[tuple[str, str], ...] = ()
+    userinfo: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

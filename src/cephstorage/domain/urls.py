@@ -66,6 +66,12 @@ def credentials_in(url: str) -> str:
     return _parts(url)[2].rpartition("@")[0]
 
 
+def with_credentials(url: str, userinfo: str) -> str:
+    """The URL with what ``credentials_in`` has found, as written."""
+    scheme, separator, authority, rest = _parts(url)
+    return f"{scheme}{separator}{userinfo}@{authority}{rest}" if userinfo else url
+
+
 def _parts(url: str) -> tuple[str, str, str, str]:
     scheme, separator, rest = url.partition("://")
     end = next((place for place, character in enumerate(rest) if character in "/?#"), len(rest))

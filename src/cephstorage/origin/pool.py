@@ -10,7 +10,7 @@ bytes are there already is taken only when it is of that version: two versions a
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from cephstorage.domain.errors import (
     OriginUnreachable,
 )
 from cephstorage.domain.origins import NEW, OriginServer, Route, Standing, Verdict, asks_for_patience, verdict
+from cephstorage.domain.urls import with_credentials
 from cephstorage.domain.validators import retry_after_seconds
 from cephstorage.origin.certificates import OriginCertificates
 from cephstorage.origin.hops import first_hop
@@ -51,6 +52,10 @@ class Routes(Protocol):
         """What this origin is shown. Raises SecretKeyWrong."""
         ...
 
+    def userinfo(self, url: str, sealed: str) -> str:
+        """User name and password for a URL that stands alone. Raises SecretKeyWrong."""
+        ...
+
 
 class NoRoutes:
     """No mirrors."""
@@ -62,6 +67,10 @@ class NoRoutes:
     def credentials(self, mirror: str, server: OriginServer) -> Credentials | None:  # noqa: ARG002
         """None."""
         return None
+
+    def userinfo(self, url: str, sealed: str) -> str:  # noqa: ARG002
+        """Nothing was sealed."""
+        return ""
 
 
 @dataclass(slots=True)
@@ -137,7 +146,7 @@ class OriginPool:
         route = self.routes.route(request.mirror) if request.mirror is not None else None
         candidates = route.candidates(request.url) if route is not None else []
         if route is None or not candidates:
-            return await self._http.open(request)
+            return await self._http.open(self._alone(request))
         known = [(self._member(route.mirror, server), url) for server, url in candidates]
         now = self._clock()
         admitted = [pair for pair in known if pair[0].standing.admits(now)]
@@ -147,6 +156,14 @@ class OriginPool:
         if request.method not in _SAFE:
             admitted = admitted[:1]
         return await self._first_good(request, route, admitted, known)
+
+    def _alone(self, request: OriginRequest) -> OriginRequest:
+        """A request whose URL is all that is said of its origin, with what was sealed of it."""
+        if not request.userinfo:
+            return request
+        return replace(
+            request, url=with_credentials(request.url, self.routes.userinfo(request.url, request.userinfo)), userinfo=""
+        )
 
     async def _first_good(self, request: OriginRequest, route: Route, admitted: Pairs, known: Pairs) -> OriginResponse:
         search = Search(request, route, known[0][0].server.url)

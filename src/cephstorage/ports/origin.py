@@ -1,7 +1,7 @@
 """The origin: the provider's server behind a mirror or a ``key_url``."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -49,7 +49,8 @@ class OriginRequest:
     ``encodings`` are the content codings that are taken (Accept-Encoding). Any method but GET and HEAD is asked of one origin once, and its redirects are not followed.
 
     ``mirror`` is the host of the mirror that asks: its other origins may answer in place of the one that ``url``
-    names, and its credentials are shown. Without it the URL stands alone.
+    names, and its credentials are shown. Without it the URL stands alone; ``userinfo`` is sealed then, and is shown to
+    its host as if it stood in the URL.
     """
 
     url: str
@@ -62,6 +63,7 @@ class OriginRequest:
     redirects: Redirects = Redirects.FOLLOW
     body: RequestBody | None = None
     encodings: str = "identity"
+    userinfo: str = field(default="", repr=False)
 
 
 class Passage(Protocol):

@@ -15,6 +15,7 @@ from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
 from cephstorage.domain.urls import check_url
 from cephstorage.ports.index import BucketIndex, KeyIndex
 from cephstorage.ports.ledger import TransferLedger
+from cephstorage.services.origins import OriginSecrets
 from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.parts import new_transfer
@@ -59,6 +60,7 @@ class Keys:
         ledger: TransferLedger,
         engine: TransferEngine,
         purges: Purges,
+        secrets: OriginSecrets,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
@@ -66,6 +68,7 @@ class Keys:
         self._ledger = ledger
         self._engine = engine
         self._purges = purges
+        self._secrets = secrets
         self._clock = clock
 
     async def create(self, bucket: BucketName, orders: Sequence[Order], idempotency_key: str | None) -> list[str]:
@@ -78,16 +81,16 @@ class Keys:
             raise InvalidInput("The Idempotency-Key must be 1 to 255 printable ASCII characters.")
         news = []
         for number, order in enumerate(orders):
-            request = _fetch_request(bucket, order)
+            request = self._fetch_request(bucket, order)
             scoped = f"{bucket.username}:{idempotency_key}:{number}" if idempotency_key is not None else None
-            news.append(new_transfer(request, _fingerprint(request), scoped))
+            news.append(new_transfer(request, _fingerprint(request, self._secrets.fingerprint(order.url)), scoped))
         tokens = await self._ledger.create(news, self._clock())
         self._engine.wake()
         return tokens
 
     def check(self, bucket: BucketName, order: Order) -> None:
         """Raise what is wrong with an order: InvalidKey, InvalidUrl, InvalidDigest, InvalidTimetag, InvalidInput."""
-        _fetch_request(bucket, order)
+        self._fetch_request(bucket, order)
 
     async def take_in(
         self, bucket: BucketName, orders: Sequence[Order]
@@ -167,18 +170,19 @@ class Keys:
         """End a transfer. Raises TransferNotFound, TransferEnded."""
         await self._engine.cancel(token)
 
-
-def _fetch_request(bucket: BucketName, order: Order) -> TransferRequest:
-    return TransferRequest(
-        Kind.FETCH,
-        bucket,
-        key_name(order.key),
-        url=check_url(order.url),
-        content_type=_content_type(order.content_type),
-        md5=parse_md5(order.md5),
-        timetag=parse_timetag(order.timetag),
-        precondition=Precondition(order.if_absent, order.if_match),
-    )
+    def _fetch_request(self, bucket: BucketName, order: Order) -> TransferRequest:
+        url, userinfo = self._secrets.seal_userinfo(check_url(order.url))
+        return TransferRequest(
+            Kind.FETCH,
+            bucket,
+            key_name(order.key),
+            url=url,
+            content_type=_content_type(order.content_type),
+            md5=parse_md5(order.md5),
+            timetag=parse_timetag(order.timetag),
+            precondition=Precondition(order.if_absent, order.if_match),
+            userinfo=userinfo,
+        )
 
 
 def _content_type(text: str | None) -> str | None:
@@ -189,8 +193,8 @@ def _content_type(text: str | None) -> str | None:
     return text
 
 
-def _fingerprint(request: TransferRequest) -> str:
-    """Equal requests have equal fingerprints: bucket, key, URL and every expectation."""
+def _fingerprint(request: TransferRequest, credentials: str) -> str:
+    """Equal requests have equal fingerprints: bucket, key, URL with its credentials, and every expectation."""
     condition = request.precondition
     parts = [
         str(request.bucket),
@@ -201,5 +205,6 @@ def _fingerprint(request: TransferRequest) -> str:
         request.timetag,
         condition.if_absent,
         condition.if_match,
+        *([credentials] if credentials else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -92,6 +92,10 @@ class Mirrors:
         """What an origin of the mirror is shown. Raises SecretKeyWrong."""
         return self._secrets.open(mirror, server)
 
+    def userinfo(self, url: str, sealed: str) -> str:
+        """User name and password of a URL that a key is created from. Raises SecretKeyWrong."""
+        return self._secrets.open_userinfo(url, sealed)
+
     def of_host(self, host: str) -> Mirror | None:
         """The mirror that answers for a Host header."""
         if not self._by_host:

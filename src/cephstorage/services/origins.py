@@ -1,4 +1,7 @@
-"""The origins of mirrors as the operator orders them: their secrets are sealed on the way in, and opened to be used."""
+"""The origins of mirrors as the operator orders them: their secrets are sealed on the way in, and opened to be used.
+
+So are those in the addresses that keys are created from.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +45,19 @@ class OriginSecrets:
         return Credentials(
             kept.kind, self._sealed.opened(_name(mirror, server.url), kept.sealed), kept.name, kept.region
         )
+
+    def seal_userinfo(self, url: str) -> tuple[str, str]:
+        """A URL that a key is created from as it is kept: bare, and what stood before its host, sealed to it."""
+        bare, written = without_credentials(url), credentials_in(url)
+        return bare, self._sealed.sealed(_source(bare), written) if written else ""
+
+    def open_userinfo(self, url: str, sealed: str) -> str:
+        """What ``seal_userinfo`` has sealed. Raises SecretKeyWrong."""
+        return self._sealed.opened(_source(url), sealed)
+
+    def fingerprint(self, url: str) -> str:
+        """What tells the credentials in a URL from others, and tells nobody without the key what they are."""
+        return self._sealed.digest(written) if (written := credentials_in(url)) else ""
 
     def sealed_anew(self, mirror: Mirror) -> Mirror:
         """The mirror with every secret sealed by the first key: also those that an older version left in addresses.
@@ -103,6 +119,10 @@ def _wish(url: str, before: Mirror | None) -> OriginWish:
 
 def _name(mirror: str, url: str) -> str:
     return f"origin {url} of {mirror}"
+
+
+def _source(url: str) -> str:
+    return f"source {url}"
 
 
 def _basic(url: str) -> Credentials | None:

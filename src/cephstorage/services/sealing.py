@@ -8,6 +8,7 @@ given: the first seals, all of them open. That is how a key is replaced:
 """
 
 import base64
+import hmac
 import os
 import re
 import secrets
@@ -40,6 +41,7 @@ class Seal:
     def __init__(self, keys: Sequence[str]) -> None:
         self._ciphers = {_derived(key, b"key id", 4).hex(): AESGCM(_derived(key, b"settings", 32)) for key in keys}
         self._first = next(iter(self._ciphers))
+        self._digesting = _derived(keys[0], b"digests", 32)
 
     def seal(self, name: str, text: str) -> str:
         """The text, sealed for the setting ``name``."""
@@ -65,6 +67,10 @@ class Seal:
                 "processes (or put DATA_DIR/secret-key back from its backup); when it is lost, give the sealed secrets "
                 "up with 'cephstorage config forget-sealed' and set them anew."
             ) from error
+
+    def digest(self, text: str) -> str:
+        """What equal texts have in common under the first key (HMAC-SHA-256, RFC 2104)."""
+        return hmac.new(self._digesting, text.encode(), "sha256").hexdigest()
 
     def is_fresh(self, kept: str) -> bool:
         """Whether a kept value is sealed with the first key."""
@@ -104,6 +110,10 @@ class SealedSettings:
     def opened(self, name: str, kept: str) -> str:
         """The secret that is kept. Raises SecretKeyWrong."""
         return self._seal.open(name, kept)
+
+    def digest(self, text: str) -> str:
+        """What equal secrets have in common, and tells nothing of them to who has only the database."""
+        return self._seal.digest(text)
 
     def is_fresh(self, kept: str) -> bool:
         """Whether what is kept was sealed with the first key."""

@@ -227,6 +227,7 @@ def origin_request(request: TransferRequest) -> OriginRequest:
         mirror=request.mirror_host,
         redirects=policy.redirects,
         encodings=encodings,
+        userinfo=request.userinfo,
     )
 
 

@@ -12,6 +12,7 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.origins import OriginServer
 from cephstorage.domain.policy import Rule
 from cephstorage.domain.serialise import from_json, to_json
+from cephstorage.domain.urls import with_credentials
 from cephstorage.services.origins import OriginSecrets, OriginWish
 from cephstorage.services.sealing import Seal, SealedSettings
 
@@ -101,3 +102,22 @@ def test_a_rules_origin_keeps_only_its_bare_address() -> None:
     assert [server.url for server in others] == ["http://b.example/x"]
     again, still = held.of_rules("m.test", bare, replace(mirror(kept(held)), other_origins=others))
     assert (again, still) == (bare, others)
+
+
+@pytest.mark.parametrize("written", ["u:hush-0815@", "us%40er@", ":p@", "u:p%zz%ff@", "", "a@b:c@"])
+def test_what_stands_before_the_host_of_a_source_opens_for_its_address_only(written: str) -> None:
+    held, url = secrets("k"), f"http://{written}a.example:81/x@y?z#f"
+    bare, sealed = held.seal_userinfo(url)
+    assert bare == "http://a.example:81/x@y?z#f"
+    assert SECRET not in sealed
+    assert with_credentials(bare, held.open_userinfo(bare, sealed)) == url
+    if written:
+        with pytest.raises(SecretKeyWrong):
+            held.open_userinfo("http://evil.example/x@y?z#f", sealed)
+
+
+def test_credentials_of_sources_are_told_apart_by_who_has_the_key() -> None:
+    one, other = "http://u:hush-0815@a.example/", "http://u:hush-0816@a.example/"
+    assert secrets("k").fingerprint(one) == secrets("k").fingerprint(one)
+    assert len({secrets("k").fingerprint(one), secrets("k").fingerprint(other), secrets("l").fingerprint(one)}) == 3
+    assert secrets("k").fingerprint("http://a.example/") == ""

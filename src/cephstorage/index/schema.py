@@ -37,7 +37,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.domain.transfers import SERVED, Kind, State
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 
@@ -71,6 +71,8 @@ class Schema:
     deletion_keys: Table
     webhooks: Table
     webhook_events: Table
+    walks: Table
+    findings: Table
 
 
 _QUEUES = {"removals", "purges", "webhook_events"}
@@ -162,6 +164,8 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         ),
         settings=configuration.table("settings", _column("name", key=True), _column("value")),
         counters=configuration.table("counters", _column("name", key=True), _column("value", WHOLE)),
+        walks=_walks(general),
+        findings=_findings(monitor),
         series=monitor.table(
             "series", _column("name", key=True), _column("minute", WHOLE, key=True), _column("value", Double)
         ),
@@ -490,4 +494,48 @@ def _jobs(general: _Area) -> Table:
     Index("jobs_due", table.c.due_at, sqlite_where=running, postgresql_where=running)
     Index("jobs_by_mirror", table.c.mirror, table.c.created_at)
     Index("jobs_ended", table.c.ended_at, sqlite_where=ended, postgresql_where=ended)
+    return table
+
+
+def _walks(general: _Area) -> Table:
+    """Walks over a bucket that look whether index and store agree, one row for each kind.
+
+    ``due_at``: when a process may take it - the next walk's beginning, or the end of the lease while one holds it.
+    ``place`` is where the walk stands in its ``stage``; ``sums`` what it has added up so far. ``counts`` are those of the
+    walk under way (``begun_at`` not null), ``last_counts`` those of the last one that came to its end.
+    """
+    table = general.table(
+        "walks",
+        _column("bucket", key=True),
+        _column("kind", key=True),
+        _column("stage"),
+        _column("place", null=True),
+        _column("sums", LargeBinary, null=True),
+        _column("counts"),
+        _column("begun_at", Double, null=True),
+        _column("last_begun_at", Double, null=True),
+        _column("last_ended_at", Double, null=True),
+        _column("last_counts"),
+        _column("owner", null=True),
+        _column("fence", WHOLE),
+        _column("due_at", Double),
+    )
+    Index("walks_due", table.c.kind, table.c.due_at)
+    return table
+
+
+def _findings(monitor: _Area) -> Table:
+    """What is not as it should be with a key. ``done`` is what was undertaken, ``seen_at`` when it was last looked at."""
+    table = monitor.table(
+        "findings",
+        _column("bucket", key=True),
+        _column("key", key=True),
+        _column("kind"),
+        _column("code"),
+        _column("done"),
+        _column("detail"),
+        _column("since", Double),
+        _column("seen_at", Double),
+    )
+    Index("findings_by_age", table.c.seen_at)
     return table

@@ -11,6 +11,8 @@ from cephstorage.domain.validators import Validators, http_date, strong_match
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _LATEST = 253402300799
 NO_VALIDATORS = Validators()
+Metadata = tuple[tuple[str, str], ...]
+"""Names and values, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,9 @@ class Record:
     """One visible version of a key. ``ts`` is its creation time (``timetag``) in epoch seconds.
 
     ``invalidated_at``: somebody asked then that the origin confirm this version before it is used again
-    (epoch seconds). ``current`` is False for what was last seen while the database does not answer: it may have been replaced or
-    deleted since.
+    (epoch seconds). ``metadata`` are names and values that the caller gave. ``expires``: when the caller wished it to end;
+    ``expires_at``: when it does, by that or by a rule of its bucket. ``current`` is False for what was last seen while the
+    database does not answer: it may have been replaced or deleted since.
     """
 
     bucket: BucketName
@@ -58,12 +61,19 @@ class Record:
     validated_at: float
     origin: OriginFacts | None = None
     invalidated_at: float | None = None
+    metadata: Metadata = ()
+    expires: float | None = None
+    expires_at: float | None = None
     current: bool = field(default=True, compare=False)
 
     @property
     def vfolder(self) -> str:
         """The virtual folder that holds the key."""
         return vfolder_of(self.key)
+
+    def expired(self, now: float) -> bool:
+        """Whether the key has ended, though it may not be gone yet."""
+        return self.expires_at is not None and self.expires_at <= now
 
     @property
     def validators(self) -> Validators:

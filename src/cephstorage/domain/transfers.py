@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.policy import NO_TERMS, Terms
-from cephstorage.domain.records import NO_PRECONDITION, OriginFacts, Precondition
+from cephstorage.domain.records import NO_PRECONDITION, Metadata, OriginFacts, Precondition
 from cephstorage.domain.validators import Validators
 
 
@@ -72,7 +72,7 @@ class TransferRequest:
     ``target`` and ``mirror_host`` are set for fills. ``seen_generation`` is the version a fill means
     to replace (0: none): a fill whose key has moved on since must be decided again. ``headers`` of the client are
     shown to the origin with every request, so that all bytes are of one variant. ``userinfo`` is what stood before the
-    host of ``url``, sealed: user name and password.
+    host of ``url``, sealed: user name and password. ``metadata`` and ``expires`` (epoch seconds) go into the record.
     """
 
     kind: Kind
@@ -90,6 +90,8 @@ class TransferRequest:
     terms: Terms = NO_TERMS
     headers: tuple[tuple[str, str], ...] = ()
     userinfo: str = field(default="", repr=False)
+    metadata: Metadata = ()
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Plan:
     store_version: str
     source: str
     origin: OriginFacts | None = None
+    metadata: Metadata = ()
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,9 @@ def _record(request: TransferRequest, plan: Plan, generation: int, now: float) -
         source=plan.source,
         validated_at=now,
         origin=plan.origin,
+        metadata=plan.metadata,
+        expires=plan.expires,
+        expires_at=plan.expires,
     )
 
 

@@ -1,11 +1,12 @@
 """Rows as domain values, and back: the columns of records and transfers in one place."""
 
+import json
 from typing import Any
 
 from sqlalchemy import Row
 
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import OriginFacts, Record
+from cephstorage.domain.records import Metadata, OriginFacts, Record
 from cephstorage.domain.serialise import from_json, from_json_or_none, to_json, to_json_or_none
 from cephstorage.domain.transfers import Kind, Phase, Plan, SourceFacts, State, Transfer, TransferRequest
 from cephstorage.index.folders import folder_sort_key
@@ -24,6 +25,9 @@ RECORD_COLUMNS = (
     "validated_at",
     "origin",
     "invalidated_at",
+    "metadata",
+    "expires",
+    "expires_at",
 )
 _IN_COLUMNS = frozenset({"kind", "bucket", "key"})
 
@@ -31,9 +35,13 @@ _IN_COLUMNS = frozenset({"kind", "bucket", "key"})
 def record_of(bucket: BucketName, row: Row[Any]) -> Record:
     """A record from a row of ``RECORD_COLUMNS``."""
     columns: tuple[Any, ...] = tuple(row)
-    *values, origin, invalidated_at = columns
-    values += [from_json_or_none(OriginFacts, origin), invalidated_at]
+    *values, origin, invalidated_at, metadata, expires, expires_at = columns
+    values += [from_json_or_none(OriginFacts, origin), invalidated_at, _metadata(metadata), expires, expires_at]
     return Record(bucket, *values)
+
+
+def _metadata(text: str | None) -> Metadata:
+    return () if text is None else tuple(sorted(json.loads(text).items()))
 
 
 def record_values(record: Record) -> dict[str, Any]:
@@ -41,8 +49,9 @@ def record_values(record: Record) -> dict[str, Any]:
     return {
         "bucket": str(record.bucket),
         "vfolder": folder_sort_key(record.vfolder),
+        **{name: getattr(record, name) for name in RECORD_COLUMNS},
         "origin": to_json_or_none(record.origin),
-        **{name: getattr(record, name) for name in RECORD_COLUMNS if name != "origin"},
+        "metadata": json.dumps(dict(record.metadata), separators=(",", ":")) if record.metadata else None,
     }
 
 

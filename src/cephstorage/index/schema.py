@@ -53,6 +53,7 @@ class Schema:
     metadata: MetaData
     keys: Table
     folders: Table
+    trash: Table
     tenants: Table
     buckets: Table
     mirrors: Table
@@ -138,6 +139,7 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         buckets=_buckets(general),
         keys=_keys(index, general),
         folders=_folders(index),
+        trash=_trash(index),
         mirrors=_mirrors(general),
         deletions=_deletions(general),
         deletion_keys=general.table("deletion_keys", _column("deletion", key=True), _column("key", key=True)),
@@ -198,7 +200,9 @@ def create_tables(connection: Connection, schema: Schema) -> None:
 def _buckets(general: _Area) -> Table:
     """``next_generation``: where versions begin that are still to come, above every deleted version's generation.
 
-    ``highest_generation``: the highest that any version has had.
+    ``highest_generation``: the highest that any version has had. ``trash_size`` and ``trash_keys``: what its trash
+    holds, beside ``size`` and ``keyamount``. ``trash_days`` null: it has none. ``expiry_rules`` is JSON; ``rules_place``
+    is the key up to which keys have been given the moments that follow from them, null when all have.
     """
     table = general.table(
         "buckets",
@@ -210,14 +214,25 @@ def _buckets(general: _Area) -> Table:
         _column("created_at", Double),
         _whole_from_zero("highest_generation"),
         *_quota(),
+        _whole_from_zero("trash_size"),
+        _whole_from_zero("trash_keys"),
+        _whole_from_zero("trash_overwritten"),
+        _column("trash_days", Double, null=True),
+        _column("expiry_rules", null=True),
+        _column("rules_place", null=True),
         CheckConstraint("size >= 0 AND keyamount >= 0"),
     )
     Index("buckets_by_tenant", table.c.username, table.c.name)
+    behind = table.c.rules_place.is_not(None)
+    Index("buckets_by_rules_place", table.c.name, sqlite_where=behind, postgresql_where=behind)
     return table
 
 
 def _keys(index: _Area, general: _Area) -> Table:
     """``vfolder`` is the folder's path as ``listing.folder_sort_key`` writes it.
+
+    ``expires`` is what the caller wished, ``expires_at`` when the key ends, its bucket's rules considered; most keys
+    do not, and are in no index of such moments.
 
     A row with its origin's headers is too long for a table WITHOUT ROWID (sqlite.org advises 1/20 of a
     page), whose inner pages hold whole rows.
@@ -239,9 +254,14 @@ def _keys(index: _Area, general: _Area) -> Table:
         _column("validated_at", Double),
         _column("origin", null=True),
         _column("invalidated_at", Double, null=True),
+        _column("metadata", null=True),
+        _column("expires", Double, null=True),
+        _column("expires_at", Double, null=True),
         postgresql_partition_by="HASH (bucket)",
     )
     Index("keys_by_folder", table.c.bucket, table.c.vfolder, table.c.key)
+    ends = table.c.expires_at.is_not(None)
+    Index("keys_expiring", table.c.expires_at, sqlite_where=ends, postgresql_where=ends)
     return table
 
 
@@ -257,6 +277,24 @@ def _folders(index: _Area) -> Table:
         CheckConstraint("size >= 0 AND keyamount >= 0"),
         postgresql_partition_by="HASH (bucket)",
     )
+
+
+def _trash(index: _Area) -> Table:
+    """Versions that were deleted or replaced and may come back. ``record`` is the whole of it, as JSON."""
+    table = index.table(
+        "trash",
+        _column("bucket", key=True),
+        _column("key", key=True),
+        _column("generation", WHOLE, key=True),
+        _column("size", WHOLE),
+        _column("store_version"),
+        _column("reason"),
+        _column("trashed_at", Double),
+        _column("due_at", Double),
+        _column("record"),
+    )
+    Index("trash_due", table.c.due_at)
+    return table
 
 
 def _deletions(general: _Area) -> Table:

@@ -94,6 +94,8 @@ class Landing:
             store_version=self._store.plan_version(lease.transfer_id, lease.fence),
             source=public_source(request),
             origin=source.origin if source is not None else None,
+            metadata=request.metadata,
+            expires=request.expires,
         )
 
     async def land(

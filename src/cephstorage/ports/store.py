@@ -42,7 +42,10 @@ Place = StoredFile | StoredUrl
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One stored version: enough for ``reindex`` to rebuild its record."""
+    """One stored version: enough for ``reindex`` to rebuild its record.
+
+    ``md5`` is empty where a client of the store brought the bytes by itself and nobody has said it.
+    """
 
     bucket: BucketName
     key: str
@@ -105,6 +108,10 @@ class Store(Protocol):
 
     async def holds(self, planned: StoredObject) -> str | None:
         """The name of exactly this attempt's version when it is there, whole."""
+        ...
+
+    async def current(self, bucket: BucketName, key: str) -> StoredObject | None:
+        """What the store's own clients get under a key, whoever stored it; None when they get nothing."""
         ...
 
     async def open(self, bucket: BucketName, key: str, store_version: str) -> ObjectReader:

@@ -186,6 +186,13 @@ class DiskStore:
         """The folders that have a bucket's name."""
         return await asyncio.to_thread(_translated(_buckets), self._root)
 
+    async def current(self, bucket: BucketName, key: str) -> StoredObject | None:
+        """The version that was stored last: nobody but us stores here."""
+        first = self._path(bucket, key, "")
+        found = await asyncio.to_thread(_translated(_all_of), bucket, first.parent, f"{first.name}*.json")
+        last = await self.latest(bucket, key, found)
+        return found[last] if last is not None else None
+
     async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
         """By the time of the side file, which a commit writes."""
         sides = {version: _side(self._path(bucket, key, version)) for version in among}
@@ -227,8 +234,12 @@ def _remove_folders(bucket: Path) -> None:
         bucket.rmdir()
 
 
-def _versions(bucket: BucketName, folder: Path) -> Iterator[StoredObject]:
-    for side_file in folder.glob("??/*.json"):
+def _all_of(bucket: BucketName, folder: Path, pattern: str) -> dict[str, StoredObject]:
+    return {found.store_version: found for found in _versions(bucket, folder, pattern)}
+
+
+def _versions(bucket: BucketName, folder: Path, pattern: str = "??/*.json") -> Iterator[StoredObject]:
+    for side_file in folder.glob(pattern):
         path = side_file.with_suffix("")
         if not path.exists():  # a crash in a commit may even have left half a side file
             continue

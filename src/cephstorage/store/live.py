@@ -118,6 +118,11 @@ class LiveStore:
         with self._in_use() as store:
             return await store.holds(planned)
 
+    async def current(self, bucket: BucketName, key: str) -> StoredObject | None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.current(bucket, key)
+
     async def untouched(self, bucket: BucketName, key: str) -> bool:
         """See ``Store``."""
         with self._in_use() as store:

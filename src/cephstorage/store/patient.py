@@ -75,6 +75,10 @@ class PatientStore:
         """See ``Store``."""
         return await self.patiently(lambda: self._store.holds(planned))
 
+    async def current(self, bucket: BucketName, key: str) -> StoredObject | None:
+        """See ``Store``."""
+        return await self.patiently(lambda: self._store.current(bucket, key))
+
     async def untouched(self, bucket: BucketName, key: str) -> bool:
         """See ``Store``."""
         return await self.patiently(lambda: self._store.untouched(bucket, key))

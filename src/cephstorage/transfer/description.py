@@ -46,6 +46,8 @@ def record_of(found: StoredObject) -> Record | None:
     A mirrored copy counts as confirmed when it was made, so that its mirror asks the origin again in time.
     """
     kept = found.metadata
+    if not found.md5:
+        return None
     try:
         ts, generation = float(kept["timetag"]), int(kept.get("generation", "1"))
         origin = from_json(OriginFacts, kept.get("origin", "{}"), target=kept["target"]) if "target" in kept else None

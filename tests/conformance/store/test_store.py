@@ -34,8 +34,18 @@ def spooled(folder: Path, body: bytes) -> Path:
     return part
 
 
+def pass_a_tick(folder: Path) -> None:
+    """Let the clock that stamps files move on: it may stand still for some milliseconds."""
+    stamp = folder / "stamp"
+    stamp.touch()
+    before = stamp.stat().st_mtime_ns
+    while stamp.stat().st_mtime_ns == before:
+        stamp.touch()
+
+
 async def put(store: Store, folder: Path, body: bytes, key: str = "k", **more: str) -> StoredObject:
-    """Commit a version."""
+    """Commit a version, later than any other."""
+    pass_a_tick(folder)
     version = planned(store, body, key, **more)
     return replace(version, store_version=await store.commit(spooled(folder, body), version))
 
@@ -208,6 +218,19 @@ async def test_what_the_stores_own_clients_see_of_a_key(store: Store, tmp_path: 
     await store.delete(BUCKET, "k", first.store_version)
     assert await store.untouched(BUCKET, "k")
     assert not await store.is_newest(BUCKET, "k", first.store_version)
+
+
+async def test_the_current_version_of_a_key_is_the_one_stored_last(store: Store, tmp_path: Path) -> None:
+    assert await store.current(BUCKET, "k") is None
+    await put(store, tmp_path, b"other", "k2")
+    assert await store.current(BUCKET, "k") is None
+    first = await put(store, tmp_path, b"first", **METADATA)
+    assert await store.current(BUCKET, "k") == first
+    second = await put(store, tmp_path, b"second", **METADATA)
+    assert await store.current(BUCKET, "k") == second
+    await store.delete(BUCKET, "k", second.store_version)
+    assert await store.current(BUCKET, "k") == first
+    assert await store.current(OTHER, "k") is None
 
 
 async def test_objects_gives_all_that_a_record_needs(store: Store, tmp_path: Path) -> None:

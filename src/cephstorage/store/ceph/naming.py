@@ -4,13 +4,18 @@
     noted      <transfer>.<fence>#upload/<upload id>      parts are on their way
     stored     <transfer>.<fence>#<version id>            an RGW version id never has a slash
     strays     <transfer>.<fence>#besides/<version id>    whatever else the attempt has left
+    foreign    s3.<ETag>.<version id>#<version id>        another S3 client stored it
 
-The attempt also stands in the object's user metadata, so that its version can be found after a crash.
+The attempt also stands in the object's user metadata, so that its version can be found after a crash. What has
+none was stored by somebody else: there the ETag is all that tells two objects apart that lay under one version id
+(``null``, as in a bucket without versioning).
 """
 
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
 from cephstorage.domain.names import BucketName
@@ -19,12 +24,15 @@ from cephstorage.ports.store import StoredObject
 
 _UPLOAD = "upload/"
 _BESIDES = "besides/"
+FOREIGN = "s3"
+"""The source of what another S3 client stored."""
 _PREFIX = "x-amz-meta-"
 _ATTEMPT = "attempt"
 _ROOM = 2048
 """Bytes of names and values that S3 lets user metadata have."""
 _FIRST = ("md5", "timetag", "generation")
 """What a record can't be rebuilt without; it is short, and gets its room before anything else."""
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _PLAIN = string.punctuation.replace("%", "")
 
 
@@ -93,15 +101,34 @@ def _sendable(content_type: str) -> str:
     return content_type if content_type and plain and len(content_type) <= _ROOM else DEFAULT_CONTENT_TYPE
 
 
-def object_of(bucket: BucketName, key: str, version_id: str, headers: Mapping[str, str]) -> StoredObject | None:
-    """The version that these headers of a HEAD describe (names in lower case); None when it is not one of ours."""
+def object_of(bucket: BucketName, key: str, version_id: str, headers: Mapping[str, str]) -> StoredObject:
+    """The version that these headers of a HEAD describe (names in lower case), whoever stored it."""
     found = {
         name.removeprefix(_PREFIX).replace("-", "_"): unquote(value)
         for name, value in headers.items()
         if name.startswith(_PREFIX)
     }
-    attempt, md5 = found.pop(_ATTEMPT, None), found.pop("md5", None)
-    if attempt is None or md5 is None:
-        return None
     size = int(headers.get("content-length", "0"))
+    etag = headers.get("etag", "").strip('"')
+    attempt, md5 = found.pop(_ATTEMPT, None), found.pop("md5", None)
+    if attempt is None or md5 is None or (_MD5.fullmatch(etag) and etag != md5):
+        return _foreign(bucket, key, version_id, size, headers)
     return StoredObject(bucket, key, stored_name(attempt, version_id), size, md5, found)
+
+
+def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: Mapping[str, str]) -> StoredObject:
+    """What another client stored, be it with our metadata. Its ETag is the md5, unless it came in parts: then nobody has
+    said the md5.
+    """
+    etag = headers.get("etag", "").strip('"')
+    known = {"content_type": headers.get("content-type", ""), "source": FOREIGN, "timetag": _seconds(headers)}
+    metadata = {name: value for name, value in known.items() if value}
+    md5 = etag if _MD5.fullmatch(etag) else ""
+    return StoredObject(bucket, key, stored_name(f"{FOREIGN}.{etag}.{version_id}", version_id), size, md5, metadata)
+
+
+def _seconds(headers: Mapping[str, str]) -> str:
+    try:
+        return repr(parsedate_to_datetime(headers.get("last-modified", "")).timestamp())
+    except ValueError:
+        return ""

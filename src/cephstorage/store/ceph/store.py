@@ -202,11 +202,15 @@ class CephStore:
         return None
 
     async def _look(self, bucket: BucketName, key: str, version_id: str | None) -> StoredObject | None:
-        """A version of ours, by default the current one; None when there is none."""
+        """A version, by default the current one; None when there is none."""
         headers = await self._s3.head(str(bucket), key, version_id)
         if headers is None:
             return None
         return object_of(bucket, key, version_id or headers.get("x-amz-version-id", "null"), headers)
+
+    async def current(self, bucket: BucketName, key: str) -> StoredObject | None:
+        """Look at the key as any client does."""
+        return await self._look(bucket, key, None)
 
     async def _of_attempt(self, bucket: BucketName, key: str, attempt: str) -> AsyncIterator[StoredObject]:
         """The versions that an attempt has made of a key: one, unless answers were lost."""
@@ -296,7 +300,7 @@ class CephStore:
         return count
 
     async def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
-        """Every version of ours. RGW does not list user metadata, so that each is looked at, some at a time."""
+        """Every version. RGW does not list user metadata, so that each is looked at, some at a time."""
         batch: list[ListedVersion] = []
         async for version in self._s3.versions(str(bucket), ordered=False):
             if not version.marker:

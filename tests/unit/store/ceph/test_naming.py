@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.store import StoredObject
 from cephstorage.store.ceph.naming import VersionName, headers_of, noted_name, object_of, planned_name, stored_name
+from cephstorage.transfer.description import record_of
 
 BUCKET = BucketName("alice", "photos")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -17,7 +18,7 @@ def written(**metadata: str) -> dict[str, str]:
     return headers_of(planned)
 
 
-def read(headers: dict[str, str]) -> StoredObject | None:
+def read(headers: dict[str, str]) -> StoredObject:
     return object_of(BUCKET, "k", "v1", {**headers, "content-length": "5"})
 
 
@@ -45,7 +46,6 @@ def test_the_bound_is_kept_and_what_a_record_needs_comes_first(metadata: dict[st
     user = {name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith("x-amz")}
     assert sum(len(name) + len(value) for name, value in user.items()) <= 2048
     found = read(headers)
-    assert found is not None
     assert found.md5 == "0" * 32
     assert found.metadata.items() >= needed.items()
     assert {**metadata, **needed}.items() >= found.metadata.items()
@@ -66,6 +66,31 @@ def test_content_type_is_the_objects_own_where_a_header_can_say_it(given: str, s
     assert written(content_type=given)["content-type"] == sent
 
 
-def test_what_others_stored_is_not_ours() -> None:
-    assert object_of(BUCKET, "k", "v1", {"content-length": "5", "x-amz-meta-md5": "0" * 32}) is None
-    assert object_of(BUCKET, "k", "v1", {"content-length": "5", "etag": "x"}) is None
+MD5 = "5d41402abc4b2a76b9719d911017c592"
+SEEN = {"content-length": "5", "last-modified": "Thu, 01 Jan 1970 00:01:00 GMT", "content-type": "text/plain"}
+
+
+def test_what_others_stored_is_named_by_its_etag() -> None:
+    found = object_of(BUCKET, "k", "null", {**SEEN, "etag": f'"{MD5}"', "x-amz-meta-mine": "x"})
+    described = {"content_type": "text/plain", "source": "s3", "timetag": "60.0"}
+    assert found == StoredObject(BUCKET, "k", f"s3.{MD5}.null#null", 5, MD5, described)
+    assert VersionName.parse(found.store_version).version_id == "null"
+
+
+def test_nobody_has_said_the_md5_of_what_came_in_parts() -> None:
+    found = object_of(BUCKET, "k", "v1", {"content-length": "5", "etag": f'"{MD5}-2"'})
+    assert (found.store_version, found.md5) == (f"s3.{MD5}-2.v1#v1", "")
+    assert record_of(found) is None
+
+
+@pytest.mark.parametrize("metadata", [{"md5": MD5}, {"attempt": "abc.7"}, {"md5": "0" * 32, "attempt": "abc.7"}])
+def test_our_metadata_on_other_bytes_is_not_believed(metadata: dict[str, str]) -> None:
+    sent = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
+    found = object_of(BUCKET, "k", "v1", {**SEEN, "etag": f'"{MD5}"', **sent})
+    assert (found.md5, found.metadata["source"]) == (MD5, "s3")
+
+
+def test_what_others_stored_makes_a_record() -> None:
+    record = record_of(object_of(BUCKET, "k", "v1", {**SEEN, "etag": f'"{MD5}"'}))
+    assert record is not None
+    assert (record.md5, record.ts, record.size, record.source, record.generation) == (MD5, 60.0, 5, "s3", 1)

@@ -31,6 +31,9 @@ from cephstorage.services.usage import Use
 
 _PATTERNS = ("path", "prefix", "suffix", "regex")
 _INTERNAL = frozenset({"rewrite_links"})
+_OF_THE_MIRROR = frozenset({"origin", "failover_statuses"})
+"""What stands beside a mirror's policy, and is part of it in rules only."""
+FailoverStatuses = list[Annotated[int, Field(ge=400, le=499)]]
 
 
 class HeaderChangesBody(BaseModel):
@@ -133,6 +136,9 @@ class RuleBody(PolicyBody):
         None, description="Client headers that may reach the origin, of requests whose answers are not stored"
     )
     origin: Text | None = Field(None, description="Another origin for these paths")
+    failover_statuses: FailoverStatuses | None = Field(
+        None, max_length=100, description="In place of the mirror's own: after these, too, the next origin is asked"
+    )
 
     @model_validator(mode="after")
     def _one_pattern(self) -> "RuleBody":
@@ -161,7 +167,7 @@ class CreateMirror(PolicyBody):
         default_factory=list, max_length=64, description="In place of origin: several, or one with options"
     )
     choice: Choice = Field(Choice.ORDERED, description="The first that works, or each for its share of the keys")
-    failover_statuses: list[Annotated[int, Field(ge=400, le=499)]] = Field(
+    failover_statuses: FailoverStatuses = Field(
         default_factory=list, max_length=100, description="Beside 5xx: after these the next origin is asked, e.g. 404"
     )
     bucket: Text = Field(description="Full bucket name; made if missing", examples=["alice___mirror"])
@@ -174,7 +180,7 @@ class CreateMirror(PolicyBody):
 
     def order(self) -> MirrorOrder:
         """The wish as the service takes it."""
-        wishes = {name: value for name, value in self.changes().items() if name != "origin"}
+        wishes = {name: value for name, value in self.changes().items() if name not in _OF_THE_MIRROR}
         rules = tuple(rule.rule() for rule in self.rules)
         return MirrorOrder(
             self.mirror,

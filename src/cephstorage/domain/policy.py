@@ -133,6 +133,7 @@ class Policy:
     ``ttl`` and ``negative_ttl`` (for 404 and 410) are in seconds, ``max_size`` in bytes (0: no limit of its own).
     ``digest_indexes`` are the targets of the Debian ``Packages`` indexes that digest source ``packages`` looks into.
     ``finish_from`` is the percentage from which on a fill is finished that nobody reads any more (0: always).
+    ``failover_statuses`` make it the next origin's turn (None: those of the mirror).
 
     In mode ``origin``, ``heuristic`` guesses how long an answer is fresh that does not say so, and ``client_control``
     honours the cache directives of requests (RFC 9111 sections 4.2.2 and 5.2.1).
@@ -158,6 +159,7 @@ class Policy:
     client_control: bool = False
     methods: Methods = Methods.REFUSE
     digest_indexes: tuple[str, ...] = ()
+    failover_statuses: tuple[int, ...] | None = None
 
     @property
     def sends_credentials(self) -> bool:
@@ -213,6 +215,7 @@ class Rule:
     client_control: bool | None = None
     methods: Methods | None = None
     digest_indexes: tuple[str, ...] | None = None
+    failover_statuses: tuple[int, ...] | None = None
 
     def applied_to(self, policy: Policy) -> Policy:
         """The policy with this rule's changes."""

@@ -28,7 +28,7 @@ _OWN_IN_ANSWERS = frozenset(
 _OF_REQUESTS = (
     "query", "query_names", "pass_headers", "origin", "rewrite_links", "redirects", "request_headers", "key", "digest",
     "digest_indexes",
-    "client_control", "methods",
+    "client_control", "methods", "failover_statuses",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ class Search:
 
     def __init__(self, request: OriginRequest, route: Route, first: str) -> None:
         self._request = request
-        self._missing = route.missing
+        self._missing = route.missing if request.missing is None else request.missing
         self.home = (request.version.server if request.version is not None else "") or first
         self._held: OriginResponse | None = None
         self._held_is_missing = False

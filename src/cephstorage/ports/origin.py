@@ -49,7 +49,7 @@ class OriginRequest:
     ``encodings`` are the content codings that are taken (Accept-Encoding). Any method but GET and HEAD is asked of one origin once, and its redirects are not followed.
 
     ``mirror`` is the host of the mirror that asks: its other origins may answer in place of the one that ``url``
-    names, and its credentials are shown. Without it the URL stands alone; ``userinfo`` is sealed then, and is shown to
+    names, and its credentials are shown; they do after ``missing`` statuses, too (None: those that the mirror says). Without it the URL stands alone; ``userinfo`` is sealed then, and is shown to
     its host as if it stood in the URL.
     """
 
@@ -64,6 +64,7 @@ class OriginRequest:
     body: RequestBody | None = None
     encodings: str = "identity"
     userinfo: str = field(default="", repr=False)
+    missing: tuple[int, ...] | None = None
 
 
 class Passage(Protocol):

@@ -75,7 +75,7 @@ class Asked:
     def ask(self, request: OriginRequest) -> OriginRequest:
         """What the origin is asked, with what the policy changes about requests."""
         headers = self.policy.request_headers.applied_to(request.headers)
-        return replace(request, headers=headers, redirects=self.policy.redirects)
+        return replace(request, headers=headers, redirects=self.policy.redirects, missing=self.policy.failover_statuses)
 
     def end_to_end(self, headers: Headers) -> Headers:
         """An origin's answer headers as the client sees them."""

@@ -226,6 +226,7 @@ def origin_request(request: TransferRequest) -> OriginRequest:
         headers=policy.request_headers.applied_to(shown.items()),
         mirror=request.mirror_host,
         redirects=policy.redirects,
+        missing=policy.failover_statuses,
         encodings=encodings,
         userinfo=request.userinfo,
     )

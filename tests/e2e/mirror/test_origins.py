@@ -53,6 +53,11 @@ def test_an_old_order_and_a_new_one_are_shown_alike(pair: Pair) -> None:
         ({"origins": [{"url": "http://a.example", "credentials": {"kind": "header", "name": "Host", "value": SECRET}}]}, "name"),
         ({"origins": [{"url": "http://a.example", "credentials": {"kind": "s4", "value": SECRET}}]}, "credentials"),
         ({"origin": "http://a.example", "failover_statuses": [500]}, "failover_statuses"),
+        ({"origin": "http://a.example", "rules": [{"path": "/a", "failover_statuses": [301]}]}, "failover_statuses"),
+        (
+            {"origin": "http://a.example", "rules": [{"status": [404], "failover_statuses": [404]}]},
+            "failover_statuses",
+        ),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(site: Site, wish: dict[str, Any], field: str) -> None:
@@ -128,6 +133,25 @@ def test_what_is_missing_is_looked_for_elsewhere(pair: Pair) -> None:
     assert pair.site.get("/a").status == 404
     pair.order(failover_statuses=[404])
     assert pair.site.get("/a").body == BODY.read()
+
+
+def test_what_counts_as_missing_is_said_by_rules(pair: Pair) -> None:
+    """For fills, for what is passed through and for HEAD; a rule may also take back what the mirror says."""
+    paths = ("/by/a", "/by/passed", "/never/a", "/else")
+    for path in paths:
+        pair.put_spare(path, BODY)
+    pair.site.put("/by/refused", status=403)
+    pair.put_spare("/by/refused", BODY)
+    rules = [{"path": "/by/passed", "mode": "bypass", "failover_statuses": [404]}]
+    rules += [{"prefix": "/by/", "failover_statuses": [403, 404]}, {"prefix": "/never/", "failover_statuses": []}]
+    shown = pair.order(rules=rules)
+    assert [rule.get("failover_statuses") for rule in shown["rules"]] == [[404], [403, 404], []]
+    assert [pair.site.head(path).status for path in paths] == [200, 200, 404, 404]
+    for path in ("/by/a", "/by/passed", "/by/refused"):
+        assert pair.site.get(path).body == BODY.read()
+    assert [pair.site.get(path).status for path in paths[2:]] == [404, 404]
+    pair.order(rules=rules, failover_statuses=[404])
+    assert [pair.site.get(path).status for path in paths[2:]] == [404, 200]
 
 
 def test_a_full_origin_gives_the_stored_copy_or_asks_for_patience(pair: Pair) -> None:

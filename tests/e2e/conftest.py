@@ -50,6 +50,14 @@ def stack(request: pytest.FixtureRequest) -> Make:
     return lambda data_dir, **settings: make(request.param, data_dir, lambda: engines(data_dir), **settings)
 
 
+@pytest.fixture(scope="module")
+def started_anew() -> Iterator[None]:
+    """The module's services and edges are started as an operator starts them, not forked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Service, "forked", False)
+        yield
+
+
 @pytest.fixture
 def launch(tmp_path: Path, origin: FaultOrigin, stack: Make) -> Iterator[Callable[..., Service]]:
     """Start services that may reach the test's origin; settings as keyword arguments, e.g. ``workers="2"``."""

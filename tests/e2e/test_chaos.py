@@ -20,7 +20,7 @@ from tests.harness.postgres import Postgres
 from tests.harness.s3 import Bystander
 from tests.harness.stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("started_anew")]
 
 SIZES = (5000, MIB + 77, 5000, MIB + 77, 17 * MIB + 3)
 """The last is sent to Ceph in parts."""

@@ -103,7 +103,7 @@ def test_clients_of_other_machines_see_nothing_of_an_owners_death(cluster: Clust
     assert (rest.status, received + rest.body) == (206, BODY.read())
     cluster.settled("big")
     assert second.body_bytes("/big") == held + BODY.size
-    assert "answer_goes_on" in second.service.log()
+    until(lambda: "answer_goes_on" in second.service.log())
 
 
 def test_a_frozen_owner_is_left_in_mid_body(cluster: Cluster, begin: Begin) -> None:

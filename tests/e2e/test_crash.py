@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.e2e.mirror.site import Site
 from tests.harness.aftermath import examine, object_files, spool_files, spooled_bytes, visible_md5
 from tests.harness.behaviour import Behaviour, Gate
 from tests.harness.content import MIB, Content
@@ -169,6 +170,7 @@ def test_a_fill_killed_in_the_body_is_stored_after_the_restart_without_its_clien
     with ThreadPoolExecutor(1) as clients:
         client = clients.submit(mirrored, service, "cold")
         until(lambda: spooled_bytes(service.data_dir), lambda count: count == held)
+        Site(service, origin, HOST.removesuffix(".test")).resumable("/cold")
         service.kill()
         assert isinstance(client.exception(60), DYING), "a cut body looked complete"
     behaviour.gate = None

@@ -19,7 +19,7 @@ from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.service import Service
 
-pytestmark = pytest.mark.stacks("direct")  # it measures one process
+pytestmark = [pytest.mark.stacks("direct"), pytest.mark.usefixtures("started_anew")]  # it measures one process
 
 GIB = 1024 * MIB
 KEYS, HOST = "/ceph/alice/big/keys", "mirror.test"

@@ -93,6 +93,7 @@ def test_a_fill_left_behind_waits_for_a_serving_process(house: House, origin: Fa
     with ThreadPoolExecutor(1) as pool:
         client = pool.submit(site.get, "/cold")
         until(lambda: spooled_bytes(service.data_dir), lambda count: count == HELD)
+        site.resumable("/cold")
         origin.put("/k", b"due after the fill")
         create(service, origin, "k")
         service.kill()
@@ -100,7 +101,7 @@ def test_a_fill_left_behind_waits_for_a_serving_process(house: House, origin: Fa
     behaviour.gate = None
     worker = house.begin(Worker)
     until(lambda: origin.count("/k"))
-    assert "dead_owner_buried" in worker.log()
+    until(lambda: "dead_owner_buried" in worker.log())
     assert origin.count("/cold") == 1
     service.start()
     assert site.stored("cold")["md5"] == BIG.md5

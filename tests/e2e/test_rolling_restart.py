@@ -18,7 +18,7 @@ from tests.harness.origin import FaultOrigin
 from tests.harness.postgres import Postgres
 from tests.harness.stack import Stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("started_anew")]
 
 HITS = 6
 SIZE = 2 * MIB + 77

@@ -2,7 +2,11 @@
 
 import hashlib
 
+import pytest
+
 from tests.harness.service import Service
+
+pytestmark = pytest.mark.usefixtures("started_anew")
 
 
 def test_upload_and_read_back(service: Service) -> None:

@@ -9,8 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -19,6 +17,7 @@ from typing import Any
 
 from cephstorage.domain.edge import PURGE_PATH, purge_headers, purge_ranges
 from cephstorage.edge.nginx import members
+from tests.harness.fork_server import Program, start_program
 from tests.harness.leash import Leash
 from tests.harness.patience import until
 from tests.harness.ports import free_port
@@ -46,7 +45,7 @@ class Edge:
         self.proxies = list(proxies) if proxies is not None else []
         self.settings = settings
         self.lines: list[str] = []
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Program | None = None
         self._reader: threading.Thread | None = None
         self._leash = Leash()
 
@@ -73,8 +72,7 @@ class Edge:
 
     def start(self) -> "Edge":
         """Start and return when nginx answers."""
-        command = [sys.executable, "-m", "cephstorage", "edge", "run"]
-        self._process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
+        self._process = start_program("cephstorage", "edge", "run", env=self.env, forked=Service.forked)
         self._leash.hold(self._process.pid)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()

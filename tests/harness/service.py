@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.harness.fork_server import Program, start_program
 from tests.harness.ports import free_port
 
 _WORKS = "works in the background"
@@ -26,6 +27,8 @@ class Service:
 
     module = "cephstorage"
     verb = "serve"
+    forked = True
+    """Whether it is forked from a process that has imported it (see ``tests.harness.fork_server``), or started anew."""
     refuses_itself: frozenset[str] = frozenset()
     """The codes under which a web server before it refuses targets that can't be decoded, without asking."""
 
@@ -35,7 +38,7 @@ class Service:
         self.url = ""
         self._first_port = free_port()
         self.lines: list[str] = []
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Program | None = None
         self._reader: threading.Thread | None = None
         self._listening = threading.Event()
 
@@ -72,8 +75,7 @@ class Service:
     def start(self) -> "Service":
         """Start and return when the service answers."""
         self._listening.clear()
-        command = [sys.executable, "-m", self.module, self.verb]
-        self._process = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, text=True)
+        self._process = start_program(self.module, self.verb, env=self.env, forked=self.forked)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         if not self._listening.wait(60) or self._process.poll() is not None or not self._is_up():

@@ -220,6 +220,10 @@ class Site:
         """The explanation, as soon as no fill of the target is under way."""
         return until(lambda: self.explain(target), lambda told: not told["filling"])
 
+    def resumable(self, target: str) -> None:
+        """Wait until it is noted where the fill's bytes come from: who takes it over goes on from them from then on."""
+        until(lambda: self.explain(target)["fill"]["resumable"])
+
     def fill(self, path: str, body: bytes | Body, **behaviour: Any) -> Download:
         """Put a body at the origin, bring it through the mirror and wait until it is stored and the fill has ended."""
         self.put(path, body, **behaviour)

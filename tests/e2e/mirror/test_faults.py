@@ -278,7 +278,7 @@ def test_killed_in_mid_fill_the_service_ends_the_fill_after_its_restart(own_site
     site.put("/a", BODY, gate=gate, gate_after=2 * MIB)
     with site.open("/a") as answer:
         answer.read(2 * MIB)
-        until(lambda: site.explain("/a")["fill"]["resumable"])
+        site.resumable("/a")
         site.service.kill()
         answer.until_cut()
     gate.set()

@@ -50,6 +50,7 @@ class KeyCalls(Connection):
             "Content-Type": options.get("content_type"),
             "Content-Length": None if size is None else str(size),
             "Content-MD5": content_md5(md5) if md5 else None,
+            **{f"x-amz-meta-{name}": value for name, value in (options.get("metadata") or {}).items()},
         }
         answer = self._call(
             "PUT",

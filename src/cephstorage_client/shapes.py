@@ -19,6 +19,7 @@ class Record(TypedDict):
     generation: int
     source: str
     bucket: str
+    metadata: NotRequired[dict[str, str]]
     url: NotRequired[str]
 
 
@@ -308,13 +309,16 @@ class Explanation(TypedDict):
 
 
 class KeyOptions(TypedDict, total=False):
-    """What may be said of a key to be: type, md5 (hex), creation time (epoch seconds or ISO 8601), preconditions."""
+    """What may be said of a key to be: type, md5 (hex), creation time (epoch seconds or ISO 8601), preconditions, and
+    names and values of the caller's own.
+    """
 
     content_type: str | None
     md5: str | None
     timetag: str | float | None
     if_absent: bool
     if_match: str | None
+    metadata: dict[str, str] | None
 
 
 class NewKey(KeyOptions):
@@ -342,6 +346,7 @@ class ListOptions(TypedDict, total=False):
     ts_min: str | float | None
     ts_max: str | float | None
     order: str | None
+    metadata: bool
     limit: int | None
 
 

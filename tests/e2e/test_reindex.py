@@ -92,6 +92,9 @@ def test_every_record_comes_back_as_it_was(installation: Installation, origin: F
         bucket.put(key, f"{number}".encode(), {"Content-Type": f"text/x-{number}"}, timetag=str(1000 + number))
     for generation in range(3):
         bucket.put("overwritten", BODY + f"{generation}".encode())
+    bucket.put(
+        "described", BODY, {"x-amz-meta-color": "blue", "x-amz-meta-source": "mine", "x-amz-meta-big": "x" * 2000}
+    )
     bucket.put("deleted", BODY)
     bucket.delete("deleted")
     origin.put("/source", BODY)
@@ -104,7 +107,7 @@ def test_every_record_comes_back_as_it_was(installation: Installation, origin: F
     for path in before:
         site.stored(path.removeprefix("/"))
     known = {name: installation.records(name) for name in (TENANT, MIRRORED)}
-    assert len(known[TENANT]) == len(NASTY_KEYS) + 2
+    assert len(known[TENANT]) == len(NASTY_KEYS) + 3
 
     installation.lose_database()
     said = installation.reindex()

@@ -71,10 +71,11 @@ class ExportedKey(BaseModel):
     md5: Text | None = None
     content_type: Text | None = None
     ts: float | None = None
+    metadata: dict[Text, Text] = {}
 
     def order(self) -> Order:
         """The wish as the service takes it."""
-        return Order(self.key, self.url, self.content_type, self.md5, self.ts)
+        return Order(self.key, self.url, self.content_type, self.md5, self.ts, metadata=self.metadata)
 
 
 class _Import:

@@ -14,6 +14,7 @@ from cephstorage.api.models import CreateKey, Json, folder_json, record_json
 from cephstorage.domain.digests import parse_digest_field, parse_md5
 from cephstorage.domain.errors import InvalidInput
 from cephstorage.domain.listing import LARGEST_NUMBER
+from cephstorage.domain.metadata import metadata_in
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import ListQuery, Precondition, parse_timetag
 from cephstorage.services.keys import UploadOrder
@@ -123,7 +124,10 @@ async def upload_key(
     if_absent: Annotated[bool, Query(description="Only if the key does not exist")] = False,
     if_match: Annotated[str | None, Query(description="Only if the key has this ETag")] = None,
 ) -> Any:
-    """Store the body as the key. The answer comes when it is durable, verified and visible."""
+    """Store the body as the key. The answer comes when it is durable, verified and visible.
+
+    Headers `x-amz-meta-NAME` are kept with the key.
+    """
     headers = request.headers
     digest = headers.get("repr-digest") or headers.get("content-digest")
     order = UploadOrder(
@@ -134,6 +138,7 @@ async def upload_key(
         Precondition(if_absent or headers.get("if-none-match") == "*", if_match or headers.get("if-match")),
         _length(headers.get("content-length")),
         tuple(parse_digest_field(digest)) if digest else (),
+        metadata_in(headers.items()),
     )
     record = await parts.keys.upload(bucket, order, chunks(request))
     return record_json(record, parts.publishing.url(record))
@@ -165,6 +170,7 @@ async def list_keys(
     ts_min: Annotated[str, Query(description="Epoch seconds or ISO 8601, inclusive")] = "",
     ts_max: Annotated[str, Query(description="Epoch seconds or ISO 8601, inclusive")] = "",
     order: Annotated[Literal["asc", "desc"], Query(description="By the bytes of names")] = "asc",
+    metadata: Annotated[bool, Query(description="With the callers' metadata")] = False,
     limit: Annotated[int, Query(ge=1, description="Most entries, folders included")] = MOST_LISTED,
     cursor: str | None = None,
 ) -> Json:
@@ -191,7 +197,7 @@ async def list_keys(
     )
     page = await parts.keys.listing(bucket, query)
     return {
-        "keys": [record_json(record) for record in page.keys],
+        "keys": [record_json(record, metadata=metadata) for record in page.keys],
         "vfolders": list(page.vfolders),
         "cursor": page.cursor,
     }

@@ -37,10 +37,20 @@ class CreateKey(BaseModel):
     timetag: Text | StrictInt | StrictFloat | None = Field(None, description="Creation time: epoch seconds or ISO 8601")
     if_absent: bool = Field(False, description="Only if the key does not exist")
     if_match: Text | None = Field(None, description="Only if the key has this ETag")
+    metadata: dict[Text, Text] = Field({}, description="Names and values of your own", examples=[{"project": "apollo"}])
 
     def order(self, key: str) -> Order:
         """The wish as the service takes it."""
-        return Order(key, self.key_url, self.content_type, self.md5, self.timetag, self.if_absent, self.if_match)
+        return Order(
+            key,
+            self.key_url,
+            self.content_type,
+            self.md5,
+            self.timetag,
+            self.if_absent,
+            self.if_match,
+            self.metadata,
+        )
 
 
 class CreateToken(BaseModel):
@@ -54,9 +64,9 @@ class CreateToken(BaseModel):
     expires_in: float | None = Field(None, gt=0, le=3.2e9, description="Seconds; without it the token does not expire")
 
 
-def record_json(record: Record, url: str | None = None) -> Json:
-    """A record: the six fields of the key index, then what this service adds."""
-    shown = {
+def record_json(record: Record, url: str | None = None, *, metadata: bool = True) -> Json:
+    """A record: the six fields of the key index, then what this service adds; ``metadata`` if asked for and there is some."""
+    shown: Json = {
         "key": record.key,
         "ts": number(record.ts),
         "vfolder": record.vfolder,
@@ -69,6 +79,8 @@ def record_json(record: Record, url: str | None = None) -> Json:
         "source": record.source,
         "bucket": str(record.bucket),
     }
+    if metadata and record.metadata:
+        shown["metadata"] = dict(record.metadata)
     return shown if url is None else {**shown, "url": url}
 
 

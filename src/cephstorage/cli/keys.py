@@ -38,6 +38,7 @@ def ls(
     ts_min: Annotated[str | None, typer.Option(help="Created then or later: epoch seconds or ISO 8601.")] = None,
     ts_max: Annotated[str | None, typer.Option(help="Created then or before.")] = None,
     descending: Annotated[bool, typer.Option("--descending", help="From the last name to the first.")] = False,
+    metadata: Annotated[bool, typer.Option("--metadata", help="With --json: with the keys' metadata.")] = False,
 ) -> ExitCode | None:
     """List a tenant's buckets, or a folder of a bucket."""
     with session.connect() as client:
@@ -49,6 +50,7 @@ def ls(
         filters |= {"size_min": size_min, "size_max": size_max, "ts_min": ts_min, "ts_max": ts_max}
         options: ListOptions = {"vfolder": where.folder, "recursive": recursive, **filters}
         options |= {"prefix": where.prefix + prefix if prefix else None, "order": "desc" if descending else None}
+        options |= {"metadata": metadata}
         plain = not prefix and all(each is None for each in filters.values())
         if not _listed(session.output, client, where, options) and where.key and plain:
             _one(session.output, client, where)

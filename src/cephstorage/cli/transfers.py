@@ -9,6 +9,7 @@ import typer
 
 from cephstorage.cli.bars import byte_bar
 from cephstorage.cli.exits import ExitCode, Failure, UsageMistake, transfer_exit_code
+from cephstorage.cli.metadata import Metadata, parse_metadata
 from cephstorage.cli.output import printable, readable_size
 from cephstorage.cli.places import bucket_place
 from cephstorage.cli.session import Session
@@ -35,6 +36,7 @@ def fetch(
     if_match: Annotated[str | None, typer.Option(help="Only if the key has this ETag now.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="A repeated request with it makes nothing new.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the creation to its end.")] = True,
+    metadata: Metadata = None,
 ) -> ExitCode | None:
     """Have the service create a key from a URL, and watch it."""
     place = bucket_place(target)
@@ -42,7 +44,7 @@ def fetch(
     if not key or key.endswith("/"):
         raise UsageMistake(f"{source!r} ends in no file name: write USERNAME/BUCKETNAME/KEY.")
     options: KeyOptions = {"md5": md5, "content_type": content_type, "timetag": timetag, "if_absent": if_absent}
-    options["if_match"] = if_match
+    options |= {"if_match": if_match, "metadata": parse_metadata(metadata)}
     with session.connect() as client:
         handle = client.create_key(
             place.username, place.bucketname, key, source, idempotency_key=idempotency_key, **options

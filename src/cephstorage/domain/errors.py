@@ -60,6 +60,18 @@ class InvalidTimetag(InvalidInput):
     code = "invalid_timetag"
 
 
+class InvalidMetadata(InvalidInput):
+    """Custom metadata is too long, or has names or values that no header can carry."""
+
+    code = "invalid_metadata"
+
+
+class InvalidExpiry(InvalidInput):
+    """An expiry, or a rule of expiry, does not make sense."""
+
+    code = "invalid_expiry"
+
+
 class InvalidCursor(InvalidInput):
     """A listing cursor was not made by this service."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Metadata
 
 Note = Callable[[str], Awaitable[None]]
 """Keeps a fuller name of the version that is being committed, durably, where a successor finds it."""
@@ -44,7 +45,8 @@ Place = StoredFile | StoredUrl
 class StoredObject:
     """One stored version: enough for ``reindex`` to rebuild its record.
 
-    ``md5`` is empty where a client of the store brought the bytes by itself and nobody has said it.
+    ``md5`` is empty where a client of the store brought the bytes by itself and nobody has said it. ``metadata`` is the
+    record's; ``custom`` is the caller's own.
     """
 
     bucket: BucketName
@@ -53,6 +55,7 @@ class StoredObject:
     size: int
     md5: str
     metadata: dict[str, str] = field(default_factory=dict)
+    custom: Metadata = ()
 
 
 class ObjectReader(Protocol):

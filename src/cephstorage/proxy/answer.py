@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.metadata import metadata_headers
 from cephstorage.domain.ranges import Span
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import SourceFacts
@@ -51,6 +52,8 @@ class Representation:
 def of_record(record: Record) -> Representation:
     """A stored copy's representation."""
     kept = record.origin.headers if record.origin is not None else ()
+    if record.metadata:
+        kept = (*kept, *metadata_headers(record.metadata))
     return Representation(record.validators, record.content_type, record.size, kept)
 
 

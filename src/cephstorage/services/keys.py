@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cephstorage.domain.digests import Digest, parse_md5
 from cephstorage.domain.errors import CephStorageError, FolderNotFound, InvalidInput, KeyNotFound, PreconditionFailed
 from cephstorage.domain.listing import checked
+from cephstorage.domain.metadata import metadata_of
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import FolderUsage, ListQuery, Page, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
@@ -35,6 +36,7 @@ class Order:
     timetag: str | float | None = None
     if_absent: bool = False
     if_match: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class UploadOrder:
     precondition: Precondition
     length: int | None
     promised: tuple[Digest, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keys:
@@ -124,6 +127,7 @@ class Keys:
             md5=parse_md5(order.md5),
             timetag=parse_timetag(order.timetag),
             precondition=order.precondition,
+            metadata=metadata_of(order.metadata),
         )
         present = await self._keys.get(bucket, key)
         if not order.precondition.holds(present.etag if present else None, exists=present is not None):
@@ -182,6 +186,7 @@ class Keys:
             timetag=parse_timetag(order.timetag),
             precondition=Precondition(order.if_absent, order.if_match),
             userinfo=userinfo,
+            metadata=metadata_of(order.metadata),
         )
 
 
@@ -206,5 +211,6 @@ def _fingerprint(request: TransferRequest, credentials: str) -> str:
         condition.if_absent,
         condition.if_match,
         *([credentials] if credentials else []),
+        *([request.metadata] if request.metadata else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -118,7 +118,8 @@ class DiskStore:
         folder = path.parent
         if not folder.is_dir():
             make_private_directory(folder)
-        side = {"key": planned.key, "size": planned.size, "md5": planned.md5, **planned.metadata}
+        custom = {"custom": dict(planned.custom)} if planned.custom else {}
+        side = {"key": planned.key, "size": planned.size, "md5": planned.md5, **planned.metadata, **custom}
         write_synced(_side(path), json.dumps(side, ensure_ascii=False).encode())
         move_durably(part, path)
 
@@ -247,7 +248,8 @@ def _versions(bucket: BucketName, folder: Path, pattern: str = "??/*.json") -> I
             side = json.loads(side_file.read_bytes())
             if _has_size(path, side["size"]):
                 key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
-                yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side)
+                custom = tuple(sorted(side.pop("custom", {}).items()))
+                yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side, custom)
 
 
 def _buckets(root: Path) -> list[BucketName]:

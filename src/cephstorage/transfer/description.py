@@ -25,9 +25,10 @@ def planned_object(request: TransferRequest, plan: Plan, generation: int | None 
         "target": plan.origin.target if plan.origin is not None else "",
         "generation": str(generation or ""),
         "origin": _origin_text(plan.origin),
+        "expires": repr(plan.expires) if plan.expires is not None else "",
     }
     kept = {name: value for name, value in metadata.items() if value}
-    return StoredObject(request.bucket, request.key, plan.store_version, plan.size, plan.md5, kept)
+    return StoredObject(request.bucket, request.key, plan.store_version, plan.size, plan.md5, kept, plan.metadata)
 
 
 def _origin_text(origin: OriginFacts | None) -> str:
@@ -50,6 +51,7 @@ def record_of(found: StoredObject) -> Record | None:
         return None
     try:
         ts, generation = float(kept["timetag"]), int(kept.get("generation", "1"))
+        expires = float(kept["expires"]) if "expires" in kept else None
         origin = from_json(OriginFacts, kept.get("origin", "{}"), target=kept["target"]) if "target" in kept else None
     except (KeyError, ValueError, TypeError):
         return None
@@ -68,4 +70,7 @@ def record_of(found: StoredObject) -> Record | None:
         source=kept.get("source", "upload"),
         validated_at=ts,
         origin=origin,
+        metadata=found.custom,
+        expires=expires,
+        expires_at=expires,
     )

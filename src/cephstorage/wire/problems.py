@@ -14,6 +14,8 @@ STATUS: dict[str, HTTPStatus] = {
     "invalid_url": HTTPStatus.BAD_REQUEST,
     "invalid_digest": HTTPStatus.BAD_REQUEST,
     "invalid_timetag": HTTPStatus.BAD_REQUEST,
+    "invalid_metadata": HTTPStatus.BAD_REQUEST,
+    "invalid_expiry": HTTPStatus.BAD_REQUEST,
     "invalid_cursor": HTTPStatus.BAD_REQUEST,
     "invalid_mirror": HTTPStatus.BAD_REQUEST,
     "invalid_index": HTTPStatus.BAD_REQUEST,

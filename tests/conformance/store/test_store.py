@@ -18,6 +18,7 @@ from tests.harness.content import MIB, Content
 from tests.harness.names import NASTY_KEYS
 
 METADATA = {"content_type": "text/plain; charset=utf-8", "etag": '"é\\"', "target": "/a?b=%2F", "timetag": "5.25"}
+CUSTOM = (("big", "x" * 2000), ("color", "deep blue"), ("md5", "mine"))
 _numbers = itertools.count()
 
 
@@ -237,7 +238,7 @@ async def test_objects_gives_all_that_a_record_needs(store: Store, tmp_path: Pat
     await store.create_bucket(OTHER)
     small = await put(store, tmp_path, b"a", "small", **METADATA)
     empty = await put(store, tmp_path, b"", "empty")
-    elsewhere = planned(store, b"c", "elsewhere", OTHER, **METADATA)
+    elsewhere = replace(planned(store, b"c", "elsewhere", OTHER, **METADATA), custom=CUSTOM)
     elsewhere = replace(elsewhere, store_version=await store.commit(spooled(tmp_path, b"c"), elsewhere))
     assert await listed(store) == [empty, small]
     assert await listed(store, OTHER) == [elsewhere]

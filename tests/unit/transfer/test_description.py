@@ -9,6 +9,7 @@ from cephstorage.domain.records import OriginFacts, Record, key_validators
 from cephstorage.domain.transfers import Kind, Plan, TransferRequest
 from cephstorage.domain.validators import Validators
 from cephstorage.ports.store import StoredObject
+from cephstorage.store.ceph.naming import headers_of, object_of
 from cephstorage.transfer.description import planned_object, record_of
 
 BUCKET = BucketName("alice", "photos")
@@ -50,3 +51,17 @@ def test_headers_that_are_too_long_to_be_carried_are_left_out_and_nothing_else()
 )
 def test_too_little_or_nonsense_makes_no_record(metadata: dict[str, str]) -> None:
     assert record_of(StoredObject(BUCKET, "k", "id.1", 1, MD5, metadata)) is None
+
+
+def test_what_the_caller_said_comes_back() -> None:
+    plan = replace(UPLOADED, metadata=(("color", "blue"), ("md5", "mine")), expires=99.5)
+    read = read_back(plan)
+    assert read is not None
+    assert (read.metadata, read.expires, read.expires_at) == (plan.metadata, 99.5, 99.5)
+
+
+def test_ceph_knows_every_name_that_a_record_writes() -> None:
+    everything = replace(MIRRORED, expires=99.5)
+    written = planned_object(TransferRequest(Kind.FILL, BUCKET, "a//b"), everything, 3)
+    headers = {**headers_of(written), "content-length": "10", "etag": f'"{MD5}"'}
+    assert object_of(BUCKET, "a//b", "v", headers) == replace(written, store_version="id.1#v")

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
+from cephstorage.domain.metadata import usable_metadata
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, attempt_of
+from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Metadata, attempt_of
 from cephstorage.ports.store import StoredObject
 
 _UPLOAD = "upload/"
@@ -32,6 +33,24 @@ _ROOM = 2048
 """Bytes of names and values that S3 lets user metadata have."""
 _FIRST = ("md5", "timetag", "generation")
 """What a record can't be rebuilt without; it is short, and gets its room before anything else."""
+_OWN = frozenset(
+    {
+        "attempt",
+        "md5",
+        "timetag",
+        "generation",
+        "content_type",
+        "source",
+        "etag",
+        "last_modified",
+        "target",
+        "origin",
+        "expires",
+    }
+)
+"""What the record has to say; every other name is the caller's."""
+_CALLERS = "key-"
+"""Stands before a caller's name that would be taken for one of these."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PLAIN = string.punctuation.replace("%", "")
 
@@ -80,8 +99,9 @@ def strays_name(attempt: str, version_id: str) -> str:
 def headers_of(planned: StoredObject) -> dict[str, str]:
     """Content-Type and user metadata of an object.
 
-    Values are UTF-8, percent-encoded where they are no plain ASCII, so that any text survives. What does not
-    fit into S3's bound any more is left out whole: first come, first served, behind what a record needs.
+    Values of ours are UTF-8, percent-encoded where they are no plain ASCII, so that any text survives. What does not
+    fit into S3's bound any more is left out whole: first come, first served, behind what a record needs. The caller's
+    have a bound of their own, and stand under their own names for other S3 clients to see.
     """
     values = {**planned.metadata, "md5": planned.md5}
     first = {name: values.pop(name) for name in _FIRST if name in values}
@@ -91,8 +111,21 @@ def headers_of(planned: StoredObject) -> dict[str, str]:
         if len(spelt) + len(coded) <= room:
             room -= len(spelt) + len(coded)
             headers[_PREFIX + spelt] = coded
+    headers |= {_PREFIX + _callers_spelling(name): value for name, value in planned.custom}
     headers["content-type"] = _sendable(planned.metadata.get("content_type", ""))
     return headers
+
+
+def _callers_spelling(name: str) -> str:
+    taken = name.replace("-", "_") in _OWN or name.startswith(_CALLERS)
+    return _CALLERS + name if taken else name
+
+
+def _custom(headers: Mapping[str, str]) -> Metadata:
+    """The caller's metadata on an object."""
+    names = [name.removeprefix(_PREFIX) for name in headers if name.startswith(_PREFIX)]
+    callers = {name: headers[_PREFIX + name] for name in names if name.replace("-", "_") not in _OWN}
+    return usable_metadata({name.removeprefix(_CALLERS): value for name, value in callers.items()})
 
 
 def _sendable(content_type: str) -> str:
@@ -106,14 +139,14 @@ def object_of(bucket: BucketName, key: str, version_id: str, headers: Mapping[st
     found = {
         name.removeprefix(_PREFIX).replace("-", "_"): unquote(value)
         for name, value in headers.items()
-        if name.startswith(_PREFIX)
+        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX).replace("-", "_") in _OWN
     }
     size = int(headers.get("content-length", "0"))
     etag = headers.get("etag", "").strip('"')
     attempt, md5 = found.pop(_ATTEMPT, None), found.pop("md5", None)
     if attempt is None or md5 is None or (_MD5.fullmatch(etag) and etag != md5):
         return _foreign(bucket, key, version_id, size, headers)
-    return StoredObject(bucket, key, stored_name(attempt, version_id), size, md5, found)
+    return StoredObject(bucket, key, stored_name(attempt, version_id), size, md5, found, _custom(headers))
 
 
 def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: Mapping[str, str]) -> StoredObject:
@@ -124,7 +157,8 @@ def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: 
     known = {"content_type": headers.get("content-type", ""), "source": FOREIGN, "timetag": _seconds(headers)}
     metadata = {name: value for name, value in known.items() if value}
     md5 = etag if _MD5.fullmatch(etag) else ""
-    return StoredObject(bucket, key, stored_name(f"{FOREIGN}.{etag}.{version_id}", version_id), size, md5, metadata)
+    name = stored_name(f"{FOREIGN}.{etag}.{version_id}", version_id)
+    return StoredObject(bucket, key, name, size, md5, metadata, _custom(headers))
 
 
 def _seconds(headers: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """Names of versions and what is written on objects: any text survives, and S3's bound is kept."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -66,6 +68,19 @@ def test_content_type_is_the_objects_own_where_a_header_can_say_it(given: str, s
     assert written(content_type=given)["content-type"] == sent
 
 
+NAMES = st.sampled_from(["color", "md5", "last-modified", "key-md5", "key-key-x", "attempt", "x"])
+
+
+@given(st.dictionaries(NAMES, st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)))
+def test_what_the_caller_said_stands_under_its_own_name_and_hides_nothing_of_ours(custom: dict[str, str]) -> None:
+    ours = {"timetag": "1.5", "generation": "12", "last_modified": "then"}
+    planned = StoredObject(BUCKET, "k", "abc.7", 5, "0" * 32, ours, tuple(sorted(custom.items())))
+    headers = headers_of(planned)
+    assert headers["x-amz-meta-md5"] == "0" * 32
+    assert headers.get("x-amz-meta-color") == custom.get("color")
+    assert read(headers) == replace(planned, store_version="abc.7#v1")
+
+
 MD5 = "5d41402abc4b2a76b9719d911017c592"
 SEEN = {"content-length": "5", "last-modified": "Thu, 01 Jan 1970 00:01:00 GMT", "content-type": "text/plain"}
 
@@ -73,7 +88,7 @@ SEEN = {"content-length": "5", "last-modified": "Thu, 01 Jan 1970 00:01:00 GMT",
 def test_what_others_stored_is_named_by_its_etag() -> None:
     found = object_of(BUCKET, "k", "null", {**SEEN, "etag": f'"{MD5}"', "x-amz-meta-mine": "x"})
     described = {"content_type": "text/plain", "source": "s3", "timetag": "60.0"}
-    assert found == StoredObject(BUCKET, "k", f"s3.{MD5}.null#null", 5, MD5, described)
+    assert found == StoredObject(BUCKET, "k", f"s3.{MD5}.null#null", 5, MD5, described, (("mine", "x"),))
     assert VersionName.parse(found.store_version).version_id == "null"
 
 

@@ -1,0 +1,25 @@
+"""Custom metadata as it is written on a command line."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cephstorage.cli.exits import UsageMistake
+
+Metadata = Annotated[
+    list[str] | None, typer.Option("--metadata", help="A name and value of your own; repeatable.", metavar="NAME=VALUE")
+]
+
+
+def parse_metadata(given: Sequence[str] | None) -> dict[str, str] | None:
+    """Read ``NAME=VALUE``, several times; None when there is none. Raises UsageMistake."""
+    if not given:
+        return None
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals or name in found:
+            raise UsageMistake(f"{text!r} is not a name and value that was not given before: write NAME=VALUE.")
+        found[name] = value
+    return found

@@ -2,7 +2,8 @@
 
 The coordinator keeps a few pulls going and decides what each fetches next. What a reader needs far
 ahead of every running pull gets a pull of its own; the background works through the gaps in order, in
-segments short enough that nobody waits long for a byte inside one. So every byte is asked for once.
+segments short enough that nobody waits long for a byte inside one. So every byte is asked for once, except that an
+answer in flight can't be told to leave something out.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ from cephstorage.transfer.pull import Pull
 SEGMENT = 8 << 20
 """Bytes that a background pull asks for at a time once ranges are known to work, and how far ahead of a
 running pull a reader's need must lie to deserve a pull of its own."""
+PASSED_OVER = 4 << 20
+"""Bytes that a running answer brings in vain at most, because they were fetched ahead of it: for more it is cut."""
 BACKGROUND_PULLS = 2
 MOST_PULLS = 6
 REWRITE_LIMIT = 32 << 20
@@ -233,6 +236,8 @@ class Fetch:
             ended = await self._next_ends()
             for done, error in ended:
                 failures = 0 if done.moved else failures
+                if error is not None:
+                    self._take_back()
                 self._crowded = isinstance(error, OriginBusy) and bool(self._running)
                 if self._crowded:
                     continue  # there is no place for one more: those that run go on
@@ -241,6 +246,12 @@ class Fetch:
                 elif error is not None:
                     failures += 1
                     await self._pause(failures, error)
+
+    def _take_back(self) -> None:
+        """What was left to a pull that has failed comes by in a running answer, perhaps."""
+        fetched = self._assigned()
+        for running in self._running.values():
+            running.take_back(fetched)
 
     def _distrust_ranges(self) -> None:
         """The origin answers ranges wrongly: what is missing is read from whole answers."""
@@ -290,7 +301,7 @@ class Fetch:
             if reaching is not None:
                 if gap.start - reaching.position < SEGMENT:
                     continue
-                reaching.stop_at(gap.start)
+                reaching.leave(gap, PASSED_OVER)
             free = next(self._assigned().gaps(gap.start, gap.end), None)
             if free is not None and free.start == gap.start:
                 yield free
@@ -299,7 +310,8 @@ class Fetch:
         """What is in the spool or on its way."""
         spans = SpanSet(self.live.spool.spans)
         for running in self._running.values():
-            spans.add(running.position, _UNKNOWN_END if running.end is None else running.end)
+            for piece in running.pieces(_UNKNOWN_END):
+                spans.add(piece.start, piece.end)
         return spans
 
     def _next_gap(self) -> Pull | None:

@@ -1,17 +1,19 @@
 """One origin answer flowing into the spool: the smallest movement of bytes.
 
 A pull covers ``[position, end)`` and moves ``position`` as bytes arrive. ``end`` None means "until the
-body ends" (chunked). The coordinator may lower ``end`` while it runs, when somebody else fetches the rest.
+body ends" (chunked). While it runs the coordinator may lower ``end``, when somebody else fetches the rest, and may
+name spans in between that somebody else fetches: these are dropped as they come by.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.errors import (
     OriginBroken,
     OriginChanged,
     OriginProtocol,
 )
-from cephstorage.domain.ranges import RangeRequest
+from cephstorage.domain.ranges import RangeRequest, Span, SpanSet
 from cephstorage.ports.origin import Framing, Origin, OriginResponse, Passage
 from cephstorage.transfer.intake import Limits, content_range, origin_request, source_error, total_length
 from cephstorage.transfer.joining import joined_version, same_version, shows_same_version
@@ -26,7 +28,8 @@ class Pull:
     """A piece of the object on its way. ``skip`` bytes of the answer lie before ``position``.
 
     ``urgent``: a reader waits for just these bytes, so that the background rests meanwhile. ``plain``: asks
-    without Range and drops what lies before ``position``, because this origin's ranges are wrong.
+    without Range and drops what lies before ``position``, because this origin's ranges are wrong. ``over`` is what
+    others fetch of the answer's way.
     """
 
     position: int
@@ -37,10 +40,31 @@ class Pull:
     moved: bool = False
     urgent: bool = False
     plain: bool = False
+    over: SpanSet = field(default_factory=SpanSet)
 
     def covers(self, position: int) -> bool:
         """Whether this pull will bring the byte at ``position``."""
-        return self.position <= position and (self.end is None or position < self.end)
+        ahead = self.position <= position and (self.end is None or position < self.end)
+        return ahead and self.over.held_end(position) == position
+
+    def pieces(self, end: int) -> Iterator[Span]:
+        """What it will bring; ``end`` where the body's is not known."""
+        return self.over.gaps(self.position, end if self.end is None else self.end)
+
+    def leave(self, span: Span, most: int) -> None:
+        """Leave a span ahead to others: pass over it, or stop there.
+
+        What is passed over comes twice, and so does what is under way when a connection is cut: nobody knows how much
+        that is, except that it is no more than is left. So up to ``most`` bytes in all are passed over.
+        """
+        if self.end is None or span.end >= self.end or self.over.total() + len(span) > most:
+            self.stop_at(span.start)
+        else:
+            self.over.add(span.start, span.end)
+
+    def take_back(self, others: SpanSet) -> None:
+        """Bring what was left to others and they do not."""
+        self.over = SpanSet(span for span in self.over if next(others.gaps(span.start, span.end), None) is None)
 
     @property
     def satisfied(self) -> bool:
@@ -77,7 +101,10 @@ async def _pour(pull: Pull, live: LiveTransfer, passage: Passage) -> None:
     """Past Python. What comes after an end that was lowered meanwhile belongs to others."""
     while pull.end is not None and pull.position < pull.end and await passage.ready():
         position = pull.position
-        count = await live.spool.draw(passage, position, min(STEP, pull.end - position))
+        if (passed := min(pull.over.held_end(position), pull.end) - position) > 0:
+            pull.position += await live.spool.drop(passage, min(STEP, passed))
+            continue
+        count = await live.spool.draw(passage, position, min(STEP, pull.over.gap_end(position, pull.end) - position))
         count = min(count, pull.end - position)
         if count > 0:
             _note(pull, live, count)
@@ -99,13 +126,17 @@ async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) ->
         if not pull.cut:
             raise OriginProtocol("The origin sent more bytes than it announced.")
         chunk = chunk[: pull.end - pull.position]
-    if not chunk:
-        return
-    position = pull.position
-    if live.length is None:
-        limits.grow(live.spool.name, position + len(chunk))
-    await live.spool.put(position, chunk)
-    _note(pull, live, len(chunk))
+    if chunk and live.length is None:
+        limits.grow(live.spool.name, pull.position + len(chunk))
+    while chunk:
+        position = pull.position
+        if (passed := min(pull.over.held_end(position) - position, len(chunk))) > 0:
+            pull.position, chunk = position + passed, chunk[passed:]
+            continue
+        piece = chunk[: pull.over.gap_end(position, position + len(chunk)) - position]
+        await live.spool.put(position, piece)
+        _note(pull, live, len(piece))
+        chunk = chunk[len(piece) :]
 
 
 def _note(pull: Pull, live: LiveTransfer, count: int) -> None:

@@ -67,6 +67,10 @@ class Spool:
         """Have a body's next bytes moved to their place, and note them; how many. Raises StoreFull, OriginBroken."""
         return await self._apart(self._draw, passage, position, most)
 
+    async def drop(self, passage: Passage, most: int) -> int:
+        """Have a body's next bytes moved nowhere; how many. Raises OriginBroken."""
+        return await self._apart(_drop, passage, most)
+
     async def _apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Work in a thread. A cancelled caller does not stop it, so the thread keeps the file open for itself."""
 
@@ -328,6 +332,11 @@ def _open_journal(part: Path, flags: int = 0) -> int:
 def _head(fd: int) -> bytes:
     """What a journal must begin with to speak of this very part file: same boot, same inode."""
     return _boot_id() + struct.pack("<Q", os.fstat(fd).st_ino)
+
+
+def _drop(passage: Passage, most: int) -> int:
+    with Path(os.devnull).open("wb") as nowhere:
+        return passage.move(nowhere.fileno(), 0, most)
 
 
 def _begin_journal(part: Path, fd: int, spans: SpanSet) -> int:

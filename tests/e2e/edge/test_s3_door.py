@@ -178,7 +178,9 @@ def test_a_bucket_moves_without_downtime(world: World) -> None:
 
 def test_ranges_heads_and_conditions_of_cold_keys(world: World) -> None:
     client, gate = world.client(), Gate()
-    world.site.put("/cold", BIG, etag='"v1"', gate=gate, gate_after=BIG.size - 1)
+    world.site.put(
+        "/cold", BIG, etag='"v1"', gate=lambda asked: None if "range" in asked.headers else gate, gate_after=2 * MIB
+    )
     head = client.head_object(Bucket=world.bucket, Key="cold")
     assert (head["ContentLength"], head["ETag"]) == (BIG.size, '"v1"')
     for first, last in ((0, 99), (MIB, MIB + 9), (BIG.size - 20 * MIB, BIG.size - 19 * MIB)):
@@ -188,7 +190,21 @@ def test_ranges_heads_and_conditions_of_cold_keys(world: World) -> None:
     assert refused(lambda: client.get_object(Bucket=world.bucket, Key="cold", Range=f"bytes={BIG.size}-")) == "416"
     gate.set()
     world.site.stored("cold")
-    assert_asked_once(world, "/cold")
+    ranges = [entry.headers.get("range") for entry in world.site.logged("/cold", "GET")]
+    assert ranges == [None, f"bytes={BIG.size - 20 * MIB}-{BIG.size - 19 * MIB}"]
+    assert world.site.body_bytes("/cold") == BIG.size + MIB + 1
+
+
+def test_large_ranges_far_ahead_cut_the_running_answer(world: World) -> None:
+    client, gate = world.client(), Gate()
+    world.site.put(
+        "/wide", BIG, etag='"v1"', gate=lambda asked: None if "range" in asked.headers else gate, gate_after=2 * MIB
+    )
+    for first, last in ((0, 99), (BIG.size - 20 * MIB, BIG.size - 14 * MIB)):
+        assert_range(client, world, first, last, key="wide")
+    gate.set()
+    world.site.stored("wide")
+    assert_asked_once(world, "/wide")
 
 
 def test_ranges_that_the_running_answer_reaches_cost_no_byte_twice(world: World) -> None:

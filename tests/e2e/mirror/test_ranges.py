@@ -154,6 +154,23 @@ def test_a_far_range_during_a_fill_overtakes_it(site: Site) -> None:
     assert site.body_bytes("/big") <= BIG.size + MIB
 
 
+@pytest.mark.stacks("direct")  # an edge asks for slices
+def test_what_a_far_range_in_the_middle_of_a_fill_costs(site: Site) -> None:
+    """Up to 4 MiB in all: just these bytes once more, because the running answer passes over them."""
+    gate = Gate()
+    site.put("/big", BIG, etag=ETAG, gate=lambda request: None if "range" in request.headers else gate, gate_after=MIB)
+    with site.open("/big") as first:
+        assert first.read(MIB) == BIG.read(0, MIB)
+        spans = [(20 * MIB, 21 * MIB), (30 * MIB + 1, 32 * MIB)]
+        for start, end in spans:
+            check(site, "/big", f"{start}-{end - 1}", (start, end), BIG)
+        gate.set()
+        assert first.rest() == BIG.read(MIB)
+    assert site.stored("big")["md5"] == BIG.md5
+    assert site.body_bytes("/big") == BIG.size + 3 * MIB - 1
+    assert site.count("/big") == 3
+
+
 def _quarters() -> list[tuple[int, int]]:
     quarter = BIG.size // 4 + 1
     return [(start, min(start + quarter, BIG.size)) for start in range(0, BIG.size, quarter)]

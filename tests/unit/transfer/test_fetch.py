@@ -12,8 +12,10 @@ from cephstorage.domain.errors import OriginBroken, OriginBusy, OriginChanged, O
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.transfers import Kind, RetryPolicy, SourceFacts
 from cephstorage.domain.validators import Validators
+from cephstorage.origin.http import HttpOriginResponse
 from cephstorage.transfer import fetch as fetch_module
 from cephstorage.transfer import pull
+from cephstorage.transfer.fetch import Fetch
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
 from tests.harness.content import MIB, Content
@@ -122,6 +124,82 @@ async def test_whatever_readers_want_every_byte_is_asked_for_once(bench: Bench, 
     assert got == [body.read(*span) for span in wanted]
     assert spooled(live) == body.read()
     assert origin.body_bytes(PATH) == body.size
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("way", ["spliced", "through the library"])
+async def test_a_running_answer_passes_over_what_was_fetched_ahead_of_it(
+    bench: Bench, origin: FaultOrigin, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """As long as that is little: it comes twice, and nothing else does."""
+    monkeypatch.setattr(fetch_module, "PASSED_OVER", 70 * KIB)
+    if way != "spliced":
+        monkeypatch.setattr(HttpOriginResponse, "passage", lambda _: None)
+    gate = Gate()
+    origin.put(PATH, BODY, gate=lambda request: None if ranged(request) else gate, gate_after=KIB)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await live.read(0, 1) == BODY.read(0, 1)
+    spans = [(MIB, MIB + 40 * KIB + 1), (2 * MIB + 5, 2 * MIB + 30 * KIB)]
+    for start, end in spans:
+        assert await read_span(live, start, end) == BODY.read(start, end)
+    assert not gate.is_set()
+    gate.set()
+    assert await running
+    assert spooled(live) == BODY.read()
+    assert asked_ranges(origin) == [None, *(f"bytes={start}-{end - 1}" for start, end in spans)]
+    assert origin.body_bytes(PATH) == BODY.size + sum(end - start for start, end in spans)
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+async def test_for_more_than_a_little_fetched_ahead_of_it_the_running_answer_is_cut(
+    bench: Bench, origin: FaultOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut there, and goes on until then."""
+    monkeypatch.setattr(fetch_module, "PASSED_OVER", 70 * KIB)
+    gate = Gate()
+    origin.put(PATH, BODY, gate=lambda request: None if ranged(request) else gate, gate_after=KIB)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await live.read(0, 1) == BODY.read(0, 1)
+    for start in (MIB, 2 * MIB):
+        assert await read_span(live, start, start + 40 * KIB) == BODY.read(start, start + 40 * KIB)
+    gate.set()
+    assert await running
+    assert spooled(live) == BODY.read()
+    whole, *pieces = asked_ranges(origin)
+    assert whole is None
+    asked = sorted(tuple(map(int, str(piece).removeprefix("bytes=").split("-"))) for piece in pieces)
+    assert asked[0] == (MIB, MIB + 40 * KIB - 1)
+    assert asked[1][0] == 2 * MIB
+    assert [last + 1 for _, last in asked[1:]] == [start for start, _ in asked[2:]] + [BODY.size]
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("fault", [{"status": 500}, {"wrong_content_range": "bytes 0-9/10"}], ids=["error", "lie"])
+async def test_what_could_not_be_fetched_ahead_comes_with_the_running_answer(
+    bench: Bench, origin: FaultOrigin, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    gate = Gate()
+    behaviour = origin.put(PATH, BODY, gate=lambda request: None if ranged(request) else gate, gate_after=KIB)
+    live = bench.live(fill_request(origin.url + PATH))
+    running = asyncio.create_task(bench.fetch(live).run())
+    assert await live.read(0, 1) == BODY.read(0, 1)
+    for name, value in fault.items():
+        setattr(behaviour, name, value)  # of answers from now on
+    failed = asyncio.Event()
+    take_back = Fetch._take_back
+    monkeypatch.setattr(Fetch, "_take_back", lambda fetch: (take_back(fetch), failed.set()))
+    reading = asyncio.create_task(read_span(live, MIB, MIB + 1000))
+    await failed.wait()
+    gate.set()
+    assert await reading == BODY.read(MIB, MIB + 1000)
+    assert await running
+    assert spooled(live) == BODY.read()
+    assert asked_ranges(origin).count(None) == 1
     live.spool.close()
 
 

@@ -13,16 +13,16 @@ _PIECE = 1 << 20
 
 
 class Bystander:
-    """Looks at one bucket of a cluster with the service's own user."""
+    """Looks at one bucket of a cluster with the service's own user: the cluster's first, or the one with these keys."""
 
-    def __init__(self, node: Ceph, bucket: str) -> None:
+    def __init__(self, node: Ceph, bucket: str, access_key: str = "", secret_key: str = "") -> None:
         self.bucket = bucket
         self.client: Any = botocore.session.get_session().create_client(
             "s3",
             region_name="default",
             endpoint_url=node.gateway,
-            aws_access_key_id=node.access_key,
-            aws_secret_access_key=node.secret_key,
+            aws_access_key_id=access_key or node.access_key,
+            aws_secret_access_key=secret_key or node.secret_key,
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},

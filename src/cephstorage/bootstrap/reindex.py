@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Collection
+from types import MappingProxyType
 
 from cephstorage.bootstrap.adapters import ceph_store, make_index
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.secret_key import known_keys
 from cephstorage.bootstrap.settings import Settings
-from cephstorage.domain.configuration import missing_for_ceph
+from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.errors import StoreMisconfigured
 from cephstorage.domain.names import BucketName
 from cephstorage.index import SqlIndex
@@ -26,7 +27,7 @@ async def rebuild(settings: Settings, wanted: Collection[BucketName], tell: Tell
     index = make_index(settings)
     await open_patiently(index)
     try:
-        store = await _store(settings, index)
+        store = await store_in_force(settings, index)
         try:
             return await Reindex(store, index.buckets, index.adoption, time.time).run(wanted, tell)
         finally:
@@ -35,13 +36,16 @@ async def rebuild(settings: Settings, wanted: Collection[BucketName], tell: Tell
         await index.close()
 
 
-async def _store(settings: Settings, index: SqlIndex) -> Store:
-    """The store in force; its access comes from the environment when the database is empty."""
+async def store_in_force(settings: Settings, index: SqlIndex, also: Values = MappingProxyType({})) -> Store:
+    """The store in force; its access comes from the environment when the database is empty.
+
+    ``also``: values that the database does not have yet.
+    """
     if settings.store != "ceph":
         return DiskStore(settings.objects_dir)
     given, keys = settings.given_options(), known_keys(settings)
     opened = Seal(keys).open if keys else lambda _, kept: kept
-    values = merged(stored_options(await index.settings.all(), given, opened), given)
+    values = merged({**also, **stored_options(await index.settings.all(), given, opened)}, given)
     if missing := missing_for_ceph(values):
         variables = ", ".join(f"CEPHSTORAGE_{name.upper()}" for name in missing)
         raise StoreMisconfigured(f"The database does not know the access to Ceph; give it by {variables}.")

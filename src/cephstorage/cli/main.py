@@ -18,6 +18,7 @@ from cephstorage.cli import (
     downloads,
     edge,
     keys,
+    legacy,
     mirrors,
     operations,
     reindex,
@@ -44,6 +45,7 @@ for _verbs in (
     mirrors.explain_app,
     operations.app,
     reindex.app,
+    legacy.app,
 ):
     app.add_typer(_verbs)
 app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm.")

@@ -84,6 +84,12 @@ class InvalidMirror(InvalidInput):
     code = "invalid_mirror"
 
 
+class InvalidDocument(InvalidInput):
+    """A line of an export can't be read, or its fields are none that are known."""
+
+    code = "invalid_document"
+
+
 class InvalidIndex(InvalidInput):
     """A sitemap, a Packages index or a folder's page can't be read as such."""
 

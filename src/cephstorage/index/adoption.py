@@ -4,7 +4,8 @@ The bucket's row is locked as for a publication, so that usage stays exact. What
 what waits for its removal, is left alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
@@ -44,8 +45,8 @@ class AdoptionStatements:
 
     def adopt(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> Adopted:
         """See ``Adoption.adopt``."""
-        self._buckets.write(conn, bucket)
-        visible = self._visible_of(conn, bucket, records)
+        first = self._buckets.write(conn, bucket)
+        visible = self.visible(conn, bucket, [record.key for record in records])
         passing = self._passing(conn, bucket, records)
         new: dict[str, Record] = {}
         contested, known, older = [], 0, 0
@@ -60,7 +61,7 @@ class AdoptionStatements:
                 contested.append((record, other))
             else:
                 older += record.key in new
-                new[record.key] = record
+                new[record.key] = record if record.generation else replace(record, generation=first)
         self._put(conn, bucket, new.values(), visible)
         self._buckets.raise_generation(conn, bucket, 1 + max((each.generation for each in records), default=0))
         return Adopted(len(new), known, older, tuple(contested))
@@ -68,14 +69,15 @@ class AdoptionStatements:
     def prefer(self, conn: Connection, record: Record, visible: Record) -> bool:
         """See ``Adoption.prefer``."""
         self._buckets.write(conn, record.bucket)
-        now = self._visible_of(conn, record.bucket, [record])
+        now = self.visible(conn, record.bucket, [record.key])
         if (there := now.get(record.key)) is None or there.store_version != visible.store_version:
             return False
         self._put(conn, record.bucket, [record], now)
         return True
 
-    def _visible_of(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> dict[str, Record]:
-        found = conn.execute(self._visible, {"in_bucket": str(bucket), "names": [each.key for each in records]})
+    def visible(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> dict[str, Record]:
+        """See ``Adoption.visible``."""
+        found = conn.execute(self._visible, {"in_bucket": str(bucket), "names": list(keys)})
         return {row.key: record_of(bucket, row) for row in found}
 
     def _passing(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> set[str]:
@@ -112,6 +114,10 @@ class SqlAdoption:
     def __init__(self, db: Runner, statements: AdoptionStatements) -> None:
         self._db = db
         self._sql = statements
+
+    async def visible(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, Record]:
+        """The visible records of some keys."""
+        return await self._db.read(self._sql.visible, bucket, keys)
 
     async def adopt(self, bucket: BucketName, records: Sequence[Record]) -> Adopted:
         """Take over records. Raises BucketNotFound."""

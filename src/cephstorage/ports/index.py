@@ -168,8 +168,15 @@ class Adopted:
 class Adoption(Protocol):
     """Makes records of what is in the store visible. Only for when the index lacks them."""
 
+    async def visible(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, Record]:
+        """The visible records of those keys that are there."""
+        ...
+
     async def adopt(self, bucket: BucketName, records: Sequence[Record]) -> Adopted:
-        """Take over records, usage included. Never removes bytes. Raises BucketNotFound."""
+        """Take over records, usage included. Never removes bytes. Raises BucketNotFound.
+
+        A record of generation 0 has none yet: it becomes visible where nothing is, under the one at which new keys begin.
+        """
         ...
 
     async def prefer(self, record: Record, visible: Record) -> bool:

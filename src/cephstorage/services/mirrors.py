@@ -115,6 +115,10 @@ class Mirrors:
             raise MirrorNotFound(f"No mirror answers for the host {host!r}; add it with POST /mirrors/host.")
         return mirror
 
+    def ordered(self, order: MirrorOrder) -> Mirror:
+        """The mirror that an order would make; nothing is kept. Raises InvalidName, InvalidUrl, InvalidMirror."""
+        return self._mirror(order)
+
     async def put(self, order: MirrorOrder) -> Mirror:
         """Create or replace a mirror; its bucket is made if missing.
 

@@ -18,6 +18,7 @@ STATUS: dict[str, HTTPStatus] = {
     "invalid_expiry": HTTPStatus.BAD_REQUEST,
     "invalid_cursor": HTTPStatus.BAD_REQUEST,
     "invalid_mirror": HTTPStatus.BAD_REQUEST,
+    "invalid_document": HTTPStatus.BAD_REQUEST,
     "invalid_index": HTTPStatus.BAD_REQUEST,
     "invalid_setting": HTTPStatus.BAD_REQUEST,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -79,3 +79,17 @@ async def test_a_bucket_that_is_not_there_is_said(index: SqlIndex) -> None:
     record = await found(index)
     with pytest.raises(BucketNotFound):
         await index.adoption.adopt(OTHER, [replace(record, bucket=OTHER)])
+
+
+async def test_what_has_no_generation_yet_begins_where_new_keys_begin(index: SqlIndex) -> None:
+    gone = await land(index, "1", "k")
+    await index.keys.delete(BUCKET, "k", NOW)
+    one = await found(index, generation=0, version="s3.a#v")
+    assert await index.adoption.adopt(BUCKET, [one, one]) == Adopted(added=1, known=1)
+    visible = await index.adoption.visible(BUCKET, ["k", "nothing"])
+    assert visible.keys() == {"k"}
+    assert visible["k"].generation > gone.generation
+    other = replace(one, store_version="s3.b#w")
+    assert await index.adoption.adopt(BUCKET, [other]) == Adopted(older=1)
+    await index.keys.delete(BUCKET, "k", NOW)
+    assert (await land(index, "new", "k")).generation > visible["k"].generation

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from cephstorage.api import buckets, configuration, deletions, exchange, jobs, keys, mirrors, operations
+from cephstorage.api import buckets, configuration, consistency, deletions, exchange, jobs, keys, mirrors, operations
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.wire.problems import CONTENT_TYPE, problem, problem_of
@@ -67,6 +67,7 @@ def build_api(services: ApiServices) -> Application:
         mirrors.router,
         jobs.router,
         configuration.router,
+        consistency.router,
         operations.router,
     ):
         app.include_router(router)

@@ -13,9 +13,11 @@ from fastapi.security import HTTPBearer
 from cephstorage.domain.access import Action, Principal
 from cephstorage.domain.errors import InvalidKey
 from cephstorage.domain.names import BucketName, decode_target, key_name, tenant_name
+from cephstorage.ports.consistency import WalkTable
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
+from cephstorage.services.consistency import Consistency
 from cephstorage.services.deletions import Deletions
 from cephstorage.services.jobs import Jobs
 from cephstorage.services.keys import Keys
@@ -46,6 +48,8 @@ class ApiServices:
     mirrors: Mirrors
     purges: Purges
     deletions: Deletions
+    consistency: Consistency
+    walks: WalkTable
     jobs: Jobs
     usage: Usage
     access: Access

@@ -8,6 +8,7 @@ from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.jobs import JobKind
 from cephstorage.services.copies import Copies
 from cephstorage.services.jobs import Jobs
+from cephstorage.services.rehash import Rehash
 from cephstorage.services.verification import Verification
 from cephstorage.services.visits import Visitor
 from cephstorage.services.warming import Warming
@@ -35,7 +36,7 @@ def make_jobs(
     )
     jobs.forget_absences = services.absences.forget_everywhere
     mirrors, purges = services.mirrors, services.purges
-    verification = Verification(index.keys, adapters.store, mirrors, purges, visitor, removed)
+    verification = Verification(index.keys, Rehash(index.keys, adapters.store), mirrors, purges, visitor, removed)
     jobs.works = {
         **Copies(index.keys, mirrors, purges, visitor, removed).works(),
         JobKind.VERIFY: verification,

@@ -19,6 +19,7 @@ import structlog
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import Adapters, instance_name, make_adapters, via_name
+from cephstorage.bootstrap.consistency import make_consistency
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.jobs import make_jobs
 from cephstorage.bootstrap.services import Services, make_deletions, make_services
@@ -89,6 +90,7 @@ class Runtime:
             clock=clock,
             serves=serves,
         )
+        self._consistency = make_consistency(settings, adapters, services, visitor, engine.landed.set, clock)
         self._deletions = make_deletions(
             settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
         )
@@ -99,6 +101,8 @@ class Runtime:
                 mirrors=services.mirrors,
                 purges=services.purges,
                 deletions=self._deletions,
+                consistency=self._consistency,
+                walks=index.walks,
                 jobs=self._jobs,
                 usage=usage,
                 access=services.access,

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cephstorage.domain.addresses import Network, parse_networks
 from cephstorage.domain.configuration import OPTIONS, Values, read_address
+from cephstorage.domain.consistency import Policy
 from cephstorage.domain.errors import InvalidSetting
 
 MIB = 1024 * 1024
@@ -155,6 +156,30 @@ class CephSettings(BaseModel):
     )
 
 
+class ReconcileSettings(BaseModel):
+    """How index and store are held against each other."""
+
+    rate: float = Field(
+        default=50.0,
+        ge=0,
+        description="Requests to the store a second for that, per process; 0: index and store are not compared",
+    )
+    interval: float = Field(default=86400.0, gt=0, description="Seconds from one walk over a bucket to the next")
+    grace: float = Field(
+        default=86400.0, ge=0, description="Age in seconds from which what no record names is dealt with"
+    )
+    unknown: Policy = Field(
+        default=Policy.ADOPT,
+        description="What is done about what other clients do to the store: adopt, quarantine or report",
+    )
+    scrub: float = Field(
+        default=0.0,
+        ge=0,
+        le=10_000,
+        description="Percent of all stored bytes that a process reads and hashes again a day; 0: none",
+    )
+
+
 _Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
 
 
@@ -248,6 +273,7 @@ class Settings(BaseSettings):
     transfer: TransferSettings = TransferSettings()
     publish: PublishSettings = PublishSettings()
     ceph: CephSettings = CephSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     edge: EdgeSettings = EdgeSettings()
 
     @field_validator("secret_key")

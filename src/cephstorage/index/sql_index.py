@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 from cephstorage.index.adoption import AdoptionStatements, SqlAdoption
 from cephstorage.index.buckets import BucketStatements, SqlBucketIndex
 from cephstorage.index.changes import ChangeStatements
+from cephstorage.index.consistency import ConsistencyStatements, SqlConsistency
 from cephstorage.index.deletions import DeletionStatements, SqlDeletions
+from cephstorage.index.findings import FindingStatements, SqlFindingTable
 from cephstorage.index.jobs import JobStatements, SqlJobTable
 from cephstorage.index.keys import KeyStatements, SqlKeyIndex
 from cephstorage.index.landing import LandingStatements, SqlLandingIndex
@@ -26,6 +28,7 @@ from cephstorage.index.settings import SettingStatements, SqlSettingsTable
 from cephstorage.index.tokens import SqlTokenTable, TokenStatements
 from cephstorage.index.transfers import TransferStatements
 from cephstorage.index.tree import FolderStatements
+from cephstorage.index.walks import SqlWalkTable, WalkStatements
 from cephstorage.ports.index import KeyIndex
 
 
@@ -46,6 +49,9 @@ class SqlIndex(ABC):
         self.deletions = SqlDeletions(db, DeletionStatements(schema, buckets, keys))
         self.buckets = SqlBucketIndex(db, buckets)
         self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders))
+        self.consistency = SqlConsistency(db, ConsistencyStatements(schema, buckets, keys, removals))
+        self.findings = SqlFindingTable(db, FindingStatements(schema))
+        self.walks = SqlWalkTable(db, WalkStatements(schema))
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))

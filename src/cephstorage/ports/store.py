@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from cephstorage.domain.consistency import Seen
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Metadata
 
@@ -56,6 +57,15 @@ class StoredObject:
     md5: str
     metadata: dict[str, str] = field(default_factory=dict)
     custom: Metadata = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """Part of a listing. ``place`` is where it goes on, None at its end; ``cost`` the requests that it took."""
+
+    versions: tuple[Seen, ...]
+    place: str | None
+    cost: int = 1
 
 
 class ObjectReader(Protocol):
@@ -167,6 +177,18 @@ class Store(Protocol):
 
     def objects(self, bucket: BucketName) -> AsyncIterator[StoredObject]:
         """Every version in the bucket, in no order."""
+        ...
+
+    async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
+        """Some versions of the bucket as they are listed, in no order, from a place on (None: the beginning)."""
+        ...
+
+    async def versions(self, bucket: BucketName, key: str) -> Sequence[Seen]:
+        """All versions of a key and the marks of its deletion, newest first, each looked at."""
+        ...
+
+    async def hide(self, bucket: BucketName, key: str) -> None:
+        """Have the store's own clients get nothing under a key. Every version stays."""
         ...
 
     async def buckets(self) -> Sequence[BucketName]:

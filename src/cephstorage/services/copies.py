@@ -107,12 +107,13 @@ async def visit_all(
 
     async def one(record: Record) -> Visited:
         await pace.turn()
-        return await _visit(visitor, mirror, record)
+        return await visit_copy(visitor, mirror, record)
 
     return await abreast(one, records, most)
 
 
-async def _visit(visitor: Visitor, mirror: Mirror, record: Record) -> Visited:
+async def visit_copy(visitor: Visitor, mirror: Mirror, record: Record) -> Visited:
+    """Visit what a record was copied from, if the mirror leads there today."""
     target = record.origin.target if record.origin is not None else ""
     if "#" in target:  # a variant: who asks for it next will have it confirmed
         return Visited(Outcome.UNSTORED)

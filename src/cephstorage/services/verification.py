@@ -1,24 +1,20 @@
 """Verification: stored copies are read and hashed again; what is damaged or missing is taken away and brought anew.
 
 A damaged copy is removed before its origin is asked, so that nobody gets it meanwhile, even if the origin can't
-give another. What differs is read twice: a fault on the way must not cost a copy.
+give another.
 """
 
-import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from cephstorage.domain.errors import StoredBytesMissing
 from cephstorage.domain.jobs import ItemError, Job, Step, added
 from cephstorage.domain.records import Record
 from cephstorage.ports.index import KeyIndex
-from cephstorage.ports.store import Store
 from cephstorage.services.copies import told, visit_all, walk
 from cephstorage.services.jobs import Note
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.purges import Purges
+from cephstorage.services.rehash import MEANING, Rehash
 from cephstorage.services.visits import Pace, Visitor, abreast
 
 _AT_ONCE = 16
@@ -30,7 +26,7 @@ class Verification:
     """The work of verifications. ``removed`` is called when bytes may be removed from the store."""
 
     keys: KeyIndex
-    store: Store
+    rehash: Rehash
     mirrors: Mirrors
     purges: Purges
     visitor: Visitor
@@ -46,7 +42,7 @@ class Verification:
             bad = tuple(record for record in found.records if record.key in faults)
             counts = {"seen": found.seen, "verified": len(found.records), **_by_code(faults)}
             counts["bytes"] = sum(record.size for record in found.records)
-            errors = tuple(ItemError(key, code, _MEANING[code]) for key, code in faults.items())
+            errors = tuple(ItemError(key, code, MEANING[code]) for key, code in faults.items())
             if bad and job.request.repair:
                 await note(Step(place, removed=bad))
                 self.removed()
@@ -60,42 +56,8 @@ class Verification:
 
     async def _faults(self, records: tuple[Record, ...], most: int, pace: Pace) -> dict[str, str]:
         """What is wrong, by key."""
-        codes = await abreast(lambda record: self._fault(record, pace), records, most)
+        codes = await abreast(lambda record: self.rehash.fault(record, pace), records, most)
         return {record.key: code for record, code in zip(records, codes, strict=True) if code is not None}
-
-    async def _fault(self, record: Record, pace: Pace) -> str | None:
-        """Why a copy is bad; None when it is good, or has been replaced since."""
-        try:
-            good = await self._is_whole(record, pace) or await self._is_whole(record, pace)
-        except StoredBytesMissing:
-            now = await self.keys.get(record.bucket, record.key)
-            return "stored_bytes_missing" if now is not None and now.store_version == record.store_version else None
-        return None if good else "stored_bytes_damaged"
-
-    async def _is_whole(self, record: Record, pace: Pace) -> bool:
-        """Whether the stored bytes are those of the record. Raises StoredBytesMissing, StoreUnavailable."""
-        reader = await self.store.open(record.bucket, record.key, record.store_version)
-        digest, position = hashlib.md5(usedforsecurity=False), 0
-        try:
-            if reader.size != record.size:
-                return False
-            while position < record.size:
-                size = min(_PIECE, record.size - position)
-                await pace.turn(size)
-                piece = await reader.read(position, size)
-                if not piece:
-                    return False
-                await asyncio.to_thread(partial(digest.update, piece))
-                position += len(piece)
-        finally:
-            await reader.close()
-        return digest.hexdigest() == record.md5
-
-
-_MEANING = {
-    "stored_bytes_missing": "The store does not hold this copy any more.",
-    "stored_bytes_damaged": "The stored bytes don't have the md5 or the length of the copy.",
-}
 
 
 def _by_code(faults: dict[str, str]) -> dict[str, int]:

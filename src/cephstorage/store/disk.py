@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import heapq
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
@@ -19,6 +20,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.files import (
@@ -30,10 +32,11 @@ from cephstorage.files import (
     write_durably,
     write_synced,
 )
-from cephstorage.ports.store import Note, StoredFile, StoredObject
+from cephstorage.ports.store import Note, StoredFile, StoredObject, StoredPage
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_PAGE = 1000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -183,6 +186,18 @@ class DiskStore:
         while (found := await asyncio.to_thread(_translated(next), versions, None)) is not None:
             yield found
 
+    async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
+        """Side files in the order of their names; the place is the last one's path below the bucket."""
+        return await asyncio.to_thread(_translated(_page), self._root / str(bucket), place)
+
+    async def versions(self, bucket: BucketName, key: str) -> list[Seen]:
+        """Those whose bytes are there, whatever their size."""
+        first = self._path(bucket, key, "")
+        return await asyncio.to_thread(_translated(_seen_versions), first.parent, f"{first.name}*.json")
+
+    async def hide(self, bucket: BucketName, key: str) -> None:
+        """Nothing: a disk has no clients of its own."""
+
     async def buckets(self) -> list[BucketName]:
         """The folders that have a bucket's name."""
         return await asyncio.to_thread(_translated(_buckets), self._root)
@@ -250,6 +265,37 @@ def _versions(bucket: BucketName, folder: Path, pattern: str = "??/*.json") -> I
                 key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
                 custom = tuple(sorted(side.pop("custom", {}).items()))
                 yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side, custom)
+
+
+def _page(bucket: Path, place: str | None) -> StoredPage:
+    """The next side files behind a place, of one folder at a time."""
+    folder_name, _, last = (place or "").partition("/")
+    folders = sorted(each.name for each in bucket.iterdir()) if bucket.is_dir() else []
+    for name in (each for each in folders if each >= folder_name):
+        with os.scandir(bucket / name) as entries:
+            behind = (each.name for each in entries if each.name.endswith(".json"))
+            names = heapq.nsmallest(_PAGE, (each for each in behind if name > folder_name or each > last))
+        if names:
+            seen = (_seen(bucket / name / each) for each in names)
+            return StoredPage(tuple(each for each in seen if each is not None), f"{name}/{names[-1]}")
+    return StoredPage((), None)
+
+
+def _seen_versions(folder: Path, pattern: str) -> list[Seen]:
+    found = [seen for side_file in folder.glob(pattern) if (seen := _seen(side_file)) is not None]
+    return sorted(found, key=lambda seen: seen.written_at, reverse=True)
+
+
+def _seen(side_file: Path) -> Seen | None:
+    """A version whose bytes are there; None of one that is being stored or removed."""
+    path = side_file.with_suffix("")
+    try:
+        size, written = path.stat().st_size, side_file.stat().st_mtime
+        side = json.loads(side_file.read_bytes())
+        version = path.name.partition(".")[2]
+        return Seen(side["key"], version, size, "", written, store_version=version, mirrored="target" in side)
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
 
 
 def _buckets(root: Path) -> list[BucketName]:

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import contextmanager
 from pathlib import Path
 
+from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.lending import Lent
-from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject
+from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject, StoredPage
 
 _FULL_FOR = 60.0
 """Seconds for which a refusal for lack of room is remembered."""
@@ -175,6 +176,21 @@ class LiveStore:
         with self._in_use() as store:
             async for found in store.objects(bucket):
                 yield found
+
+    async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.page(bucket, place)
+
+    async def versions(self, bucket: BucketName, key: str) -> Sequence[Seen]:
+        """See ``Store``."""
+        with self._in_use() as store:
+            return await store.versions(bucket, key)
+
+    async def hide(self, bucket: BucketName, key: str) -> None:
+        """See ``Store``."""
+        with self._in_use() as store:
+            await store.hide(bucket, key)
 
     async def buckets(self) -> Sequence[BucketName]:
         """See ``Store``."""

@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
+from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import StoreMisconfigured, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.transfers import RetryPolicy
-from cephstorage.ports.store import ObjectReader, Store, StoredObject
+from cephstorage.ports.store import ObjectReader, Store, StoredObject, StoredPage
 
 T = TypeVar("T")
 Read = Callable[[], Awaitable[bytes]]
@@ -99,6 +100,18 @@ class PatientStore:
     async def abandon(self, bucket: BucketName, keep: Collection[str], before: float, key: str | None = None) -> int:
         """See ``Store``."""
         return await self.patiently(lambda: self._store.abandon(bucket, keep, before, key))
+
+    async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
+        """See ``Store``."""
+        return await self.patiently(lambda: self._store.page(bucket, place))
+
+    async def versions(self, bucket: BucketName, key: str) -> Sequence[Seen]:
+        """See ``Store``."""
+        return await self.patiently(lambda: self._store.versions(bucket, key))
+
+    async def hide(self, bucket: BucketName, key: str) -> None:
+        """See ``Store``."""
+        await self.patiently(lambda: self._store.hide(bucket, key))
 
     async def buckets(self) -> Sequence[BucketName]:
         """See ``Store``."""

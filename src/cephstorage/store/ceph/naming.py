@@ -14,14 +14,16 @@ none was stored by somebody else: there the ETag is all that tells two objects a
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
+from cephstorage.domain.consistency import Seen
 from cephstorage.domain.metadata import usable_metadata
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Metadata, attempt_of
 from cephstorage.ports.store import StoredObject
+from cephstorage.store.ceph.s3 import ListedVersion
 
 _UPLOAD = "upload/"
 _BESIDES = "besides/"
@@ -166,3 +168,26 @@ def _seconds(headers: Mapping[str, str]) -> str:
         return repr(parsedate_to_datetime(headers.get("last-modified", "")).timestamp())
     except ValueError:
         return ""
+
+
+def seen_of(version: ListedVersion, found: StoredObject | None = None) -> Seen:
+    """A version as a listing shows it; ``found``: and as a HEAD does."""
+    seen = Seen(
+        version.key,
+        version.version_id,
+        version.size,
+        version.etag,
+        version.written_at,
+        version.newest,
+        version.marker,
+    )
+    if found is None:
+        return seen
+    foreign = found.metadata.get("source") == FOREIGN and "generation" not in found.metadata
+    return replace(
+        seen,
+        size=found.size,
+        store_version=found.store_version,
+        foreign=foreign,
+        mirrored="target" in found.metadata,
+    )

@@ -24,11 +24,15 @@ _URL_KEYS = ("encoding-type", "url")
 
 @dataclass(frozen=True, slots=True)
 class ListedVersion:
-    """A version in a listing; a delete marker has no bytes."""
+    """A version in a listing; a delete marker has no bytes. ``written_at`` in epoch seconds."""
 
     key: str
     version_id: str
     marker: bool
+    newest: bool = True
+    size: int = 0
+    etag: str = ""
+    written_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,10 @@ class S3:
         """Remove one version; a missing one is fine."""
         await self._gateway.ask("DELETE", path_of(bucket, key), [("versionId", version_id)], fine={404})
 
+    async def lay_marker(self, bucket: str, key: str) -> None:
+        """Delete a key as clients do: in a versioned bucket every version stays."""
+        await self._gateway.ask("DELETE", path_of(bucket, key), fine={404})
+
     async def begin_upload(self, bucket: str, key: str, headers: Mapping[str, str]) -> str:
         """Begin an upload of parts; its id."""
         answer = await self._gateway.ask("POST", path_of(bucket, key), [("uploads", "")], headers)
@@ -148,21 +156,35 @@ class S3:
 
         Unordered (``allow-unordered``, RGW only) a bucket of many shards is read shard by shard.
         """
+        after: tuple[str, str] | None = None
+        while True:
+            page, more = await self.version_page(bucket, prefix, after, ordered=ordered, page_size=page_size)
+            for version in page:
+                yield version
+            if not more:
+                return
+            after = page[-1].key, page[-1].version_id
+
+    async def version_page(
+        self,
+        bucket: str,
+        prefix: str = "",
+        after: tuple[str, str] | None = None,
+        *,
+        ordered: bool = True,
+        page_size: int = 1000,
+    ) -> tuple[list[ListedVersion], bool]:
+        """A page of such a listing behind a key and version, and whether there is more."""
         query = [("versions", ""), _URL_KEYS, ("max-keys", str(page_size))]
         query += [("prefix", prefix)] if prefix else []
         query += [] if ordered else [("allow-unordered", "true")]
-        after: list[tuple[str, str]] = []
-        while True:
-            answer = await self._gateway.ask("GET", path_of(bucket), [*query, *after], fine={"NoSuchBucket"})
-            if answer.status == HTTPStatus.NOT_FOUND:
-                return
-            root = _root(answer)
-            page = [_version(node) for node in root.children("Version", "DeleteMarker")]
-            for version in page:
-                yield version
-            if root.text("IsTruncated") != "true" or not page:
-                return
-            after = [("key-marker", page[-1].key), ("version-id-marker", page[-1].version_id)]
+        query += [("key-marker", after[0]), ("version-id-marker", after[1])] if after is not None else []
+        answer = await self._gateway.ask("GET", path_of(bucket), query, fine={"NoSuchBucket"})
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return [], False
+        root = _root(answer)
+        page = [_version(node) for node in root.children("Version", "DeleteMarker")]
+        return page, bool(page) and root.text("IsTruncated") == "true"
 
     async def newest(self, bucket: str, key: str) -> ListedVersion | None:
         """The key's newest version or delete marker; None when it has none. Raises what a missing bucket means.
@@ -228,7 +250,15 @@ def _part(node: Element) -> ListedPart:
 
 
 def _version(node: Element) -> ListedVersion:
-    return ListedVersion(unquote(node.text("Key")), node.text("VersionId"), node.name == "DeleteMarker")
+    return ListedVersion(
+        unquote(node.text("Key")),
+        node.text("VersionId"),
+        node.name == "DeleteMarker",
+        node.text("IsLatest") == "true",
+        int(node.text("Size") or 0),
+        node.text("ETag").strip('"'),
+        _moment(node.text("LastModified")),
+    )
 
 
 def _upload(node: Element) -> ListedUpload:

@@ -7,6 +7,7 @@ names, and any S3 tool still sees the keys.
 
 import asyncio
 import contextlib
+import json
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from cephstorage.domain.abilities import Ability
+from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import BucketNotEmpty, StoredBytesMissing, StoreUnavailable
 from cephstorage.domain.handover import EDGE_LIFETIME
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.domain.records import attempt_of
 from cephstorage.domain.sigv4 import Credentials, path_of, presigned
-from cephstorage.ports.store import Note, StoredObject, StoredUrl
+from cephstorage.ports.store import Note, StoredObject, StoredPage, StoredUrl
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
 from cephstorage.store.ceph.failures import UnknownBucket
 from cephstorage.store.ceph.gateway import Gateway
@@ -31,6 +33,7 @@ from cephstorage.store.ceph.naming import (
     noted_name,
     object_of,
     planned_name,
+    seen_of,
     stored_name,
     strays_name,
 )
@@ -315,6 +318,35 @@ class CephStore:
     async def _look_at(self, bucket: BucketName, versions: list[ListedVersion]) -> list[StoredObject]:
         found = await asyncio.gather(*(self._look(bucket, v.key, v.version_id) for v in versions))
         return [version for version in found if version is not None]
+
+    async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
+        """A page of the bucket, shard by shard; the place is a key and a version id."""
+        after: list[str] | None = json.loads(place) if place is not None else None
+        page, more = await self._s3.version_page(
+            str(bucket), after=(after[0], after[1]) if after is not None else None, ordered=False
+        )
+        following = json.dumps([page[-1].key, page[-1].version_id]) if more else None
+        return StoredPage(tuple(seen_of(version) for version in page), following)
+
+    async def versions(self, bucket: BucketName, key: str) -> list[Seen]:
+        """As the gateway lists them, newest first; what has gone meanwhile is left out."""
+        listed: list[ListedVersion] = []
+        async for version in self._s3.versions(str(bucket), key, page_size=_FEW):
+            if version.key != key:
+                break
+            listed.append(version)
+        looked = [await self._seen(bucket, version) for version in listed]
+        return [seen for seen in looked if seen is not None]
+
+    async def _seen(self, bucket: BucketName, version: ListedVersion) -> Seen | None:
+        if version.marker:
+            return seen_of(version)
+        found = await self._look(bucket, version.key, version.version_id)
+        return seen_of(version, found) if found is not None else None
+
+    async def hide(self, bucket: BucketName, key: str) -> None:
+        """Lay a delete marker over it."""
+        await self._s3.lay_marker(str(bucket), key)
 
     async def buckets(self) -> list[BucketName]:
         """Those of the user's buckets that are named as ours are."""

@@ -1,0 +1,244 @@
+"""Index and store are held against each other: what was damaged by hand is found, mended, followed or noted."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from cephstorage.domain.consistency import identity_of
+from cephstorage.domain.names import BucketName
+from cephstorage.index import index_at
+from tests.e2e.mirror.site import Site
+from tests.harness import programs
+from tests.harness.bucket import Bucket, md5
+from tests.harness.ceph import PROGRAMS as CEPH_PROGRAMS
+from tests.harness.ceph import Ceph
+from tests.harness.machines import shared_engines
+from tests.harness.origin import FaultOrigin
+from tests.harness.patience import until
+from tests.harness.postgres import PROGRAMS as POSTGRES_PROGRAMS
+from tests.harness.s3 import Bystander
+from tests.harness.service import Service
+
+pytestmark = pytest.mark.stacks("direct")  # it brings its own engines, and breaks what lies in them
+
+BODY = b"bytes of an object" * 300
+SETTINGS = {"reconcile_grace": "0", "ceph_removal_grace": "0"}
+
+
+class World:
+    """A bucket on a service, and hands that reach behind it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.bucket = Bucket(service, f"tenant-{uuid4().hex[:8]}")
+        self.name = f"{self.bucket.username}___{self.bucket.name}"
+
+    def version(self, key: str) -> str:
+        """The store version that a record names."""
+        return asyncio.run(self._version(key))
+
+    async def _version(self, key: str) -> str:
+        index = index_at(self.service.settings.get("database_url", ""), self.service.data_dir / "cephstorage.db")
+        await index.open()
+        try:
+            record = await index.keys.get(BucketName.parse(self.name), key)
+            assert record is not None
+            assert await index.usage_drift() == []
+            return record.store_version
+        finally:
+            await index.close()
+
+    def check(self, key: str, bucket: str | None = None, **more: Any) -> tuple[str, str | None]:
+        """Verdict and action of a check."""
+        asked = {"bucket": bucket or self.name, "key": key, **more}
+        said = self.service.json("POST", "/monitor/consistency/check", asked)
+        return said["verdict"], said["action"]
+
+    def findings(self) -> dict[str, tuple[str, str, str]]:
+        """Kind, code and what was done, by key."""
+        found = self.service.json("GET", f"/monitor/consistency/findings?bucket={self.name}")["findings"]
+        return {each["key"]: (each["kind"], each["code"], each["done"]) for each in found}
+
+    def lose(self, key: str, bucket: str | None = None) -> None:
+        """Take every version of a key out of the store."""
+        raise NotImplementedError
+
+    def stray(self, key: str) -> None:
+        """Leave a version of the key that another try of its transfer made."""
+        raise NotImplementedError
+
+    def identities(self, key: str) -> set[str]:
+        """Every version that the store has of a key."""
+        raise NotImplementedError
+
+
+class OnDisk(World):
+    """Files below the data folder."""
+
+    def files(self, key: str, bucket: str | None = None) -> list[Path]:
+        """The bytes of a key's versions."""
+        name = hashlib.sha256(key.encode()).hexdigest()
+        found = (self.service.data_dir / "objects" / (bucket or self.name)).glob(f"??/{name}.*")
+        return [path for path in found if path.suffix != ".json"]
+
+    def lose(self, key: str, bucket: str | None = None) -> None:
+        for path in self.files(key, bucket):
+            path.unlink()
+
+    def stray(self, key: str) -> None:
+        (path,) = self.files(key)
+        transfer = self.version(key).rpartition(".")[0]
+        late = path.with_name(f"{path.name.partition('.')[0]}.{transfer}.77")
+        late.write_bytes(path.read_bytes())
+        late.with_name(f"{late.name}.json").write_bytes(path.with_name(f"{path.name}.json").read_bytes())
+
+    def identities(self, key: str) -> set[str]:
+        return {path.name.partition(".")[2] for path in self.files(key)}
+
+
+class InCeph(World):
+    """Another S3 client, of the service's own user."""
+
+    def other(self, bucket: str | None = None) -> Bystander:
+        """A client of a bucket."""
+        known = self.service.settings
+        gateway, access, secret = (known[f"ceph_{name}"] for name in ("gateway", "access_key", "secret_key"))
+        node = SimpleNamespace(gateway=gateway, access_key=access, secret_key=secret)
+        return Bystander(cast("Ceph", node), bucket or self.name)
+
+    def lose(self, key: str, bucket: str | None = None) -> None:
+        with contextlib.closing(self.other(bucket)) as other:
+            for each, version in other.versions(key):
+                other.client.delete_object(Bucket=other.bucket, Key=each, VersionId=version)
+
+    def stray(self, key: str) -> None:
+        with contextlib.closing(self.other()) as other:
+            metadata = dict(other.head(key)["Metadata"])
+            metadata["attempt"] = metadata["attempt"].rpartition(".")[0] + ".77"
+            body = other.client.get_object(Bucket=other.bucket, Key=key)["Body"].read()
+            other.client.put_object(Bucket=other.bucket, Key=key, Body=body, Metadata=metadata)
+
+    def identities(self, key: str) -> set[str]:
+        with contextlib.closing(self.other()) as other:
+            return {version for _, version in other.versions(key)}
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[FaultOrigin]:
+    """An origin for all tests of the module."""
+    with FaultOrigin() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["disk", "ceph"])
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, source: FaultOrigin
+) -> Iterator[Service]:
+    """Disk and SQLite, or Ceph and PostgreSQL."""
+    settings = {**SETTINGS, "origin_allowed_ports": str(source.port)}
+    if request.param == "ceph":
+        programs.require(*CEPH_PROGRAMS, *POSTGRES_PROGRAMS)
+        settings |= shared_engines(request.getfixturevalue("postgres"), request.getfixturevalue("ceph"))
+    started = Service(tmp_path_factory.mktemp("consistency") / "data", **settings).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def world(service: Service) -> World:
+    """An empty bucket."""
+    return InCeph(service) if "ceph_gateway" in service.settings else OnDisk(service)
+
+
+def test_what_agrees_is_left_alone(world: World) -> None:
+    world.bucket.put("k", BODY)
+    version = world.version("k")
+    assert world.check("k") == ("fine", None)
+    assert world.check("nothing") == ("fine", None)
+    assert (world.version("k"), world.findings()) == (version, {})
+
+
+def test_an_uploaded_key_without_bytes_is_a_finding_until_it_is_stored_again(world: World) -> None:
+    world.bucket.put("k", BODY)
+    world.lose("k")
+    assert world.check("k") == ("missing", "damaged")
+    assert world.findings() == {"k": ("damaged", "stored_bytes_missing", "nothing")}
+    assert world.bucket.record("k")["md5"] == md5(BODY)
+    world.bucket.put("k", BODY)
+    assert world.check("k") == ("fine", "mended")
+    assert world.findings() == {}
+
+
+def test_a_key_from_an_address_is_fetched_again(world: World, source: FaultOrigin) -> None:
+    source.put("/source", BODY)
+    world.bucket.success(world.bucket.create("k", f"{source.url}/source"))
+    before = world.bucket.record("k")
+    world.lose("k")
+    assert world.check("k") == ("missing", "refetched")
+    assert world.findings()["k"] == ("damaged", "stored_bytes_missing", "refetch")
+    until(lambda: world.check("k"), lambda checked: checked == ("fine", "mended"))
+    assert world.bucket.read("k") == BODY
+    after = world.bucket.record("k")
+    assert {name: after[name] for name in ("md5", "etag", "timetag") if name in after} == {
+        name: before[name] for name in ("md5", "etag", "timetag") if name in before
+    }
+
+
+def test_a_mirrors_copy_is_fetched_anew_at_once(world: World, source: FaultOrigin) -> None:
+    site = Site.of_test(world.service, source, "mirror")
+    site.put("/a", BODY)
+    assert site.get("/a").body == BODY
+    site.stored("a")
+    world.lose("a", site.bucket)
+    assert world.check("a", site.bucket) == ("missing", "refilled")
+    assert site.get("/a").body == BODY
+    assert site.count("/a") == 2
+    assert world.check("a", site.bucket) == ("fine", None)
+
+
+def test_a_version_that_nobody_names_is_removed_and_the_named_one_is_not(world: World) -> None:
+    world.bucket.put("k", BODY)
+    world.stray("k")
+    assert len(world.identities("k")) == 2
+    assert world.check("k") == ("leftover", "removed")
+    until(lambda: world.identities("k"), lambda left: left == {identity_of(world.version("k"))})
+    assert world.bucket.read("k") == BODY
+    assert world.check("k") == ("fine", None)
+
+
+@pytest.mark.parametrize("service", ["ceph"], indirect=True)
+def test_a_key_that_other_clients_made_changed_and_deleted_is_followed(world: World) -> None:
+    assert isinstance(world, InCeph)
+    with contextlib.closing(world.other()) as other:
+        name = {"Bucket": other.bucket, "Key": "new"}
+        other.client.put_object(**name, Body=BODY, ContentType="text/plain")
+        assert world.check("new", changed=True) == ("unknown", "adopted")
+        assert world.bucket.read("new") == BODY
+        assert world.bucket.record("new")["content_type"] == "text/plain"
+        other.client.put_object(**name, Body=b"other bytes")
+        assert world.check("new", changed=True) == ("unknown", "adopted")
+        assert world.bucket.read("new") == b"other bytes"
+        other.client.delete_object(**name)
+        assert world.check("new", changed=True) == ("hidden", "dropped")
+        assert not world.bucket.exists("new")
+        assert world.check("new", changed=True) == ("fine", None)
+
+        world.bucket.put("ours", BODY)
+        other.client.put_object(Bucket=other.bucket, Key="ours", Body=b"overwritten")
+        assert world.check("ours") == ("unknown", "adopted")
+        assert world.bucket.read("ours") == b"overwritten"
+        world.bucket.put("original", BODY)
+        copied = {"Bucket": other.bucket, "Key": "original"}  # with all that we have written on it
+        other.client.copy_object(Bucket=other.bucket, Key="copy", CopySource=copied)
+        other.client.copy_object(Bucket=other.bucket, Key="ours", CopySource=copied)
+        for key in ("copy", "ours"):
+            assert world.check(key, changed=True) == ("unknown", "adopted")
+            assert world.bucket.read(key) == BODY
+    assert world.service.json("GET", world.bucket.path)["keyamount"] == 3

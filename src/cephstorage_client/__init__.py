@@ -14,6 +14,7 @@ from cephstorage_client.names import encode_key
 from cephstorage_client.shapes import (
     AccessToken,
     Bucket,
+    CopyOptions,
     Deletion,
     Explanation,
     Folder,
@@ -41,6 +42,7 @@ __all__ = [
     "Bucket",
     "Client",
     "ClientError",
+    "CopyOptions",
     "Deletion",
     "DownloadInterrupted",
     "Explanation",

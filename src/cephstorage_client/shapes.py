@@ -321,6 +321,17 @@ class KeyOptions(TypedDict, total=False):
     metadata: dict[str, str] | None
 
 
+class CopyOptions(TypedDict, total=False):
+    """What may be said of a copy: its preconditions, and what shall be other than at the source."""
+
+    if_source_match: str | None
+    if_absent: bool
+    if_match: str | None
+    content_type: str | None
+    timetag: str | float | None
+    metadata: dict[str, str] | None
+
+
 class NewKey(KeyOptions):
     """One key to be created from a URL."""
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Unpack, cast
 
-from cephstorage_client.connection import Connection, bucket_path, given
+from cephstorage_client.connection import Connection, bucket_path, given, key_path
+from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import KeyOptions, NewKey, Progress, TransferHandle
+from cephstorage_client.shapes import CopyOptions, KeyOptions, NewKey, Progress, Record, TransferHandle
 from cephstorage_client.waiting import until_ended
 
 
@@ -35,6 +36,51 @@ class TransferCalls(Connection):
         """Create many keys from URLs, all of them or none; one token each, in order."""
         answer = self._call("POST", f"{bucket_path(username, bucketname)}/keys", json=[given(item) for item in items])
         return cast("list[TransferHandle]", answer)
+
+    def copy_key(
+        self,
+        username: str,
+        bucketname: str,
+        source_key: str,
+        key: str,
+        *,
+        source_bucket: str | None = None,
+        **options: Unpack[CopyOptions],
+    ) -> Record:
+        """Copy a key into this bucket, from it or from ``source_bucket``, within the store. Waits for the end."""
+        return self._copied("copies", username, bucketname, key, source_key, source_bucket, options)
+
+    def rename_key(
+        self,
+        username: str,
+        bucketname: str,
+        source_key: str,
+        key: str,
+        *,
+        source_bucket: str | None = None,
+        **options: Unpack[CopyOptions],
+    ) -> Record:
+        """Rename a key, also into another bucket: the old name goes as the new one comes. Waits for the end."""
+        return self._copied("renames", username, bucketname, key, source_key, source_bucket, options)
+
+    def _copied(
+        self,
+        what: str,
+        username: str,
+        bucketname: str,
+        key: str,
+        source_key: str,
+        source_bucket: str | None,
+        options: CopyOptions,
+    ) -> Record:
+        wish = given({**options, "source_key": source_key, "source_bucket": source_bucket, "key": key})
+        answer = self._call("POST", f"{bucket_path(username, bucketname)}/{what}", json=wish)
+        if "token" in answer:
+            ended = self.wait(answer["token"])
+            if ended["error"] is not None:
+                raise ApiError(409, ended["error"]["code"], ended["error"]["msg"])
+            answer = self._call("GET", key_path(username, bucketname, key))
+        return cast("Record", answer)
 
     def progress(self, token: str) -> Progress:
         """How far a transfer is."""

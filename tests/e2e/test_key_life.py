@@ -1,14 +1,18 @@
-"""What a key lives through beside its bytes: custom metadata."""
+"""What a key lives through beside its bytes: custom metadata, copies and renames."""
 
 import json
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness.aftermath import examine, object_files
 from tests.harness.bucket import Bucket
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
-from tests.harness.service import Reply
+from tests.harness.service import Reply, Service
 
 META = {"x-amz-meta-Color": "deep blue", "X-Amz-Meta-md5": "mine"}
 SAID = {"color": "deep blue", "md5": "mine"}
@@ -56,3 +60,93 @@ def test_metadata_that_can_not_be_kept_is_refused_and_nothing_stored(headers: di
     reply = bucket.upload("refused", b"x", headers)
     assert (reply.status, reply.json()["code"]) == (400, "invalid_metadata")
     assert not bucket.exists("refused")
+
+
+def made(bucket: Bucket, what: str, source_key: str, key: str, **more: Any) -> Reply:
+    """Ask for a copy or a rename; the answer, whatever it is."""
+    wish = {"source_key": source_key, "key": key, **more}
+    return bucket.service.call(
+        "POST", f"{bucket.path}/{what}", json.dumps(wish).encode(), {"Content-Type": "application/json"}
+    )
+
+
+def test_keys_are_copied_and_renamed_within_a_tenant(bucket: Bucket) -> None:
+    other = Bucket(bucket.service, bucket.username, "other")
+    source = bucket.put("a/old", b"bytes", {"Content-Type": "text/plain", **META}, timetag=1_000_000_000)
+    copy = made(other, "copies", "a/old", "b/copy", source_bucket="photos")
+    assert (copy.status, copy.json()["bucket"]) == (201, f"{bucket.username}___other")
+    same = ("md5", "size", "etag", "ts", "content_type", "metadata", "last_modified")
+    assert {name: copy.json()[name] for name in same} == {name: source[name] for name in same}
+    assert made(bucket, "copies", "a/old", "a/old", metadata={"x": "y"}).json()["metadata"] == {"x": "y"}
+    renamed = made(bucket, "renames", "a/old", "b/new").json()
+    assert (renamed["key"], renamed["metadata"]) == ("b/new", {"x": "y"})
+    assert not bucket.exists("a/old")
+    assert bucket.read("b/new") == other.read("b/copy") == b"bytes"
+    assert (bucket.usage(), other.usage()) == ((5, 1), (5, 1))
+    until(lambda: bucket.read("b/new") == b"bytes")
+
+
+@pytest.mark.stacks("direct")  # decided by the service alone
+def test_what_can_not_be_copied_is_said_and_changes_nothing(bucket: Bucket) -> None:
+    etag = bucket.put("k", b"bytes")["etag"]
+    bucket.put("there", b"x")
+    wishes: list[tuple[int, str, str, dict[str, Any]]] = [
+        (404, "key_not_found", "missing", {}),
+        (404, "bucket_not_found", "k", {"source_bucket": "nowhere"}),
+        (412, "precondition_failed", "k", {"if_source_match": '"other"'}),
+        (412, "precondition_failed", "k", {"if_source_match": etag, "if_absent": True}),
+        (412, "precondition_failed", "k", {"if_match": etag}),
+        (400, "invalid_metadata", "k", {"metadata": {"a b": "x"}}),
+        (400, "invalid_name", "k", {"source_bucket": "x/y"}),
+    ]
+    for what in ("copies", "renames"):
+        for status, code, source, more in wishes:
+            reply = made(bucket, what, source, "there", **more)
+            assert (reply.status, reply.json()["code"]) == (status, code), (what, more)
+    assert made(bucket, "renames", "k", "k").status == 400
+    assert (bucket.read("k"), bucket.read("there"), bucket.usage()) == (b"bytes", b"x", (6, 2))
+    assert made(bucket, "copies", "k", "there", if_source_match=etag, if_match="*").status == 201
+
+
+@pytest.mark.stacks("direct")  # the command line speaks HTTP as every other client
+def test_cp_and_mv(bucket: Bucket) -> None:
+    place = f"{bucket.username}/photos"
+    bucket.put("a", b"bytes")
+    assert bucket.service.command("cp", "--metadata", "color=blue", f"{place}/a", f"{place}/folder/").returncode == 0
+    assert bucket.record("folder/a")["metadata"] == {"color": "blue"}
+    assert bucket.service.command("mv", f"{place}/a", f"{place}/b").returncode == 0
+    assert (bucket.exists("a"), bucket.read("b")) == (False, b"bytes")
+    assert bucket.service.command("mv", "--if-absent", f"{place}/b", f"{place}/folder/a").returncode == 6
+    assert bucket.service.command("cp", f"{place}/a", f"{place}/c").returncode == 3
+
+
+COPY_STEPS = [
+    "cephstorage.store.disk:DiskStore.copy/before",
+    "cephstorage.store.disk:DiskStore.copy/after",
+    "cephstorage.index.landing:SqlLandingIndex.publish/after",
+]
+
+
+@pytest.mark.stacks("direct")  # it kills the one process that there is
+def test_a_rename_that_is_killed_is_done_by_the_next_process(launch: Callable[..., Service], tmp_path: Path) -> None:
+    armed = tmp_path / "armed"
+    service = launch(crash_armed=str(armed), crash_at=COPY_STEPS[0])
+    bucket = Bucket(service, "alice")
+    bucket.put("name 0", b"bytes", META)
+    for number, point in enumerate(COPY_STEPS):
+        service.stop()
+        service.module, service.settings["crash_at"] = "tests.harness.crashing", point
+        service.start()
+        armed.touch()
+        with pytest.raises((OSError, HTTPException)):
+            made(bucket, "renames", f"name {number}", f"name {number + 1}")
+        service.wait()
+        armed.unlink()
+        service.start()
+        until(lambda number=number: bucket.exists(f"name {number + 1}"))
+        assert not bucket.exists(f"name {number}")
+        assert bucket.record(f"name {number + 1}")["metadata"] == SAID
+    assert (bucket.usage(), bucket.read(f"name {len(COPY_STEPS)}")) == ((5, 1), b"bytes")
+    until(lambda: len(object_files(service.data_dir)) == 2)
+    assert service.stop() == 0
+    assert examine(service.data_dir, "alice___photos").drift == []

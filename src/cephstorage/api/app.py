@@ -12,7 +12,18 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from cephstorage.api import buckets, configuration, consistency, deletions, exchange, jobs, keys, mirrors, operations
+from cephstorage.api import (
+    buckets,
+    configuration,
+    consistency,
+    copies,
+    deletions,
+    exchange,
+    jobs,
+    keys,
+    mirrors,
+    operations,
+)
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.wire.problems import CONTENT_TYPE, problem, problem_of
@@ -61,6 +72,7 @@ def build_api(services: ApiServices) -> Application:
     for router in (
         buckets.progress_router,
         deletions.router,
+        copies.router,
         exchange.router,
         keys.router,
         buckets.router,

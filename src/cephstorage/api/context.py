@@ -20,6 +20,7 @@ from cephstorage.services.configuration import Configuration
 from cephstorage.services.consistency import Consistency
 from cephstorage.services.deletions import Deletions
 from cephstorage.services.jobs import Jobs
+from cephstorage.services.key_copies import KeyCopies
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
@@ -44,6 +45,7 @@ class ApiServices:
     """
 
     keys: Keys
+    copies: KeyCopies
     buckets: Buckets
     mirrors: Mirrors
     purges: Purges

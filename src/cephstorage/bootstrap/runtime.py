@@ -97,6 +97,7 @@ class Runtime:
         api = build_api(
             ApiServices(
                 keys=services.keys,
+                copies=services.copies,
                 buckets=services.buckets,
                 mirrors=services.mirrors,
                 purges=services.purges,

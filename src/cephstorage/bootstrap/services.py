@@ -17,6 +17,7 @@ from cephstorage.services.configuration import Configuration
 from cephstorage.services.deletions import Deletions
 from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.invalidations import Invalidations
+from cephstorage.services.key_copies import KeyCopies
 from cephstorage.services.keys import Keys
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.origins import OriginSecrets
@@ -44,6 +45,7 @@ class Services:
     purges: Purges
     invalidations: Invalidations
     keys: Keys
+    copies: KeyCopies
     watch: ChangeWatch
     abilities: StoreAbilities | None
     """None: objects lie on disk, which is able to do everything."""
@@ -122,6 +124,7 @@ def make_services(
         purges,
         invalidations,
         keys,
+        KeyCopies(index.keys, index.buckets, engine, purges),
         watch,
         abilities,
     )

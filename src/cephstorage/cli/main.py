@@ -25,6 +25,7 @@ from cephstorage.cli import (
     tokens,
     transfers,
     uploads,
+    within,
 )
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import Json
@@ -41,6 +42,7 @@ for _verbs in (
     downloads.app,
     transfers.app,
     keys.app,
+    within.app,
     bulk.app,
     mirrors.explain_app,
     operations.app,

@@ -36,12 +36,13 @@ class Phase(StrEnum):
 
 
 class Kind(StrEnum):
-    """Who began the transfer: a create-from-URL, an upload, a mirror miss, or a warm-up."""
+    """Who began the transfer: a create-from-URL, an upload, a mirror miss, a warm-up, or a copy within the store."""
 
     FETCH = "fetch"
     UPLOAD = "upload"
     FILL = "fill"
     WARM = "warm"
+    COPY = "copy"
 
 
 SERVED = (Kind.FILL, Kind.UPLOAD)
@@ -63,6 +64,17 @@ LEGAL: dict[Phase, frozenset[Phase]] = {
     Phase.STORING: frozenset({Phase.QUEUED, Phase.FETCHING, Phase.STORING, Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """The version that a copy is made of. ``moves``: it goes when the copy comes, at once, or neither happens."""
+
+    bucket: BucketName
+    key: str
+    generation: int
+    store_version: str
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ class TransferRequest:
     userinfo: str = field(default="", repr=False)
     metadata: Metadata = ()
     expires: float | None = None
+    copy_of: CopySource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,10 @@ class KeyStatements:
         record = self.get(conn, bucket, key)
         if record is None:
             raise KeyNotFound(f"There is no key {key!r} in {bucket}.")
-        self._drop(conn, record, now)
+        self.drop(conn, record, now)
 
-    def _drop(self, conn: Connection, record: Record, now: float) -> None:
+    def drop(self, conn: Connection, record: Record, now: float) -> None:
+        """Delete a visible record. The caller holds its bucket for writing."""
         bucket, key = record.bucket, record.key
         conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
         self._buckets.add_usage(conn, bucket, -record.size, -1)

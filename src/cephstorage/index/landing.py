@@ -116,14 +116,31 @@ class LandingStatements:
         if transfer.plan is None or not self._take_key(conn, row, now):
             raise LeaseLost(f"The transfer {row.id} has no plan, or another one is landing on its key.")
         plan = _stored(transfer.plan, store_version or transfer.plan.store_version)
-        first_generation = self._buckets.write(conn, transfer.request.bucket)
+        first_generation = self._write_buckets(conn, transfer.request)
         previous = self._keys.get(conn, transfer.request.bucket, transfer.request.key)
         _check(transfer.request, previous)
+        self._move_source(conn, transfer.request, now)
         record = _record(transfer.request, plan, _generation(previous, first_generation), now)
         self._keys.put(conn, record, previous)
         self._leases.free_key(conn, row)
         self._succeed(conn, row, record.size, now)
         return record
+
+    def _write_buckets(self, conn: Connection, request: TransferRequest) -> int:
+        """Lock what changes: of two buckets the first by name first, as everybody does. Where generations begin."""
+        moved = request.copy_of.bucket if request.copy_of is not None and request.copy_of.moves else request.bucket
+        begin = {bucket: self._buckets.write(conn, bucket) for bucket in sorted({request.bucket, moved}, key=str)}
+        return begin[request.bucket]
+
+    def _move_source(self, conn: Connection, request: TransferRequest, now: float) -> None:
+        """Of a rename: the very version that was copied goes. Raises PreconditionFailed when there is another one."""
+        source = request.copy_of
+        if source is None or not source.moves:
+            return
+        record = self._keys.get(conn, source.bucket, source.key)
+        if record is None or (record.generation, record.store_version) != (source.generation, source.store_version):
+            raise PreconditionFailed(f"The key {source.key!r} in {source.bucket} has changed since its renaming began.")
+        self._keys.drop(conn, record, now)
 
     def published(self, conn: Connection, bucket: BucketName, key: str, store_version: str) -> Record | None:
         """See ``LandingIndex.published``."""

@@ -132,12 +132,13 @@ class LeaseStatements:
     def requeue(self, conn: Connection, lease: Lease, now: float, not_before: float, error: CephStorageError) -> None:
         """See ``TransferLedger.requeue``.
 
-        An upload keeps its plan: its spool is verified, and nothing but the plan knows what it holds. So does
+        An upload keeps its plan: its spool is verified, and nothing but the plan knows what it holds. A copy has nothing
+        else. So does
         every other kind when a part of ours failed: whoever is next stores the same bytes under the same plan.
         """
         row = self.held(conn, lease)
         again: dict[str, Any] = {}
-        if row.kind != Kind.UPLOAD and (row.plan is None or not isinstance(error, Unavailable)):
+        if row.kind not in {Kind.UPLOAD, Kind.COPY} and (row.plan is None or not isinstance(error, Unavailable)):
             self.drop_plan(conn, row)
             again = {"phase": Phase.QUEUED.value, "plan": None}
         self.free_key(conn, row)

@@ -43,6 +43,15 @@ Place = StoredFile | StoredUrl
 
 
 @dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """The name of one version."""
+
+    bucket: BucketName
+    key: str
+    store_version: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """One stored version: enough for ``reindex`` to rebuild its record.
 
@@ -116,6 +125,14 @@ class Store(Protocol):
         The file may be moved away. Doing it again for the same attempt is harmless, and goes on with what an
         interrupted one has noted. Until it returns nothing of the version is readable. A cancelled commit has
         stopped when it raises CancelledError; the version may be there or not.
+        """
+        ...
+
+    async def copy(self, source: StoredVersion, planned: StoredObject, note: Note | None = None) -> str:
+        """Make the bytes of a version the version ``planned``, without their passing through here; see ``commit``.
+
+        The copy is of that version and no other, whatever becomes of its key meanwhile. Raises StoredBytesMissing
+        when the store does not hold it (any more).
         """
         ...
 

@@ -123,7 +123,7 @@ class Keys:
             Kind.UPLOAD,
             bucket,
             key,
-            content_type=_content_type(order.content_type),
+            content_type=content_type_of(order.content_type),
             md5=parse_md5(order.md5),
             timetag=parse_timetag(order.timetag),
             precondition=order.precondition,
@@ -181,7 +181,7 @@ class Keys:
             bucket,
             key_name(order.key),
             url=url,
-            content_type=_content_type(order.content_type),
+            content_type=content_type_of(order.content_type),
             md5=parse_md5(order.md5),
             timetag=parse_timetag(order.timetag),
             precondition=Precondition(order.if_absent, order.if_match),
@@ -190,7 +190,8 @@ class Keys:
         )
 
 
-def _content_type(text: str | None) -> str | None:
+def content_type_of(text: str | None) -> str | None:
+    """The media type of an order, checked. Raises InvalidInput."""
     if not text:
         return None
     if not _CONTENT_TYPE.fullmatch(text):

@@ -16,7 +16,7 @@ import heapq
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -25,6 +25,7 @@ from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavai
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.files import (
     copy_of,
+    link_durably,
     make_private_directory,
     move_durably,
     read_now,
@@ -32,7 +33,7 @@ from cephstorage.files import (
     write_durably,
     write_synced,
 )
-from cephstorage.ports.store import Note, StoredFile, StoredObject, StoredPage
+from cephstorage.ports.store import Note, StoredFile, StoredObject, StoredPage, StoredVersion
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,19 +103,27 @@ class DiskStore:
         return f"{transfer_id}.{fence}"
 
     async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:  # noqa: ARG002 - one step
-        """Move the part file into place; the side file goes first, so that no object lacks it.
-
-        It can't be called back: who is cancelled meanwhile learns so when it is done.
-        """
-        moving = asyncio.get_running_loop().run_in_executor(None, _translated(self._commit), part, planned)
-        try:
-            await asyncio.shield(moving)
-        except asyncio.CancelledError:
-            await asyncio.gather(moving, return_exceptions=True)
-            raise
+        """Move the part file into place; the side file goes first, so that no object lacks it."""
+        await _to_its_end(self._commit, planned, lambda path: move_durably(part, path))
         return planned.store_version
 
-    def _commit(self, part: Path, planned: StoredObject) -> None:
+    async def copy(self, source: StoredVersion, planned: StoredObject, note: Note | None = None) -> str:  # noqa: ARG002
+        """Give the file a second name: a version's bytes are never written again."""
+        original = self._path(source.bucket, source.key, source.store_version)
+
+        def link(path: Path) -> None:
+            try:
+                link_durably(original, path)
+            except FileNotFoundError as error:
+                _remove_version(path)
+                raise StoredBytesMissing(
+                    f"The store lost the bytes of {source.key!r} in {source.bucket}; upload it again."
+                ) from error
+
+        await _to_its_end(self._commit, planned, link)
+        return planned.store_version
+
+    def _commit(self, planned: StoredObject, put: Callable[[Path], None]) -> None:
         path = self._path(planned.bucket, planned.key, planned.store_version)
         if _has_size(path, planned.size):
             return
@@ -124,7 +133,7 @@ class DiskStore:
         custom = {"custom": dict(planned.custom)} if planned.custom else {}
         side = {"key": planned.key, "size": planned.size, "md5": planned.md5, **planned.metadata, **custom}
         write_synced(_side(path), json.dumps(side, ensure_ascii=False).encode())
-        move_durably(part, path)
+        put(path)
 
     async def holds(self, planned: StoredObject) -> str | None:
         """The version's name when its file is there with its full size."""
@@ -225,6 +234,16 @@ class DiskStore:
     def _path(self, bucket: BucketName, key: str, store_version: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()
         return Path(f"{self._root}/{bucket}/{name[:2]}/{name}.{store_version}")
+
+
+async def _to_its_end(operation: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run a step that can't be called back: who is cancelled meanwhile learns so when it is done."""
+    running = asyncio.get_running_loop().run_in_executor(None, partial(_translated(operation), *args, **kwargs))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
 
 
 def _side(path: Path) -> Path:

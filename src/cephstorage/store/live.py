@@ -14,7 +14,7 @@ from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.lending import Lent
-from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject, StoredPage
+from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject, StoredPage, StoredVersion
 
 _FULL_FOR = 60.0
 """Seconds for which a refusal for lack of room is remembered."""
@@ -105,14 +105,23 @@ class LiveStore:
 
     async def commit(self, part: Path, planned: StoredObject, note: Note | None = None) -> str:
         """See ``Store``."""
-        with self._in_use() as store:
-            try:
-                version = await store.commit(part, planned, note)
-            except StoreFull as error:
-                self._full = (error, time.monotonic())
-                raise
-            self._full = None
-            return version
+        with self._in_use() as store, self._room_seen():
+            return await store.commit(part, planned, note)
+
+    async def copy(self, source: StoredVersion, planned: StoredObject, note: Note | None = None) -> str:
+        """See ``Store``."""
+        with self._in_use() as store, self._room_seen():
+            return await store.copy(source, planned, note)
+
+    @contextmanager
+    def _room_seen(self) -> Iterator[None]:
+        """Remember whether there was room for what was stored."""
+        try:
+            yield
+        except StoreFull as error:
+            self._full = (error, time.monotonic())
+            raise
+        self._full = None
 
     async def holds(self, planned: StoredObject) -> str | None:
         """See ``Store``."""

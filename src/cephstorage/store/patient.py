@@ -26,7 +26,7 @@ _LONG = 20.0
 
 
 class PatientStore:
-    """Implements ``cephstorage.ports.store.Store``. Everything but a commit may be asked twice, and is."""
+    """Implements ``cephstorage.ports.store.Store``. Everything but a commit and a copy may be asked twice, and is."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class PatientStore:
         self.strays = store.strays
         self.tentative = store.tentative
         self.commit = store.commit
+        self.copy = store.copy
         self.check = store.check
         self.close = store.close
 

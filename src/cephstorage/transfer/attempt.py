@@ -118,6 +118,8 @@ class Attempts:
         record = await self._landing.finish(live.request, live.lease, transfer.plan)
         if record is None and transfer.request.kind is Kind.UPLOAD:
             raise UploadInterrupted("The service ended before the upload was stored; send it again.")
+        if record is None and transfer.request.kind is Kind.COPY:
+            return await self._landing.copy(live.request, live.lease, transfer.plan, again=True)
         return record
 
     async def _land(self, live: LiveTransfer, plan: Plan, *, again: bool = False) -> Record:

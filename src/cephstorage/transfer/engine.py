@@ -23,6 +23,7 @@ from cephstorage.domain.transfers import Lease, Transfer, TransferRequest
 from cephstorage.transfer.attempt import Attempts
 from cephstorage.transfer.claims import Claiming, renew_for_ever
 from cephstorage.transfer.cooling import Cooling
+from cephstorage.transfer.copy import Copies
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing
 from cephstorage.transfer.live import LiveTransfer
@@ -61,6 +62,7 @@ class TransferEngine:
         self._chores: list[asyncio.Task[None]] = []
         limits = Limits(parts.spools, options.max_object_size)
         self._uploads = Uploads(parts, limits, self._landing, options.lease, options.upload_patience)
+        self._copies = Copies(parts, self._landing, options.lease, options.upload_patience)
         self._sight = Sight(parts.ledger, options.lease)
         self._claiming = Claiming(parts, options, self._sight, self._claimed)
         self._attempts = Attempts(parts, options, limits, self._landing, self._cooling, self._claiming.wake)
@@ -97,6 +99,7 @@ class TransferEngine:
         await self.hand_over()
         self._landing.hurry()
         await self._uploads.settle()
+        await self._copies.settle()
         await self._end(task for _, task in self._running.values())
         for chore in self._chores:
             chore.cancel()
@@ -181,6 +184,12 @@ class TransferEngine:
         self._landed.set()
         return record
 
+    async def copy(self, request: TransferRequest, source: Record) -> tuple[str, asyncio.Task[Record]]:
+        """Begin a copy; see ``Copies.begin``."""
+        token, landing = await self._copies.begin(request, source)
+        landing.add_done_callback(lambda _: self._landed.set())
+        return token, landing
+
     async def cancel(self, token: str) -> Transfer:
         """End a transfer by its token, here at once, elsewhere at its next heartbeat."""
         transfer = await self._ledger.cancel(token, self._parts.clock())
@@ -203,7 +212,7 @@ class TransferEngine:
     def _held(self) -> list[tuple[Lease, int, int | None]]:
         """The leases of what runs, with bytes done and total."""
         held = [(live.lease, live.spool.spans.total(), live.length) for live, _ in self._running.values()]
-        return held + self._uploads.leases()
+        return held + self._uploads.leases() + self._copies.leases()
 
     def _live(self, request: TransferRequest, lease: Lease) -> LiveTransfer:
         return LiveTransfer(request, lease, self._parts.spools.open(lease.transfer_id))

@@ -18,18 +18,28 @@ from typing import TypeVar
 
 import structlog
 
-from cephstorage.domain.errors import DatabaseUnavailable, LeaseLost, StoreUnavailable
+from cephstorage.domain.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    PreconditionFailed,
+    StoredBytesMissing,
+    StoreUnavailable,
+)
 from cephstorage.domain.records import DEFAULT_CONTENT_TYPE, Record, key_validators
 from cephstorage.domain.transfers import Kind, Lease, Plan, RetryPolicy, SourceFacts, TransferRequest
 from cephstorage.domain.urls import without_credentials
 from cephstorage.ports.index import LandingIndex
-from cephstorage.ports.store import Store, StoredObject
+from cephstorage.ports.store import Note, Store, StoredObject, StoredVersion
 from cephstorage.transfer.description import planned_object
 from cephstorage.transfer.spool import Spool
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
+Put = Callable[[StoredObject, Note], Awaitable[str]]
+"""Makes bytes the planned version in the store."""
+_AWAITED = frozenset({Kind.UPLOAD, Kind.COPY})
+"""Kinds whose clients wait for the end."""
 
 _AGAIN = RetryPolicy(attempts=1_000_000, base=0.25, cap=5.0)
 """Between two tries of a store commit."""
@@ -98,6 +108,21 @@ class Landing:
             expires=request.expires,
         )
 
+    def plan_copy(self, request: TransferRequest, source: Record, lease: Lease) -> Plan:
+        """What will be stored for a copy of a record's version."""
+        ts = request.timetag if request.timetag is not None else source.ts
+        return Plan(
+            size=source.size,
+            md5=source.md5,
+            content_type=request.content_type or source.content_type,
+            ts=ts,
+            public=key_validators(source.md5, ts),
+            store_version=self._store.plan_version(lease.transfer_id, lease.fence),
+            source=source.source,
+            metadata=request.metadata,
+            expires=request.expires,
+        )
+
     async def land(
         self,
         request: TransferRequest,
@@ -114,11 +139,36 @@ class Landing:
         spool. Raises LeaseLost, BucketNotFound, PreconditionFailed, StoreUnavailable, StoreFull. When the
         transfer is cancelled or lost meanwhile, what it stored is removed.
         """
-        outage = max(patience, _MOMENT) if request.kind is Kind.UPLOAD else _OUTAGE
+        return await self._land(request, lease, plan, partial(self._store.commit, spool.path), patience, again=again)
+
+    async def copy(
+        self, request: TransferRequest, lease: Lease, plan: Plan, patience: float = 0.0, *, again: bool = False
+    ) -> Record:
+        """Have the store copy the version that the request names, and publish it; see ``land``.
+
+        Raises PreconditionFailed when its bytes went before they were copied: the key was replaced or deleted.
+        Raises StoredBytesMissing when it was not.
+        """
+        assert request.copy_of is not None
+        source = StoredVersion(request.copy_of.bucket, request.copy_of.key, request.copy_of.store_version)
+        try:
+            return await self._land(request, lease, plan, partial(self._store.copy, source), patience, again=again)
+        except StoredBytesMissing:
+            look = partial(self._index.published, source.bucket, source.key, source.store_version)
+            if await self._told(look, patience) is not None:
+                raise
+            raise PreconditionFailed(
+                f"The key {source.key!r} in {source.bucket} was replaced before it was copied."
+            ) from None
+
+    async def _land(
+        self, request: TransferRequest, lease: Lease, plan: Plan, put: Put, patience: float, *, again: bool
+    ) -> Record:
+        outage = max(patience, _MOMENT) if request.kind in _AWAITED else _OUTAGE
         generation = await self._take_key(lease, plan, outage)
         planned = planned_object(request, plan, generation)
         try:
-            store_version, tries = await self._commit(spool, planned, lease, max(patience, _MOMENT))
+            store_version, tries = await self._commit(put, planned, lease, max(patience, _MOMENT))
             if again or tries > 1:
                 await self._remove_strays(request, store_version)
             return await self._publish(request, lease, store_version, outage)
@@ -149,7 +199,7 @@ class Landing:
         if (strays := self._store.strays(store_version)) is not None:
             await self._told(lambda: self._index.remove(request.bucket, request.key, strays))
 
-    async def _commit(self, spool: Spool, planned: StoredObject, lease: Lease, patience: float) -> tuple[str, int]:
+    async def _commit(self, put: Put, planned: StoredObject, lease: Lease, patience: float) -> tuple[str, int]:
         """Have the store take the bytes; the version and the number of tries. Each goes on with what is noted."""
         deadline, tries = time.monotonic() + patience, 0
 
@@ -161,7 +211,7 @@ class Landing:
         while True:
             tries += 1
             try:
-                return await self._store.commit(spool.path, planned, note), tries
+                return await put(planned, note), tries
             except StoreUnavailable as error:
                 wait = _AGAIN.delay(tries, self._chance(), error.retry_after) or _AGAIN.cap
                 if time.monotonic() + wait > deadline or self._hurry.is_set():

@@ -163,6 +163,11 @@ def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: 
     return StoredObject(bucket, key, name, size, md5, metadata, _custom(headers))
 
 
+def is_md5(etag: str) -> bool:
+    """Whether an ETag is the md5 of the bytes, as it is of what did not come in parts."""
+    return _MD5.fullmatch(etag) is not None
+
+
 def _seconds(headers: Mapping[str, str]) -> str:
     try:
         return repr(parsedate_to_datetime(headers.get("last-modified", "")).timestamp())

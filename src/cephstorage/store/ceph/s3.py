@@ -117,6 +117,21 @@ class S3:
         query = [("uploadId", upload), ("partNumber", str(number))]
         return await self._gateway.ask("PUT", path_of(bucket, key), query, {"content-md5": md5}, body)
 
+    async def copy(
+        self, bucket: str, key: str, source: str, headers: Mapping[str, str], *, part: tuple[str, int] | None = None
+    ) -> str | None:
+        """Have the gateway copy bytes; the ETag of what came of it, None when the source is not there.
+
+        ``source`` is the value of x-amz-copy-source. ``part``: the upload that it becomes a part of, and its number.
+        A refusal may come with status 200, once the gateway has begun (S3 API, "CopyObject").
+        """
+        query = [("uploadId", part[0]), ("partNumber", str(part[1]))] if part is not None else []
+        sent = {**headers, "x-amz-copy-source": source}
+        answer = await self._gateway.ask("PUT", path_of(bucket, key), query, sent, fine={"NoSuchKey", "NoSuchVersion"})
+        if answer.code:
+            return None
+        return _root(answer).text("ETag").strip('"')
+
     async def parts(self, bucket: str, key: str, upload: str) -> list[ListedPart] | None:
         """The parts that have come; None when there is no such upload."""
         found: list[ListedPart] = []

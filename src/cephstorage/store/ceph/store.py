@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from cephstorage.domain.abilities import Ability
 from cephstorage.domain.consistency import Seen
@@ -23,13 +24,14 @@ from cephstorage.domain.handover import EDGE_LIFETIME
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.domain.records import attempt_of
 from cephstorage.domain.sigv4 import Credentials, path_of, presigned
-from cephstorage.ports.store import Note, StoredObject, StoredPage, StoredUrl
+from cephstorage.ports.store import Note, StoredObject, StoredPage, StoredUrl, StoredVersion
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
 from cephstorage.store.ceph.failures import UnknownBucket
 from cephstorage.store.ceph.gateway import Gateway
 from cephstorage.store.ceph.naming import (
     VersionName,
     headers_of,
+    is_md5,
     noted_name,
     object_of,
     planned_name,
@@ -44,6 +46,10 @@ from cephstorage.store.ceph.s3 import S3, ListedVersion
 
 WHOLE = 32 << 20
 """Bytes up to which an object goes in one request: sent again, should that break, but hashed only once."""
+COPIED_WHOLE = 5 << 30
+"""Bytes up to which S3 copies an object in one request."""
+COPIED_PART = 1 << 30
+"""Of a larger one: RGW reads and writes a part within the time that a request may take."""
 CHECK_TIMEOUT = 5.0
 _URL_STEP = 3600
 _URL_LIFE = _URL_STEP + EDGE_LIFETIME + 5 * 3600
@@ -61,6 +67,7 @@ class CephStore:
         self._commits: dict[str, _Turn] = {}
         self._fresh: OrderedDict[str, None] = OrderedDict()
         self._begun: OrderedDict[str, str] = OrderedDict()
+        self.copied_whole, self.copied_part = COPIED_WHOLE, COPIED_PART
 
     @property
     def gateway(self) -> str:
@@ -111,6 +118,59 @@ class CephStore:
             finally:
                 file.close()
             return stored_name(attempt, version_id)
+
+    async def copy(self, source: StoredVersion, planned: StoredObject, note: Note | None = None) -> str:
+        """Have the gateway copy the version: at once, or in parts where S3 wants that (port ``Store``)."""
+        attempt = attempt_of(planned.store_version)
+        async with self._alone(attempt):
+            if not self._first_time(planned) and (found := await self.holds(planned)) is not None:
+                return found
+            version_id = VersionName.parse(source.store_version).version_id
+            if version_id is None:
+                raise _missing(source.bucket, source.key)
+            named = f"{path_of(str(source.bucket), source.key)}?versionId={quote(version_id, safe='')}"
+            if planned.size <= self.copied_whole:
+                made = await self._copy_whole(named, planned)
+            else:
+                made = await self._copy_parts(named, planned, note)
+            if made is None:
+                raise _missing(source.bucket, source.key)
+            return stored_name(attempt, made)
+
+    async def _copy_whole(self, source: str, planned: StoredObject) -> str | None:
+        headers = {**headers_of(planned), "x-amz-metadata-directive": "REPLACE"}
+        etag = await self._s3.copy(str(planned.bucket), planned.key, source, headers)
+        if etag is None:
+            return None
+        if is_md5(etag) and etag != planned.md5:
+            raise StoreUnavailable(f"The Ceph gateway copied {planned.key!r} with the md5 {etag}, not {planned.md5}.")
+        version_id = await self._version_of(planned)  # RGW does not say it in its answer
+        if version_id is None:
+            raise StoreUnavailable(f"The Ceph gateway does not show {planned.key!r} as it was copied.")
+        return await self._versioned(planned, version_id)
+
+    async def _copy_parts(self, source: str, planned: StoredObject, note: Note | None) -> str | None:
+        """Take up the upload that this attempt has begun, or begin one. What is there of it is of the same version."""
+        bucket, key, step = str(planned.bucket), planned.key, self.copied_part
+        upload = self._begun.get(attempt_of(planned.store_version)) or VersionName.parse(planned.store_version).upload
+        there = await self._s3.parts(bucket, key, upload) if upload is not None else None
+        if upload is None or there is None:
+            upload, there = await self._begin_upload(planned, note), []
+        etags = {part.number: part.etag for part in there}
+        for number, start in enumerate(range(0, planned.size, step), 1):
+            if number in etags:
+                continue
+            span = {"x-amz-copy-source-range": f"bytes={start}-{min(start + step, planned.size) - 1}"}
+            etag = await self._s3.copy(bucket, key, source, span, part=(upload, number))
+            if etag is None:
+                await self._s3.abort(bucket, key, upload)
+                return None
+            etags[number] = etag
+        version_id = await self._s3.complete(bucket, key, upload, [etags[number] for number in sorted(etags)])
+        self._begun.pop(attempt_of(planned.store_version), None)
+        if version_id is None:
+            raise StoreUnavailable(f"The copy of {key!r} was aborted at the gateway; it begins again.")
+        return await self._whole(planned, await self._versioned(planned, version_id))
 
     def _first_time(self, planned: StoredObject) -> bool:
         return self._fresh.pop(planned.store_version, _UNKNOWN) is not _UNKNOWN

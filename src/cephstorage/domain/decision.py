@@ -101,7 +101,7 @@ class PassThrough:
 
 @dataclass(frozen=True, slots=True)
 class KnownAbsent:
-    """Repeat the origin's answer that the target does not exist."""
+    """Repeat the origin's answer that the target does not exist, or another one that is no object."""
 
     absence: Absence
 
@@ -167,7 +167,7 @@ def _not_stored() -> Refuse:
 def _miss(facts: Facts) -> Decision:
     if facts.filling:
         return JoinFill()
-    if facts.absence is not None:
+    if facts.absence is not None and _may_be_repeated(facts, facts.absence):
         return KnownAbsent(facts.absence)
     if _only_if_cached(facts):
         return _not_stored()
@@ -179,6 +179,12 @@ def _miss(facts: Facts) -> Decision:
     if facts.method == "HEAD" or facts.crowded:
         return PassThrough("head" if facts.method == "HEAD" else "variants")
     return StartFill(facts.unlike)
+
+
+def _may_be_repeated(facts: Facts, absence: Absence) -> bool:
+    return facts.policy.mode is not Mode.ORIGIN or absence.freshness(facts.now).satisfies(
+        _wishes(facts.policy, facts.headers)
+    )
 
 
 def _known(facts: Facts, record: Record) -> Decision:

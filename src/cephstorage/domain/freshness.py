@@ -161,6 +161,12 @@ def _when_it_came(origin: OriginFacts, heuristic: bool) -> Freshness:
     )
 
 
+def says_how_long(headers: Mapping[str, str]) -> bool:
+    """Whether an answer names its lifetime (section 4.2.1), be it one that can't be read. ``headers`` has lower-case names."""
+    control, targeted = response_directives(headers)
+    return bool({"s-maxage", "max-age"} & control.keys()) or ("expires" in headers and not targeted)
+
+
 def _explicit(control: Directives, expires: str | None, date: float) -> float | None:
     """The lifetime that the origin names (section 4.2.1); 0 for one that can't be read, None for none."""
     for name in ("s-maxage", "max-age"):

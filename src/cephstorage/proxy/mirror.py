@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import structlog
 
+from cephstorage.domain.absences import ABSENT
 from cephstorage.domain.decision import (
     AskHead,
     Decision,
@@ -156,7 +157,12 @@ class MirrorProxy:
                 await exchange.refuse(code, msg, retry_after)
             case KnownAbsent(absence):
                 age = ("age", str(max(0, int(self._parts.clock() - absence.since))))
-                await refused(exchange, asked, absence, [age, *self._parts.marks("hit; detail=negative")])
+                await refused(
+                    exchange,
+                    asked,
+                    absence,
+                    [age, *self._parts.marks(f"hit{'; detail=negative' if absence.status in ABSENT else ''}")],
+                )
             case PassThrough(reason):
                 await self._passing.send(exchange, asked, reason)
             case StoreHit(record, stale, refresh):

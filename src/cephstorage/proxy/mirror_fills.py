@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cephstorage.domain.absences import ABSENT, Absence
+from cephstorage.domain.absences import Absence, repeatable
 from cephstorage.domain.decision import is_failure, stands_in
 from cephstorage.domain.errors import (
     CephStorageError,
@@ -233,12 +233,11 @@ class FollowedFills:
         return True
 
     def _remember(self, asked: Asked, head: Refused) -> None:
-        """Keep in mind that the target does not exist, for as long as a rule says."""
-        kind = header(head.headers, "content-type")
-        ttl = asked.answered(head.status, kind).policy.negative_ttl if head.status in ABSENT else 0.0
-        if ttl > 0:
-            now = self._parts.clock()
-            absence = Absence(head.status, head.headers, head.body, now, now + ttl)
+        """Keep an answer in mind for as long as a rule or the origin says."""
+        policy = asked.answered(head.status, header(head.headers, "content-type")).policy
+        if (times := repeatable(policy, head.status, head.headers, self._parts.clock())) is not None:
+            headers = tuple(pair for pair in head.headers if pair[0].lower() != "age")  # it will have grown
+            absence = Absence(head.status, headers, head.body, *times)
             self._parts.absences.remember(asked.mirror, asked.target.canonical, absence)
 
 

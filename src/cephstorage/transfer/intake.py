@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from cephstorage.domain.absences import is_for_all
 from cephstorage.domain.digests import Digest, caller_md5, declared_digests
 from cephstorage.domain.errors import (
     LengthUnverifiable,
@@ -121,7 +122,8 @@ async def unstored_head(
         return NotStored("bypass", response, response.status, _patience(response))
     drop_cookies = policy.cookies is Cookies.DROP
     reason = not_stored_reason(response.status, response.headers, authorized=False, drop_cookies=drop_cookies)
-    if reason == "status" and response.framing is not Framing.CLOSE and (response.length or 0) <= SHARED_ERROR_BYTES:
+    short = response.framing is not Framing.CLOSE and (response.length or 0) <= SHARED_ERROR_BYTES
+    if reason == "status" and short and is_for_all(policy, dict(response.headers)):
         return await _shared_error(response)
     if reason is None and response.framing is Framing.CLOSE:
         reason = "length"

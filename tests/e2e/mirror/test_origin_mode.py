@@ -201,6 +201,35 @@ def test_what_the_origin_says_of_the_resource_is_its_word(cache: Site, status: i
     assert cache.get("/a").body == OLD.read()
 
 
+@pytest.mark.parametrize(("status", "header"), [(301, ("Location", "/b")), (404, ("X-A", "1")), (204, ("X-A", "1"))])
+def test_short_answers_are_repeated_while_they_are_fresh(cache: Site, status: int, header: tuple[str, str]) -> None:
+    """RFC 9111 section 3: any final status whose answer says how long it is fresh."""
+    cache.order(mode="origin", redirects="pass")
+    body = b"" if status == 204 else b"short"
+    cache.put("/a", body, status=status, headers=says("max-age=3600", ("Age", "100"), header))
+    cache.put("/stale", body, status=status, headers=says("max-age=50", STALE, header))
+    cache.put("/private", body, status=status, headers=says("max-age=3600, private", header))
+    for path, asked in (("/a", 1), ("/stale", 2), ("/private", 2)):
+        for _ in range(2):
+            answer = cache.get(path)
+            assert (answer.status, answer.body) == (status, body)
+            assert answer.headers[header[0].lower()].endswith(header[1])
+        assert cache.count(path) == asked
+    again = cache.get("/a")
+    assert 100 <= int(again.headers["age"]) < 200
+    assert "hit" in again.headers["cache-status"]
+
+
+def test_an_answer_that_sets_a_cookie_is_for_one_client(cache: Site) -> None:
+    """Also an error or a redirect: it is passed on as it is."""
+    cache.put("/a", b"go", status=302, headers=[("Location", "/b"), ("Set-Cookie", "session=1")])
+    cache.order(mode="origin", redirects="pass")
+    for number in (1, 2):
+        answer = cache.get("/a")
+        assert (answer.status, answer.headers["set-cookie"]) == (302, "session=1")
+        assert cache.count("/a") == number
+
+
 def test_only_if_cached(cache: Site) -> None:
     """RFC 9111 section 5.2.1.7."""
     only = {"Cache-Control": "only-if-cached"}

@@ -61,6 +61,7 @@ ONLY_CACHED = {"headers": {"cache-control": "max-age=0, Only-If-Cached"}}
 LOOP = {"loop": True}
 GONE = Absence(410, (), b"gone", 1400.0, 1600.0)
 ABSENT = {"absence": GONE}
+ASKING = {"policy": Policy(mode=Mode.ORIGIN, client_control=True)} | ABSENT
 
 # What a refusal is known by is its code (and how long to wait); its sentence is for people.
 LOOPS, DENIED, METHOD, NOT_STORED = (
@@ -229,6 +230,16 @@ PASSED_THROUGH: list[Case] = [
     ("the key is being filled for this target", FILLING | {"filling_target": "/pool/x.deb"}, JoinFill()),
     ("no fill, so no target of one", {"filling_target": "/pool%2Fx.deb"}, StartFill()),
 ]  # fmt: skip
+REPEATED: list[Case] = [
+    ("fresh", {"policy": ORIGIN} | ABSENT, KnownAbsent(GONE)),
+    ("fresh, HEAD", {"policy": ORIGIN} | HEAD | ABSENT, KnownAbsent(GONE)),
+    ("the request does not want it", ASKING | {"headers": {"cache-control": "no-cache"}}, StartFill()),
+    ("it is too old for the request", ASKING | {"headers": {"cache-control": "max-age=99"}}, StartFill()),
+    ("it is young enough", ASKING | {"headers": {"cache-control": "max-age=100"}}, KnownAbsent(GONE)),
+    ("it will not be fresh for long enough", ASKING | {"headers": {"cache-control": "min-fresh=101"}}, StartFill()),
+    ("requests have no say", {"policy": ORIGIN, "headers": {"cache-control": "no-cache"}} | ABSENT, KnownAbsent(GONE)),
+    ("nor have they in other modes", ABSENT | {"headers": {"cache-control": "no-cache"}}, KnownAbsent(GONE)),
+]  # fmt: skip
 REFUSED: list[Case] = [
     ("a denied path", {"policy": DENY}, DENIED),
     ("a denied path though held", {"policy": DENY, "record": HELD}, DENIED),
@@ -265,6 +276,7 @@ CASES = [
     *(("origin: " + name, {"policy": ORIGIN} | facts, wanted) for name, facts, wanted in BY_ORIGIN),
     *(("passed through: " + name, facts, wanted) for name, facts, wanted in PASSED_THROUGH),
     *(("writes: " + name, {"policy": WRITING} | facts, wanted) for name, facts, wanted in WRITES),
+    *(("repeated: " + name, facts, wanted) for name, facts, wanted in REPEATED),
     *(("refused: " + name, facts, wanted) for name, facts, wanted in REFUSED),
 ]
 

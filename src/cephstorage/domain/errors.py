@@ -156,6 +156,12 @@ class FolderNotFound(NotFound):
     code = "folder_not_found"
 
 
+class TenantNotFound(NotFound):
+    """No such tenant: it comes with its first bucket."""
+
+    code = "tenant_not_found"
+
+
 class TransferNotFound(NotFound):
     """No transfer has this token, or its record has been cleaned up."""
 
@@ -263,6 +269,12 @@ class StoreFull(Unavailable):
     """The object store or the spool has no room for the object now."""
 
     code = "storage_full"
+
+
+class QuotaExceeded(CephStorageError):
+    """The object does not fit in the quota of its bucket or tenant; waiting does not help, deleting does."""
+
+    code = "quota_exceeded"
 
 
 class EdgeUnreachable(Unavailable):

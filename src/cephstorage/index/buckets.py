@@ -10,6 +10,7 @@ from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Bucket
 from cephstorage.domain.transfers import State
+from cephstorage.index.quotas import bounded
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
 
@@ -32,6 +33,9 @@ class BucketStatements:
         self._one = select(buckets).where(buckets.c.name == name)
         found = select(buckets.c.next_generation).where(buckets.c.name == name)
         self._present = found.with_for_update(read=True, key_share=True)
+        self._is_bounded = (
+            select(bounded(schema)).where(buckets.c.name == name).with_for_update(read=True, key_share=True, of=buckets)
+        )
         self._writable = found.with_for_update(key_share=True)
         self._removable = found.with_for_update()
         self._usage = (
@@ -45,6 +49,7 @@ class BucketStatements:
                     else_=buckets.c.highest_generation,
                 ),
             )
+            .returning(bounded(schema))
         )
         self._barrier = select(buckets.c.next_generation, buckets.c.highest_generation).where(buckets.c.name == name)
         self._generations = (
@@ -70,19 +75,24 @@ class BucketStatements:
         """
         return self._found(conn, bucket, self._present)
 
+    def is_bounded(self, conn: Connection, bucket: BucketName) -> bool:
+        """The same, and whether a quota bounds the bucket. Raises BucketNotFound."""
+        return bool(self._found(conn, bucket, self._is_bounded))
+
     def write(self, conn: Connection, bucket: BucketName) -> int:
         """The same for who changes a record: only one transaction at a time does that in a bucket."""
         return self._found(conn, bucket, self._writable)
 
-    def _found(self, conn: Connection, bucket: BucketName, statement: Select[tuple[Any]]) -> int:
+    def _found(self, conn: Connection, bucket: BucketName, statement: Select[Any]) -> int:
         found = conn.scalar(statement, {"bucket": str(bucket)})
         if found is None:
             raise BucketNotFound(f"There is no bucket {bucket}.")
         return int(found)
 
-    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int, generation: int = 0) -> None:
-        """Add to the usage, or subtract. ``generation``: that of a version that has come."""
-        conn.execute(self._usage, {"bucket": str(bucket), "bytes": size, "keys": keys, "generation": generation})
+    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int, generation: int = 0) -> bool:
+        """Add to the usage, or subtract; whether a quota bounds it. ``generation``: that of a version that has come."""
+        values = {"bucket": str(bucket), "bytes": size, "keys": keys, "generation": generation}
+        return bool(conn.scalar(self._usage, values))
 
     def raise_barrier(self, conn: Connection, bucket: BucketName) -> int:
         """A generation above that of every version there is, and not above that of any still to come.

@@ -6,11 +6,13 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 
 from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.quotas import difference
 from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of
 from cephstorage.domain.serialise import to_json
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.purges import PurgeStatements
+from cephstorage.index.quotas import QuotaStatements
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
@@ -28,8 +30,10 @@ class KeyStatements:
         folders: FolderStatements,
         removals: RemovalStatements,
         purges: PurgeStatements,
+        quotas: QuotaStatements,
     ) -> None:
         self._buckets = buckets
+        self._quotas = quotas
         self._folders = folders
         self._removals = removals
         self._purges = purges
@@ -64,16 +68,20 @@ class KeyStatements:
         return None if row is None else record_of(bucket, row)
 
     def put(self, conn: Connection, record: Record, previous: Record | None) -> None:
-        """Make a record the visible one in place of ``previous``, whose bytes are queued for removal."""
+        """Make a record the visible one in place of ``previous``, whose bytes are queued for removal.
+
+        Raises QuotaExceeded: what is reserved for others may be used here, what is not free may not.
+        """
         values = record_values(record)
+        more = difference(record.size, previous.size if previous is not None else None)
+        if self._buckets.add_usage(conn, record.bucket, more.size, more.keys, record.generation):
+            self._quotas.check(conn, record.bucket, more)
         if previous is None:
             conn.execute(self._insert, values)
-            self._buckets.add_usage(conn, record.bucket, record.size, 1, record.generation)
             self._folders.add(conn, record.bucket, {record.vfolder: (record.size, 1)})
             return
         changing = {name: values[name] for name in RECORD_COLUMNS if name != "key"}
         conn.execute(self._replace, {**changing, "in_bucket": values["bucket"], "of_key": record.key})
-        self._buckets.add_usage(conn, record.bucket, record.size - previous.size, 0, record.generation)
         if record.size != previous.size:
             self._folders.add(conn, record.bucket, {record.vfolder: (record.size - previous.size, 0)})
         if attempt_of(previous.store_version) != attempt_of(record.store_version):

@@ -21,7 +21,8 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.schema import Schema, served, word
 
-_FREE = {"owner": None, "lease_until": 0.0}
+_NOTHING_HELD = {"reserved_size": 0, "reserved_keys": 0}
+_FREE: dict[str, Any] = {"owner": None, "lease_until": 0.0, **_NOTHING_HELD}
 
 
 def holder(lease: Lease) -> dict[str, Any]:
@@ -79,6 +80,7 @@ class LeaseStatements:
                 lease_until=bindparam("until"),
                 due_at=bindparam("until"),
                 updated_at=bindparam("now"),
+                **_NOTHING_HELD,
                 phase=case((c.phase == word(Phase.QUEUED), word(Phase.FETCHING)), else_=c.phase),
             )
             .returning(*c)

@@ -37,6 +37,20 @@ class SqlTransferLedger:
         """Insert an upload in phase storing. Raises BucketNotFound, PreconditionFailed."""
         return await self._db.write(self._sql.begin_upload, new, plan, owner, now, lease_until)
 
+    async def expect_upload(
+        self, new: NewTransfer, size: int, wish: int, owner: str, now: float, lease_until: float
+    ) -> tuple[Lease, int]:
+        """Insert an upload whose body is to come. Raises BucketNotFound, QuotaExceeded."""
+        return await self._db.write_relaxed(self._sql.expect_upload, new, size, wish, owner, now, lease_until)
+
+    async def reserve(self, lease: Lease, size: int, wish: int, now: float) -> int:
+        """Reserve room for an object. Raises LeaseLost, QuotaExceeded."""
+        return await self._db.write_relaxed(self._sql.reserve, lease, size, wish, now)
+
+    async def bounded(self, bucket: BucketName) -> bool:
+        """Whether a quota bounds the bucket."""
+        return await self._db.read_one(self._sql.bounded, bucket)
+
     async def claim(self, owner: str, now: float, lease_until: float, claims: Claims = Claims.ALL) -> Transfer | None:
         """Take the transfer that has been due for longest."""
         return await self._db.write_relaxed(self._leases.claim, owner, now, lease_until, claims)

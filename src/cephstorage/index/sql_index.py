@@ -20,6 +20,7 @@ from cephstorage.index.listing import ListingStatements
 from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
 from cephstorage.index.names import NameIndex
 from cephstorage.index.purges import PurgeStatements, SqlPurgeOutbox
+from cephstorage.index.quotas import QuotaStatements, SqlQuotaTable
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
@@ -37,9 +38,9 @@ class SqlIndex(ABC):
 
     def __init__(self, db: Runner, schema: Schema, names: NameIndex) -> None:
         buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
-        purges = PurgeStatements(schema)
+        purges, quotas = PurgeStatements(schema), QuotaStatements(schema)
         folders = FolderStatements(schema)
-        keys = KeyStatements(schema, buckets, folders, removals, purges)
+        keys = KeyStatements(schema, buckets, folders, removals, purges, quotas)
         leases = LeaseStatements(schema, removals)
         self._db = db
         self._bucket_statements = buckets
@@ -52,7 +53,8 @@ class SqlIndex(ABC):
         self.consistency = SqlConsistency(db, ConsistencyStatements(schema, buckets, keys, removals))
         self.findings = SqlFindingTable(db, FindingStatements(schema))
         self.walks = SqlWalkTable(db, WalkStatements(schema))
-        self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases), leases)
+        self.quotas = SqlQuotaTable(db, quotas)
+        self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases, quotas), leases)
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
         self.purges = SqlPurgeOutbox(db, purges)

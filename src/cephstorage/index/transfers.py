@@ -21,6 +21,7 @@ from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, Transf
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.leases import LeaseStatements
+from cephstorage.index.quotas import QuotaStatements
 from cephstorage.index.rows import request_json, transfer_of
 from cephstorage.index.schema import Schema, word
 from cephstorage.ports.ledger import FillSlot, NewTransfer
@@ -56,14 +57,24 @@ def _new_row(new: NewTransfer, now: float) -> dict[str, Any]:
 
 
 def _leased(owner: str, fence: int, lease_until: float) -> dict[str, Any]:
-    return {"owner": owner, "fence": fence, "lease_until": lease_until, "due_at": lease_until}
+    """Values of a row that somebody takes; what was reserved of quotas before is not theirs."""
+    held = {"reserved_size": 0, "reserved_keys": 0}
+    return {"owner": owner, "fence": fence, "lease_until": lease_until, "due_at": lease_until, **held}
 
 
 class TransferStatements:
     """Statements that make, find and forget transfers."""
 
-    def __init__(self, schema: Schema, buckets: BucketStatements, keys: KeyStatements, leases: LeaseStatements) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        buckets: BucketStatements,
+        keys: KeyStatements,
+        leases: LeaseStatements,
+        quotas: QuotaStatements,
+    ) -> None:
         self._buckets = buckets
+        self._quotas = quotas
         self._keys = keys
         self._leases = leases
         transfers, known = schema.transfers, schema.idempotency
@@ -146,11 +157,11 @@ class TransferStatements:
         The slot is taken before the record is looked at: whoever had it before has published by then.
         """
         request = new.request
-        self._buckets.require(conn, request.bucket)
+        bounded = self._buckets.is_bounded(conn, request.bucket)
         slot = {"in_bucket": str(request.bucket), "of_key": request.key}
         found = conn.execute(self._fill.with_for_update(), slot).first()
         if found is None:
-            self._insert_fill(conn, new, owner, now, lease_until)
+            self._insert_begun(conn, new, owner, now, lease_until)
         record = self._keys.get(conn, request.bucket, request.key)
         if (record.generation if record is not None else 0) != request.seen_generation:
             if found is None:
@@ -164,13 +175,13 @@ class TransferStatements:
                 values = {**_leased(owner, older.fence + 1, lease_until), "updated_at": now}
                 self._leases.overwrite(conn, older.id, values)
                 taken = conn.execute(self._by_token, {"token": older.token}).one()
-                return FillSlot(Lease(older.id, owner, older.fence + 1), left_over=transfer_of(taken))
+                return FillSlot(Lease(older.id, owner, older.fence + 1), None, transfer_of(taken), bounded)
             reason = OriginChanged("The fill's owner died, and another version or address is asked for now.")
             self._leases.end(conn, found, now, reason)
-            self._insert_fill(conn, new, owner, now, lease_until)
-        return FillSlot(Lease(new.id, owner, _FIRST_FENCE))
+            self._insert_begun(conn, new, owner, now, lease_until)
+        return FillSlot(Lease(new.id, owner, _FIRST_FENCE), bounded=bounded)
 
-    def _insert_fill(self, conn: Connection, new: NewTransfer, owner: str, now: float, lease_until: float) -> None:
+    def _insert_begun(self, conn: Connection, new: NewTransfer, owner: str, now: float, lease_until: float) -> None:
         begun = {"phase": Phase.FETCHING.value}
         conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), **begun})
 
@@ -188,6 +199,26 @@ class TransferStatements:
         }
         conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), **stored})
         return Lease(new.id, owner, _FIRST_FENCE)
+
+    def expect_upload(
+        self, conn: Connection, new: NewTransfer, size: int, wish: int, owner: str, now: float, lease_until: float
+    ) -> tuple[Lease, int]:
+        """See ``TransferLedger.expect_upload``."""
+        self._insert_begun(conn, new, owner, now, lease_until)
+        lease = Lease(new.id, owner, _FIRST_FENCE)
+        return lease, self.reserve(conn, lease, size, wish, now)
+
+    def reserve(self, conn: Connection, lease: Lease, size: int, wish: int, now: float) -> int:
+        """See ``TransferLedger.reserve``."""
+        row = self._leases.held(conn, lease)
+        bucket = BucketName.parse(row.bucket)
+        room, enough_for = self._quotas.room(conn, bucket, row.key, size, wish, now, row.id)
+        self._leases.overwrite(conn, row.id, {"reserved_size": room.size, "reserved_keys": room.keys})
+        return enough_for
+
+    def bounded(self, conn: Connection, bucket: BucketName) -> bool:
+        """See ``TransferLedger.bounded``."""
+        return self._quotas.bounded(conn, bucket)
 
     def fail(self, conn: Connection, lease: Lease, now: float, error: CephStorageError) -> None:
         """See ``TransferLedger.fail``."""

@@ -27,12 +27,13 @@ class FillSlot:
 
     ``lease``: it is ours; ``left_over`` is then the row of a dead owner's fill that is taken over. Else
     ``owner`` fills it already, or (``owner`` None) the key has moved on from ``seen_generation`` and
-    must be decided again.
+    must be decided again. ``bounded``: a quota bounds the bucket, so that room is to be reserved.
     """
 
     lease: Lease | None
     owner: str | None = None
     left_over: Transfer | None = None
+    bounded: bool = False
 
 
 class TransferLedger(Protocol):
@@ -53,6 +54,28 @@ class TransferLedger(Protocol):
 
     async def begin_upload(self, new: NewTransfer, plan: Plan, owner: str, now: float, lease_until: float) -> Lease:
         """Insert an upload whose bytes are spooled and verified, already in phase storing. Raises BucketNotFound."""
+        ...
+
+    async def expect_upload(
+        self, new: NewTransfer, size: int, wish: int, owner: str, now: float, lease_until: float
+    ) -> tuple[Lease, int]:
+        """Insert an upload whose body is to come, with room reserved in quotas; see ``reserve``.
+
+        Only for buckets that are bounded: elsewhere an upload has nothing to note before its body is whole.
+        Raises BucketNotFound, QuotaExceeded.
+        """
+        ...
+
+    async def reserve(self, lease: Lease, size: int, wish: int, now: float) -> int:
+        """Reserve room in the quotas of the bucket and its tenant for an object of ``size`` bytes at its key.
+
+        Of a larger object, ``wish``, as much as fits: the size that the room is enough for. It replaces what the
+        transfer had reserved, and ends with its lease. Raises LeaseLost, QuotaExceeded.
+        """
+        ...
+
+    async def bounded(self, bucket: BucketName) -> bool:
+        """Whether the bucket or its tenant has a quota; False also when there is no such bucket."""
         ...
 
     async def claim(self, owner: str, now: float, lease_until: float, claims: Claims = Claims.ALL) -> Transfer | None:

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,7 +32,8 @@ from tests.harness.service import Service
 pytestmark = pytest.mark.stacks("direct")  # it brings its own engines, and breaks what lies in them
 
 BODY = b"bytes of an object" * 300
-SETTINGS = {"reconcile_grace": "0", "ceph_removal_grace": "0"}
+SETTINGS = {"reconcile_grace": "0", "ceph_removal_grace": "0", "reconcile_rate": "1000"}
+ACTIONS = {"adopted", "removed", "dropped", "damaged", "refilled", "refetched", "hidden", "unknown", "failed"}
 
 
 class World:
@@ -65,6 +69,19 @@ class World:
         """Kind, code and what was done, by key."""
         found = self.service.json("GET", f"/monitor/consistency/findings?bucket={self.name}")["findings"]
         return {each["key"]: (each["kind"], each["code"], each["done"]) for each in found}
+
+    def last(self, kind: str = "reconcile") -> Any:
+        """The bucket's walk, as it is shown; None before there is one."""
+        shown = self.service.json("GET", f"/monitor/consistency?bucket={self.name}")["walks"]
+        return next((each for each in shown if each["kind"] == kind), None)
+
+    def walk(self, kind: str = "reconcile") -> dict[str, int]:
+        """What a whole walk that is begun now counts."""
+        before = self.last(kind)
+        assert self.service.json("POST", "/monitor/consistency", {"bucket": self.name, "kind": kind}) == {"begun": 1}
+        last = before["last_ended_at"] if before is not None else None
+        ended = until(lambda: self.last(kind), lambda walk: walk["last_ended_at"] != last)
+        return dict(ended["last_counts"])
 
     def lose(self, key: str, bucket: str | None = None) -> None:
         """Take every version of a key out of the store."""
@@ -242,3 +259,115 @@ def test_a_key_that_other_clients_made_changed_and_deleted_is_followed(world: Wo
             assert world.check(key, changed=True) == ("unknown", "adopted")
             assert world.bucket.read(key) == BODY
     assert world.service.json("GET", world.bucket.path)["keyamount"] == 3
+
+
+def test_a_walk_finds_what_is_wrong_in_a_bucket_and_the_next_one_nothing(world: World, source: FaultOrigin) -> None:
+    for number in range(30):
+        world.bucket.put(f"folder/{number}", BODY)
+    assert world.walk() == {"objects": 30, "records": 30}
+    source.put("/walked", BODY)
+    world.bucket.success(world.bucket.create("from-url", f"{source.url}/walked"))
+    for key in ("folder/3", "from-url"):
+        world.lose(key)
+    world.stray("folder/5")
+    expected = {"objects": 30, "looked": 3, "damaged": 1, "refetched": 1, "removed": 1}
+    found = world.walk()
+    assert {name: found[name] for name in expected} == expected
+    assert world.findings().keys() == {"folder/3", "from-url"}
+    until(lambda: world.check("from-url"), lambda checked: checked[0] == "fine")
+    until(lambda: world.identities("folder/5"), lambda left: len(left) == 1)
+    world.bucket.delete("folder/3")
+    assert world.walk() == {"objects": 30, "records": 30}
+    assert world.check("folder/3") == ("fine", "mended")
+    assert (world.findings(), world.bucket.read("folder/5")) == ({}, BODY)
+    world.version("from-url")  # sees to it that usage is the sum
+
+
+def test_a_walk_beside_a_storm_reports_nothing_and_removes_nothing_alive(world: World) -> None:
+    """With no grace at all: nothing but looking twice protects what is on its way."""
+    over, written = threading.Event(), dict[str, bytes]()
+
+    def storm(number: int) -> None:
+        for turn in itertools.count():
+            if over.is_set():
+                return
+            key, body = f"{number}/{turn % 7}", f"{number} {turn}".encode() * 50
+            world.bucket.put(key, body)
+            written[key] = body
+            if turn % 3 == 0:
+                world.bucket.delete(key)
+                del written[key]
+
+    with ThreadPoolExecutor(3) as pool:
+        storms = [pool.submit(storm, number) for number in range(3)]
+        try:
+            counts = [world.walk() for _ in range(4)]
+        finally:
+            over.set()
+        for each in storms:
+            each.result()
+    assert sum(each.get("objects", 0) for each in counts) > 0
+    assert [{name: each[name] for name in each.keys() & ACTIONS} for each in counts] == [{}] * 4
+    assert world.findings() == {}
+    assert {key: world.bucket.read(key) for key in written} == written
+    assert all(world.check(key)[0] == "fine" for key in written)
+    quiet = world.walk()
+    assert quiet.keys() & ACTIONS == set()
+    assert quiet["records"] == len(written)
+
+
+@pytest.mark.parametrize("service", ["ceph"], indirect=True)
+def test_a_walk_adopts_what_other_clients_have_stored(world: World) -> None:
+    assert isinstance(world, InCeph)
+    world.bucket.put("ours", BODY)
+    with contextlib.closing(world.other()) as other:
+        for number in range(5):
+            other.client.put_object(Bucket=other.bucket, Key=f"theirs/{number}", Body=f"{number}".encode())
+        upload = other.client.create_multipart_upload(Bucket=other.bucket, Key="parts")["UploadId"]
+        name = {"Bucket": other.bucket, "Key": "parts", "UploadId": upload}
+        part = other.client.upload_part(**name, PartNumber=1, Body=BODY)["ETag"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+        other.client.complete_multipart_upload(**name, MultipartUpload=parts)
+        other.client.delete_object(Bucket=other.bucket, Key="ours")
+    found = world.walk()
+    assert (found["adopted"], found["dropped"]) == (6, 1)
+    assert world.bucket.read("theirs/3") == b"3"
+    assert world.bucket.record("parts")["md5"] == md5(BODY)
+    assert not world.bucket.exists("ours")
+
+
+@pytest.mark.parametrize("service", ["disk"], indirect=True)
+def test_a_scrub_finds_a_flipped_byte(world: World, source: FaultOrigin) -> None:
+    assert isinstance(world, OnDisk)
+    site = Site.of_test(world.service, source, "scrubbed")
+    site.put("/a", BODY)
+    site.get("/a")
+    site.stored("a")
+    for key in ("good", "bad"):
+        world.bucket.put(key, BODY)
+    for (path,) in (world.files("bad"), world.files("a", site.bucket)):
+        path.write_bytes(BODY[:-1] + b"X")
+    assert world.walk() == {"objects": 2, "records": 2}  # nothing that a listing would show
+    assert world.walk("scrub") == {"records": 2, "bytes": 2 * len(BODY), "damaged": 1}
+    assert world.findings() == {"bad": ("damaged", "stored_bytes_damaged", "nothing")}
+    mirrored = OnDisk(world.service)
+    mirrored.name = site.bucket
+    assert mirrored.walk("scrub")["refilled"] == 1
+    assert (site.get("/a").body, site.count("/a"), mirrored.findings()) == (BODY, 2, {})
+
+
+def test_a_walk_goes_on_where_a_killed_process_was(tmp_path: Path) -> None:
+    service = Service(tmp_path / "data", **{**SETTINGS, "reconcile_rate": "30"}).start()
+    try:
+        world = OnDisk(service)
+        for number in range(150):
+            world.bucket.put(f"{number}", b"x")
+        service.json("POST", "/monitor/consistency", {"bucket": world.name})
+        until(world.last, lambda walk: walk["counts"] is not None and walk["counts"].get("objects", 0) > 20)
+        service.kill()
+        service.start()
+        assert world.last()["counts"]["objects"] > 20
+        ended = until(world.last, lambda walk: walk["last_ended_at"] is not None)
+        assert ended["last_counts"] == {"objects": 150, "records": 150}
+    finally:
+        service.stop()

@@ -14,7 +14,7 @@ from cephstorage.api.models import Json, Text, number
 from cephstorage.domain.errors import InvalidCursor
 from cephstorage.domain.findings import Finding, FindingKind, FindingQuery
 from cephstorage.domain.names import BucketName, key_name
-from cephstorage.domain.walks import Walk, WalkKind
+from cephstorage.domain.walks import NEVER, Walk, WalkKind
 
 router = APIRouter(prefix="/monitor/consistency", tags=["operations"], route_class=BoundedRoute)
 
@@ -101,7 +101,7 @@ def _walk_json(walk: Walk, now: float) -> dict[str, Any]:
         "stage": walk.stage.value if under_way else None,
         "begun_at": number(walk.begun_at),
         "counts": dict(walk.counts) if under_way else None,
-        "due_at": number(walk.due_at) if walk.owner is None else None,
+        "due_at": number(walk.due_at) if walk.owner is None and walk.due_at < NEVER else None,
         "last_begun_at": number(walk.last_begun_at),
         "last_ended_at": number(walk.last_ended_at),
         "age": round(now - walk.last_begun_at, 1) if walk.last_begun_at is not None else None,

@@ -5,10 +5,18 @@ from collections.abc import Callable
 from cephstorage.bootstrap.adapters import Adapters
 from cephstorage.bootstrap.services import Services
 from cephstorage.bootstrap.settings import Settings
+from cephstorage.domain.walks import WalkKind
 from cephstorage.services.consistency import Bounds, Consistency
+from cephstorage.services.consistency_figures import ConsistencyFigures
+from cephstorage.services.reconciliation import Reconciliation
 from cephstorage.services.rehash import Rehash
 from cephstorage.services.repairs import Repairs
-from cephstorage.services.visits import Visitor
+from cephstorage.services.scrub import Scrub
+from cephstorage.services.visits import Pace, Visitor
+from cephstorage.services.walks import WalkOrder, Walks
+
+_RATE_WHEN_ASKED = 50.0
+_PERCENT_WHEN_ASKED = 100.0
 
 
 def make_consistency(
@@ -33,3 +41,31 @@ def make_consistency(
         clock,
         removed,
     )
+
+
+def make_walks(
+    settings: Settings,
+    adapters: Adapters,
+    consistency: Consistency,
+    figures: ConsistencyFigures,
+    *,
+    clock: Callable[[], float],
+    serves: bool,
+) -> Walks:
+    """The walks of this process, if it does what no request waits for."""
+    index, presence, options = adapters.index, adapters.presence, settings.reconcile
+    consistency.count = figures.count
+    pace = Pace(options.rate or _RATE_WHEN_ASKED)
+    reconciliation = Reconciliation(index.keys, index.buckets, adapters.store, consistency, pace)
+    scrub = Scrub(index.keys, index.walks, consistency, options.scrub or _PERCENT_WHEN_ASKED)
+    orders = {
+        WalkKind.RECONCILE: WalkOrder(reconciliation, options.interval, by_itself=options.rate > 0),
+        WalkKind.SCRUB: WalkOrder(scrub, scrub.interval, by_itself=options.scrub > 0),
+    }
+
+    async def tend() -> None:
+        await consistency.look_again()
+        await figures.look()
+
+    works = settings.background or not serves
+    return Walks(index.walks, presence.owner, presence.dead, clock, orders if works else {}, tend)

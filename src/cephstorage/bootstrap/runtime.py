@@ -19,7 +19,7 @@ import structlog
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import Adapters, instance_name, make_adapters, via_name
-from cephstorage.bootstrap.consistency import make_consistency
+from cephstorage.bootstrap.consistency import make_consistency, make_walks
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.jobs import make_jobs
 from cephstorage.bootstrap.services import Services, make_deletions, make_services
@@ -38,6 +38,7 @@ from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.s3_door import S3Door
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.proxy.visit import MirrorVisitor
+from cephstorage.services.consistency_figures import ConsistencyFigures
 from cephstorage.services.expectations import Expectations
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.origin_figures import OriginFigures
@@ -91,6 +92,9 @@ class Runtime:
             serves=serves,
         )
         self._consistency = make_consistency(settings, adapters, services, visitor, engine.landed.set, clock)
+        figures = ConsistencyFigures(index.findings, index.walks, clock)
+        monitoring.registry.register(figures)
+        self._walks = make_walks(settings, adapters, self._consistency, figures, clock=clock, serves=serves)
         self._deletions = make_deletions(
             settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
         )
@@ -154,6 +158,7 @@ class Runtime:
             self._services.abilities.start()
         self._jobs.start()
         self._deletions.start()
+        self._walks.start()
         self._usage.start()
 
     async def _look_at_store(self) -> None:
@@ -171,6 +176,7 @@ class Runtime:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
         if self._services.abilities is not None:
             await self._services.abilities.stop()
+        await self._walks.stop()
         await self._deletions.stop()
         await self._jobs.stop()
         await self._engine.stop()

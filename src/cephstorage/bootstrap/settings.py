@@ -162,7 +162,7 @@ class ReconcileSettings(BaseModel):
     rate: float = Field(
         default=50.0,
         ge=0,
-        description="Requests to the store a second for that, per process; 0: index and store are not compared",
+        description="Requests to the store a second for that, per process; 0: only when it is asked for",
     )
     interval: float = Field(default=86400.0, gt=0, description="Seconds from one walk over a bucket to the next")
     grace: float = Field(
@@ -176,7 +176,7 @@ class ReconcileSettings(BaseModel):
         default=0.0,
         ge=0,
         le=10_000,
-        description="Percent of all stored bytes that a process reads and hashes again a day; 0: none",
+        description="Percent of all stored bytes that a process reads and hashes again a day; 0: only when it is asked for",
     )
 
 

@@ -17,6 +17,8 @@ from enum import StrEnum
 
 from cephstorage.domain.names import BucketName
 
+NEVER = 1e15
+"""When walks are due that nobody has asked for and that do not begin by themselves."""
 _KEYS_PER_SUM = 64
 _LEAST, _MOST = 16, 1 << 18
 _WHOLE = (1 << 64) - 1

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, func, insert, or_, select, update
 
 from cephstorage.domain.errors import BucketNotFound, LeaseLost
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.walks import FIRST, Stage, Walk, WalkKind, WalkLease, WalkStep
+from cephstorage.domain.walks import FIRST, NEVER, Stage, Walk, WalkKind, WalkLease, WalkStep
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
 
@@ -34,6 +34,10 @@ class WalkStatements:
             .limit(1)
             .with_for_update(skip_locked=True)
         )
+        waiting = exists(select(c.bucket).where(kind, c.due_at <= bindparam("now")))
+        never = kind & (c.due_at >= NEVER) & (bindparam("first", type_=Double) < NEVER)
+        self._due = select(or_(waiting, exists(self._without), exists(select(c.bucket).where(never))))
+        self._wake = update(walks).where(never).values(due_at=bindparam("first", type_=Double))
         self._claim = (
             update(walks)
             .where(kind, c.bucket == due.scalar_subquery())
@@ -74,6 +78,19 @@ class WalkStatements:
         if names:
             conn.execute(self._add, [_new(name, kind, first) for name in names])
         conn.execute(self._orphans)
+        conn.execute(self._wake, {"of_kind": kind.value, "first": first})
+
+    def due(self, conn: Connection, kind: WalkKind, now: float, first: float) -> bool:
+        """See ``WalkTable.due``."""
+        return bool(conn.scalar(self._due, {"of_kind": kind.value, "now": now, "first": first}))
+
+    def renew(self, conn: Connection, lease: WalkLease, until: float) -> None:
+        """See ``WalkTable.renew``."""
+        self._write_mine(conn, lease, {"due_at": until})
+
+    def stored_bytes(self, conn: Connection) -> int:
+        """See ``WalkTable.stored_bytes``."""
+        return int(conn.scalar(select(func.sum(self._of_buckets.c.size))) or 0)
 
     def step(self, conn: Connection, lease: WalkLease, step: WalkStep, until: float) -> None:
         """See ``WalkTable.step``."""
@@ -108,7 +125,7 @@ class WalkStatements:
             there = conn.scalar(select(self._of_buckets.c.name).where(self._of_buckets.c.name == str(bucket)))
             if there is None:
                 raise BucketNotFound(f"There is no bucket {bucket}.")
-        self._follow_buckets(conn, kind, now)
+        self._follow_buckets(conn, kind, NEVER)
         asked = update(self._table).where(c.kind == kind.value, c.owner.is_(None))
         if bucket is not None:
             asked = asked.where(c.bucket == str(bucket))
@@ -180,6 +197,18 @@ class SqlWalkTable:
     async def claim(self, kind: WalkKind, owner: str, now: float, until: float, first: float) -> Walk | None:
         """Take the walk that has been due for longest."""
         return await self._db.write_relaxed(self._sql.claim, kind, owner, now, until, first)
+
+    async def due(self, kind: WalkKind, now: float, first: float) -> bool:
+        """Whether there may be something to claim."""
+        return await self._db.read_one(self._sql.due, kind, now, first)
+
+    async def renew(self, lease: WalkLease, until: float) -> None:
+        """Hold a walk until then. Raises LeaseLost."""
+        await self._db.write_relaxed(self._sql.renew, lease, until)
+
+    async def stored_bytes(self) -> int:
+        """How much all buckets hold."""
+        return await self._db.read_one(self._sql.stored_bytes)
 
     async def step(self, lease: WalkLease, step: WalkStep, until: float) -> None:
         """Note how far a walk is. Raises LeaseLost."""

@@ -70,7 +70,21 @@ class WalkTable(Protocol):
     """Walks over buckets: a row for each bucket and kind, held by one process at a time."""
 
     async def claim(self, kind: WalkKind, owner: str, now: float, until: float, first: float) -> Walk | None:
-        """Take the walk that has been due for longest. Buckets that have none yet get one, due at ``first``."""
+        """Take the walk that has been due for longest. Buckets that have none yet get one, due at ``first``; so do
+        those whose walk was due never, when ``first`` is a time.
+        """
+        ...
+
+    async def due(self, kind: WalkKind, now: float, first: float) -> bool:
+        """Whether ``claim`` may find something: a cheap question."""
+        ...
+
+    async def renew(self, lease: WalkLease, until: float) -> None:
+        """Hold a walk until then. Raises LeaseLost."""
+        ...
+
+    async def stored_bytes(self) -> int:
+        """How much all buckets hold."""
         ...
 
     async def step(self, lease: WalkLease, step: WalkStep, until: float) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from cephstorage.domain.consistency import Graces, Judgement, Known, Policy, Seen, Verdict, judge, transfer_of
-from cephstorage.domain.errors import StoredBytesMissing
+from cephstorage.domain.errors import QuotaExceeded, StoredBytesMissing
 from cephstorage.domain.findings import MOST_FINDINGS, Done, Finding, FindingKind
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
@@ -27,6 +27,10 @@ from cephstorage.transfer.description import record_of
 log = structlog.get_logger()
 
 _TRIES = 3
+_RECHECKED = 20
+_RECHECK_AFTER = 60.0
+_LOOKS = frozenset({"damaged", "hidden", "unknown"})
+"""Actions that come again with every look, as long as nobody does something about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Consistency:
         found = judge(known, versions, self.clock(), graces, self.bounds.policy, hinted=hinted)
         removed = await self._remove(bucket, key, found)
         action = await self._act(bucket, key, known, versions, found, mend=mend) or removed
-        if action:
+        if action and (mend or action not in _LOOKS):
             self.count(action)
             log.info("key_checked", action=action, bucket=str(bucket), key=key, verdict=found.verdict.value)
         return Checked(found.verdict, action)
@@ -128,6 +132,14 @@ class Consistency:
         if found.verdict is Verdict.UNKNOWN and version is not None:
             return await self._take(bucket, key, record, version, found)
         return ""
+
+    async def look_again(self) -> None:
+        """See whether findings have been mended, those first that were looked at longest ago."""
+        for finding in await self.findings.oldest(self.clock() - _RECHECK_AFTER, _RECHECKED):
+            await self.check(finding.bucket, finding.key, mend=False)
+            left = await self.findings.get(finding.bucket, finding.key)
+            if left is not None and left.seen_at == finding.seen_at:
+                await self._note(replace(left, seen_at=self.clock()))
 
     async def damaged(self, record: Record, fault: str) -> str:
         """The bytes of a record have been read and are not what they should be: what was done."""
@@ -185,8 +197,12 @@ class Consistency:
             msg = f"What is written on the version {version.store_version} does not suffice for a record."
             await self._find(bucket, key, FindingKind.UNKNOWN, "not_described", Done.NOTHING, msg)
             return "unknown"
-        if await self.index.adopt(described, record, self.clock()) is None:
-            return ""
+        try:
+            if await self.index.adopt(described, record, self.clock()) is None:
+                return ""
+        except QuotaExceeded as error:
+            await self._find(bucket, key, FindingKind.UNKNOWN, error.code, Done.NOTHING, error.msg)
+            return "unknown"
         await self._changed(bucket, key)
         return "adopted"
 

@@ -231,6 +231,8 @@ def test_a_website_is_as_fresh_as_it_says_and_redirects_its_readers(launch: Laun
     site.put("/page", b"two", etag='"2"', headers=[("Cache-Control", "max-age=0, must-revalidate")])
     site.put("/style", b"style two", headers=[("Cache-Control", "max-age=3600")])
     assert (site.get("/page").body, site.get("/style").body) == (b"two", b"style one")
+    site.put("/form", b"sent", status=201)
+    assert site.get("/form", method="POST").status == 201
     mine = site.get("/me")
     assert (mine.body, mine.headers["set-cookie"]) == (b"for you", "a=b")
     old = site.get("/old")

@@ -12,6 +12,7 @@ from cephstorage.domain.policy import (
     DigestSource,
     KeyRewrite,
     Match,
+    Methods,
     Mode,
     Policy,
     Query,
@@ -80,7 +81,7 @@ PRESETS: dict[str, Preset] = {
     "npm": Preset(ARCHIVE, NPM, links_to_itself=frozenset({_SCOPED, "/*", "/*/*", "/@*/*/*"})),
     "maven": Preset(replace(ARCHIVE, mode=IMMUTABLE, digest=DigestSource.SHA1), MAVEN),
     "generic-static": Preset(Policy(REVALIDATE, ttl=86400.0, cookies=Cookies.DROP, negative_ttl=30.0), GENERIC_STATIC),
-    "website": Preset(Policy(Mode.ORIGIN, negative_ttl=10.0, redirects=Redirects.PASS)),
+    "website": Preset(Policy(Mode.ORIGIN, negative_ttl=10.0, redirects=Redirects.PASS, methods=Methods.PASS)),
 }
 
 

@@ -39,10 +39,12 @@ class Validators:
         """
         if self.etag is not None and is_strong(self.etag):
             return self.etag
+        return self.last_modified if self.etag is None and self.dated_firmly(date) else None
+
+    def dated_firmly(self, date: str | None) -> bool:
+        """Whether no other version can have this Last-Modified, by the Date of the answer that showed it."""
         modified, answered = parse_http_date(self.last_modified), parse_http_date(date)
-        if self.etag is None and modified is not None and answered is not None and answered - modified >= 1:
-            return self.last_modified
-        return None
+        return modified is not None and answered is not None and answered - modified >= 1
 
 
 def valid_etag(value: str | None) -> str | None:
@@ -131,8 +133,17 @@ class Answer:
     span: Span | None = None
 
 
-def evaluate(headers: Mapping[str, str], validators: Validators, length: int | None, *, method: str = "GET") -> Answer:
+def evaluate(
+    headers: Mapping[str, str],
+    validators: Validators,
+    length: int | None,
+    *,
+    method: str = "GET",
+    date: str | None = None,
+) -> Answer:
     """Decide a GET or HEAD by its preconditions and Range, in the order of RFC 9110 section 13.2.2.
+
+    ``date`` is that of the origin's answer (empty: it had none), None when Last-Modified is our own.
 
     ``headers`` has lower-case names. ``length`` None means not known yet: Range is then ignored,
     which the RFC allows, because no correct Content-Range could be written. So is a suffix of an
@@ -145,7 +156,7 @@ def evaluate(headers: Mapping[str, str], validators: Validators, length: int | N
     requested = parse_range(headers.get("range"))
     if method != "GET" or requested is None or length is None or (length == 0 and requested.suffix):
         return full
-    if not _if_range_holds(headers.get("if-range"), validators):
+    if not _if_range_holds(headers.get("if-range"), validators, date):
         return full
     span = requested.resolve(length)
     return Answer(Outcome.PARTIAL, span) if span is not None else Answer(Outcome.UNSATISFIABLE)
@@ -169,11 +180,14 @@ def _failed_precondition(headers: Mapping[str, str], validators: Validators) -> 
     return None
 
 
-def _if_range_holds(if_range: str | None, validators: Validators) -> bool:
+def _if_range_holds(if_range: str | None, validators: Validators, date: str | None) -> bool:
+    """Whether the bytes asked for may be joined with those that the client has (section 13.1.5)."""
     if if_range is None:
         return True
     if_range = if_range.strip()
     if valid_etag(if_range) is not None:
         return is_strong(if_range) and if_range == validators.etag
     wanted = parse_http_date(if_range)
-    return wanted is not None and wanted == parse_http_date(validators.last_modified)
+    if wanted is None or wanted != parse_http_date(validators.last_modified):
+        return False
+    return date is None or validators.dated_firmly(date)

@@ -7,9 +7,9 @@ from typing import Protocol
 from cephstorage.domain.errors import StoreUnavailable
 from cephstorage.domain.metadata import metadata_headers
 from cephstorage.domain.ranges import Span
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import SourceFacts
-from cephstorage.domain.validators import Answer, Outcome, Validators, evaluate
+from cephstorage.domain.validators import Answer, Outcome, Validators, evaluate, http_date
 from cephstorage.ports.store import ObjectReader
 from cephstorage.proxy.exchange import Exchange
 from cephstorage.transfer.live import LiveTransfer
@@ -41,12 +41,16 @@ class Bytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """An object as clients see it: the same during the fill, from the store and after a restart."""
+    """An object as clients see it: the same during the fill, from the store and after a restart.
+
+    ``date`` is that of the origin's answer (empty: not known), None for an object of our own.
+    """
 
     validators: Validators
     content_type: str
     length: int | None
     headers: Headers = ()
+    date: str | None = None
 
 
 def of_record(record: Record) -> Representation:
@@ -54,13 +58,20 @@ def of_record(record: Record) -> Representation:
     kept = record.origin.headers if record.origin is not None else ()
     if record.metadata:
         kept = (*kept, *metadata_headers(record.metadata))
-    return Representation(record.validators, record.content_type, record.size, kept)
+    return Representation(record.validators, record.content_type, record.size, kept, _date(record.origin))
 
 
 def of_source(source: SourceFacts, length: int | None) -> Representation:
     """A running fill's representation."""
     kept = source.origin.headers if source.origin is not None else ()
-    return Representation(source.public, source.content_type, length, kept)
+    return Representation(source.public, source.content_type, length, kept, _date(source.origin))
+
+
+def _date(origin: OriginFacts | None) -> str | None:
+    """When the origin's answer was made; one without a Date, when it came (RFC 9110 section 6.6.1)."""
+    if origin is None:
+        return None
+    return origin.date or (http_date(origin.response_time) if origin.response_time else "")
 
 
 @dataclass(slots=True)
@@ -152,7 +163,7 @@ def judge(exchange: Exchange, shown: Representation, *, whole: bool = False) -> 
     headers = request.headers
     if whole and exchange.whole_will_do:
         headers = {name: value for name, value in headers.items() if name != "range"}
-    return evaluate(headers, shown.validators, shown.length, method=request.method)
+    return evaluate(headers, shown.validators, shown.length, method=request.method, date=shown.date)
 
 
 async def send(exchange: Exchange, shown: Representation, source: Bytes, answer: Answer, extra: Headers) -> None:

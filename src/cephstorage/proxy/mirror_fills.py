@@ -106,6 +106,8 @@ class FollowedFills:
             live = await self._parts.engine.fill(request, _first_range(exchange), conditions(stored))
             if isinstance(live, KeyMoved):
                 return False
+            if isinstance(live, Elsewhere) and exchange.ours and asked.mirror.private:
+                return False  # a visit has no token to show to another process: it waits
             if isinstance(live, Elsewhere):
                 return await self._forwarding.ask(exchange, asked.mirror.bucket, asked.target.key or "", live.owner)
             return await self._read_along(pursuit, live, late=late)

@@ -150,7 +150,9 @@ class Mirrors:
         rules, others = self._secrets.of_rules(host, written, before)
         passes = Methods.PASS in {defaults.methods, *(rule.methods for rule in order.rules)}
         if passes and any(server.credentials is not None for server in (*servers, *others)):
-            raise InvalidMirror("methods: an origin has credentials, and with pass anybody could write by them.")
+            raise InvalidMirror(
+                "methods: an origin has credentials, and with pass anybody could write by them; say refuse."
+            )
         return Mirror(
             host=host,
             bucket=BucketName.parse(order.bucket),

@@ -52,11 +52,17 @@ _KEY_BUSY_WAIT = 0.02
 _KEY_BUSY_TRIES = 500
 
 
-def public_source(request: TransferRequest) -> str:
-    """Where the bytes came from, without credentials: user info and query are left out."""
+def public_source(request: TransferRequest, source: SourceFacts | None = None) -> str:
+    """Where the bytes came from, without credentials: user info and query are left out.
+
+    Of a mirror's origins it is the one that showed this version first, as ``source`` has it.
+    """
     if request.url is None:
         return "upload"
-    return re.split("[?#]", without_credentials(request.url), maxsplit=1)[0]
+    url, server = request.url, source.server if source is not None else ""
+    if server and request.target and not url.startswith(f"{server}/"):
+        url = server + request.target
+    return re.split("[?#]", without_credentials(url), maxsplit=1)[0]
 
 
 class Landing:
@@ -102,7 +108,7 @@ class Landing:
             ts=ts,
             public=source.public if source is not None and mirrored else key_validators(md5, ts),
             store_version=self._store.plan_version(lease.transfer_id, lease.fence),
-            source=public_source(request),
+            source=public_source(request, source),
             origin=source.origin if source is not None else None,
             metadata=request.metadata,
             expires=request.expires,

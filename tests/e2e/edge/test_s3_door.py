@@ -10,7 +10,8 @@ import itertools
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -480,6 +481,32 @@ def test_a_private_mirror_is_open_to_whom_rgw_lets_in(world: World) -> None:
     assert (status, body) == (200, BODY.read())
     assert headers["cache-control"] == "private"
     assert world.raw("GET", f"/{world.bucket}/k", sign=False)[0] == 403
+
+
+def test_a_guest_at_a_private_mirror_waits_for_the_fill_of_another_process(world: World) -> None:
+    """Who fills the key asks for a token that nobody here has. Several keys, so that the edge asks either process."""
+    world.site.order(private=True)
+    world.let_in("ListBucket", "GetObject")
+    gate, keys = Gate(), [f"p{number}" for number in range(6)]
+    for key in keys:
+        world.site.put(f"/{key}", BODY, gate=gate, gate_after=MIB)
+    first = world.stack.proxies[0]
+    there = Site(first, world.site.origin, world.site.host.removesuffix(".test"))
+    until(lambda: there.get("/not-there").status == 401)
+    guest = world.client(GUEST)
+    with ExitStack() as reading, ThreadPoolExecutor(len(keys)) as asking:
+        for key in keys:
+            reader = reading.enter_context(
+                there.open(f"/{key}", {"Authorization": f"Bearer {world.stack.admin_token}"})
+            )
+            assert reader.read(MIB) == BODY.read(0, MIB)
+        asked = [asking.submit(guest.get_object, Bucket=world.bucket, Key=key) for key in keys]
+        refused_soon = wait(asked, timeout=1.0, return_when=FIRST_COMPLETED).done
+        assert not refused_soon  # nobody can have got it yet
+        gate.set()
+        for answer in asked:
+            assert answer.result()["Body"].read() == BODY.read()
+    assert [world.site.count(f"/{key}", "GET") for key in keys] == [1] * len(keys)
 
 
 def test_signatures_and_tokens_stay_on_this_side(world: World) -> None:

@@ -247,6 +247,16 @@ def test_fractions_of_a_second_are_dropped() -> None:
 
 
 @pytest.mark.parametrize(
+    ("date", "outcome"),
+    [(None, PART), (LATER, PART), (MODIFIED, FULL), (EARLIER, FULL), ("", FULL), ("soon", FULL)],
+)
+def test_a_date_joins_bytes_only_if_it_names_one_version(date: str | None, outcome: Answer) -> None:
+    """RFC 9110 sections 13.1.5 and 8.8.2.2: a second changes what a date can't tell; tags don't depend on it."""
+    assert evaluate({"range": "bytes=10-19", "if-range": MODIFIED}, BOTH, 100, date=date) == outcome
+    assert evaluate({"range": "bytes=10-19", "if-range": '"a"'}, BOTH, 100, date=date) == PART
+
+
+@pytest.mark.parametrize(
     ("held", "date", "strong"),
     [
         (BOTH, None, '"a"'),

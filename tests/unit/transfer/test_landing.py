@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,19 @@ def test_a_mirrored_key_keeps_what_its_readers_were_shown(tmp_path: Path) -> Non
     shown = Validators('W/"o"', None)
     planned = plan(tmp_path, fill_request("http://origin.example/k"), source(ORIGIN, public=shown))
     assert (planned.public, planned.origin) == (shown, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ("", "http://origin.example/files/k"),
+        ("http://origin.example/files", "http://origin.example/files/k"),
+        ("https://spare.example/f", "https://spare.example/f/k"),
+    ],
+)
+def test_the_source_is_the_origin_that_has_answered(tmp_path: Path, server: str, url: str) -> None:
+    asked = replace(fill_request("http://origin.example/files/k?v=1"), target="/k?v=1")
+    assert plan(tmp_path, asked, replace(source(ORIGIN), server=server)).source == url
 
 
 def test_the_version_belongs_to_the_attempt(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import pytest
 from cephstorage.domain.consistency import identity_of
 from cephstorage.domain.names import BucketName
 from cephstorage.index import index_at
+from cephstorage_client import Client
 from tests.e2e.mirror.site import Site
 from tests.harness import programs
 from tests.harness.bucket import Bucket, md5
@@ -371,3 +373,64 @@ def test_a_walk_goes_on_where_a_killed_process_was(tmp_path: Path) -> None:
         assert ended["last_counts"] == {"objects": 150, "records": 150}
     finally:
         service.stop()
+
+
+def test_walks_begin_by_themselves_and_what_is_not_to_be_adopted_is_laid_aside(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    programs.require(*CEPH_PROGRAMS, *POSTGRES_PROGRAMS)
+    engines = shared_engines(request.getfixturevalue("postgres"), request.getfixturevalue("ceph"))
+    chosen = {"reconcile_unknown": "quarantine", "reconcile_interval": "1"}
+    service = Service(tmp_path / "data", **SETTINGS, **engines, **chosen).start()
+    try:
+        world = InCeph(service)
+        world.bucket.put("ours", BODY)
+        with contextlib.closing(world.other()) as other:
+            other.client.put_object(Bucket=other.bucket, Key="stranger", Body=BODY)
+            other.client.put_object(Bucket=other.bucket, Key="ours", Body=b"overwritten")
+            expected = {
+                "ours": ("unknown", "unknown_object", "nothing"),
+                "stranger": ("quarantined", "unknown_object", "aside"),
+            }
+            until(world.findings, lambda found: found == expected)
+            assert other.keys() == ["ours"]
+            assert len(other.versions("stranger")) == 1
+        assert not world.bucket.exists("stranger")
+        assert world.bucket.read("ours") == BODY
+        ended = world.last()["last_ended_at"]
+        until(world.last, lambda walk: walk["last_ended_at"] > ended)
+        assert world.findings() == expected
+        assert len(world.identities("stranger")) == 1
+    finally:
+        service.stop()
+
+
+@pytest.mark.parametrize("service", ["disk"], indirect=True)
+def test_the_command_line_and_metrics_tell_of_it(world: World) -> None:
+    service, place = world.service, f"{world.bucket.username}/{world.bucket.name}"
+    world.bucket.put("k", BODY)
+    assert service.command("consistency", "findings", place).returncode == 0
+    world.lose("k")
+    checked = service.command("consistency", "check", f"{place}/k")
+    assert checked.returncode == 1
+    assert checked.stdout.startswith(f"missing, damaged  {place}/k  ")
+    found = service.command("consistency", "findings", place)
+    assert found.returncode == 1
+    assert found.stdout.splitlines()[1].split()[1:4] == ["k", "damaged", "nothing"]
+    assert service.command("consistency", "run", place).stdout.startswith("1 begun")
+    until(world.last, lambda walk: walk is not None and walk["last_ended_at"] is not None)
+    shown = service.command("consistency", "show", place).stdout
+    assert f"{world.name}  reconcile" in shown
+    assert "damaged=1" in shown
+    until(lambda: 'cephstorage_findings{kind="damaged"} 0.0' not in service.call("GET", "/metrics").body.decode())
+    metrics = service.call("GET", "/metrics").body.decode()
+    assert 'cephstorage_consistency_actions_total{action="damaged"}' in metrics
+    assert 'cephstorage_walk_age_seconds{kind="reconcile"}' in metrics
+    doctor = json.loads(service.command("doctor", "--json").stdout)["findings"]
+    (line,) = [each for each in doctor if each["name"] == "consistency"]
+    assert (line["ok"], "damaged" in line["detail"]) == (False, True)
+    with Client(service.url, service.admin_token) as client:
+        assert [each["key"] for each in client.findings(world.name)] == ["k"]
+        assert client.check_key(world.name, "k")["verdict"] == "missing"
+        assert client.consistency(world.name)["walks"][0]["bucket"] == world.name
+        assert client.begin_walk(world.name, kind="scrub") == 1

@@ -13,6 +13,7 @@ from cephstorage.cli import (
     buckets,
     bulk,
     configuration,
+    consistency,
     copies,
     database,
     downloads,
@@ -56,6 +57,7 @@ app.add_typer(copies.app, name="mirror", help="Mirrors: add, ls, rm, sign; purge
 app.add_typer(copies.app, name="mirrors", hidden=True)
 app.add_typer(edge.app, name="edge", help="The edge (nginx): render, check, run, reload.")
 app.add_typer(configuration.app, name="config", help="Settings while it runs: ls, get, set, unset.")
+app.add_typer(consistency.app, name="consistency", help="Index and store: show, run, findings, check.")
 app.add_typer(database.app, name="db", help="The database: upgrade, copy.")
 app.add_typer(tokens.app, name="token", help="Access tokens: create, ls, revoke.")
 

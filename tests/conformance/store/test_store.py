@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import itertools
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cephstorage.domain.consistency import Seen, identity_of
 from cephstorage.domain.errors import StoredBytesMissing, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import attempt_of
@@ -342,3 +344,44 @@ async def test_a_healthy_store_says_so_in_one_line(store: Store) -> None:
     said = await store.check()
     assert said
     assert "\n" not in said
+
+
+async def pages(store: Store) -> list[Seen]:
+    """Everything that the pages of a listing show, each taken up from its place alone."""
+    seen, place = list[Seen](), None
+    while True:
+        page = await store.page(BUCKET, place)
+        seen += page.versions
+        if page.place is None:
+            return seen
+        place = page.place
+
+
+async def test_pages_show_every_version_and_a_look_at_a_key_all_of_its(store: Store, tmp_path: Path) -> None:
+    assert await pages(store) == []
+    assert await store.versions(BUCKET, "k") == []
+    assert await store.versions(OTHER, "k") == []
+    first = await put(store, tmp_path, b"first", **METADATA, generation="1")
+    second = await put(store, tmp_path, b"the second", generation="2")
+    others = [await put(store, tmp_path, b"x", key) for key in ("k2", "a/b", "ü")]
+    listed = await pages(store)
+    expected = {(each.key, identity_of(each.store_version), each.size) for each in (first, second, *others)}
+    assert {(each.key, each.identity, each.size) for each in listed} == expected
+    assert not any(each.marker for each in listed)
+    assert {each.etag for each in listed if each.key == "k"} <= {first.md5, second.md5, ""}
+    newest, older = await store.versions(BUCKET, "k")
+    assert (newest.store_version, older.store_version) == (second.store_version, first.store_version)
+    assert (newest.mirrored, older.mirrored, newest.foreign, older.foreign) == (False, True, False, False)
+    assert abs(time.time() - newest.written_at) < 60
+    await store.delete(BUCKET, "k", second.store_version)
+    (left,) = await store.versions(BUCKET, "k")
+    assert left == replace(older, newest=left.newest)
+
+
+async def test_what_is_hidden_is_still_there(store: Store, tmp_path: Path) -> None:
+    version = await put(store, tmp_path, b"hidden")
+    await store.hide(BUCKET, "k")
+    assert [each.store_version for each in await store.versions(BUCKET, "k") if not each.marker] == [
+        version.store_version
+    ]
+    assert await content(store, version) == b"hidden"

@@ -1,7 +1,7 @@
 """The database: reached, healthy, its sums right, its clock like ours. Nothing is made."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pysqlite3.dbapi2 as driver
 
@@ -9,6 +9,8 @@ from cephstorage.bootstrap.adapters import make_index
 from cephstorage.bootstrap.doctor.finding import CLOCK_TOLERANCE, Finding
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.findings import FindingKind
+from cephstorage.domain.walks import Walk, WalkKind
 from cephstorage.index import SqlIndex
 from cephstorage.index.postgres_index import PostgresIndex
 from cephstorage.index.postgres_names import ADVICE
@@ -48,11 +50,12 @@ async def _opened(index: SqlIndex, where: str, advice: str) -> tuple[list[Findin
     try:
         await index.open()
         health, drift, kept = await index.check(), await index.usage_drift(), await index.settings.all()
+        agreement = _consistency(await index.findings.counts(), await index.walks.all(), time.time())
     except (CephStorageError, OSError) as error:
         return [Finding("database", False, f"{where}{error}", advice)], {}
     finally:
         await index.close()
-    return [Finding("database", True, health), _drift(drift), *_search(index)], kept
+    return [Finding("database", True, health), _drift(drift), agreement, *_search(index)], kept
 
 
 def _search(index: SqlIndex) -> list[Finding]:
@@ -74,6 +77,19 @@ def _drift(buckets: Iterable[str]) -> Finding:
     if names := ", ".join(buckets):
         return Finding("usage", False, f"size or keyamount differ from the sum over the keys of {names}", "Report it.")
     return Finding("usage", True, "equal to the sum over the keys")
+
+
+def _consistency(counts: Mapping[str, int], walks: Sequence[Walk], now: float) -> Finding:
+    """What walks have found, and how long ago the one was that is longest ago."""
+    whole = [walk.last_begun_at for walk in walks if walk.kind is WalkKind.RECONCILE and walk.last_begun_at is not None]
+    seen = (
+        f"index and store were compared {(now - min(whole)) / 3600:.1f} h ago or later" if whole else "not compared yet"
+    )
+    if not counts:
+        return Finding("consistency", True, seen)
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    advice = "See `cephstorage consistency findings`; docs/truth.md says what each means."
+    return Finding("consistency", not counts.get(FindingKind.DAMAGED), f"{told}; {seen}", advice)
 
 
 def sqlite_version() -> Finding:

@@ -9,7 +9,7 @@ from cephstorage_client.connection import LANDING_TIMEOUT, Connection, bucket_pa
 from cephstorage_client.downloads import Download, download_to_file
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import Bucket, Folder, FolderUsage, KeyOptions, ListOptions, Page, Record
+from cephstorage_client.shapes import Bucket, Folder, FolderUsage, KeyOptions, Lifecycle, ListOptions, Page, Record
 from cephstorage_client.uploads import OnBytes, chunks_of, content_md5, file_md5
 
 
@@ -57,7 +57,7 @@ class KeyCalls(Connection):
             key_path(username, bucketname, key),
             content=chunks,
             headers=given(headers),
-            params={name: options.get(name) for name in ("timetag", "if_absent", "if_match")},
+            params={name: options.get(name) for name in ("timetag", "if_absent", "if_match", "expires")},
             timeout=LANDING_TIMEOUT,
         )
         return cast("Record", answer)
@@ -149,6 +149,15 @@ class KeyCalls(Connection):
     def create_bucket(self, username: str, bucketname: str) -> Bucket:
         """Create tenant and bucket where they are missing."""
         return cast("Bucket", self._call("PUT", bucket_path(username, bucketname)))
+
+    def lifecycle(self, username: str, bucketname: str) -> Lifecycle:
+        """How long a bucket's keys live."""
+        return cast("Lifecycle", self._call("GET", f"{bucket_path(username, bucketname)}/lifecycle"))
+
+    def set_lifecycle(self, username: str, bucketname: str, lifecycle: Lifecycle) -> Lifecycle:
+        """Replace it."""
+        answer = self._call("PUT", f"{bucket_path(username, bucketname)}/lifecycle", json=lifecycle)
+        return cast("Lifecycle", answer)
 
     def delete_bucket(self, username: str, bucketname: str) -> None:
         """Delete an empty bucket."""

@@ -20,6 +20,8 @@ class Record(TypedDict):
     source: str
     bucket: str
     metadata: NotRequired[dict[str, str]]
+    expires: NotRequired[float]
+    expires_at: NotRequired[float]
     url: NotRequired[str]
 
 
@@ -90,6 +92,19 @@ class Bucket(TypedDict):
     size: int
     keyamount: int
     created: float
+
+
+class ExpiryRule(TypedDict):
+    """Keys that begin with ``prefix`` end ``days`` after they were stored."""
+
+    prefix: str
+    days: float
+
+
+class Lifecycle(TypedDict):
+    """How long a bucket's keys live."""
+
+    rules: list[ExpiryRule]
 
 
 class TransferHandle(TypedDict):
@@ -309,8 +324,8 @@ class Explanation(TypedDict):
 
 
 class KeyOptions(TypedDict, total=False):
-    """What may be said of a key to be: type, md5 (hex), creation time (epoch seconds or ISO 8601), preconditions, and
-    names and values of the caller's own.
+    """What may be said of a key to be: type, md5 (hex), creation time (epoch seconds or ISO 8601), preconditions,
+    names and values of the caller's own, and when it ends (a time, or a span from now such as "30d").
     """
 
     content_type: str | None
@@ -319,6 +334,7 @@ class KeyOptions(TypedDict, total=False):
     if_absent: bool
     if_match: str | None
     metadata: dict[str, str] | None
+    expires: str | float | None
 
 
 class CopyOptions(TypedDict, total=False):
@@ -330,6 +346,7 @@ class CopyOptions(TypedDict, total=False):
     content_type: str | None
     timetag: str | float | None
     metadata: dict[str, str] | None
+    expires: str | float | None
 
 
 class NewKey(KeyOptions):

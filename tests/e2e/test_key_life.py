@@ -1,6 +1,7 @@
-"""What a key lives through beside its bytes: custom metadata, copies and renames."""
+"""What a key lives through beside its bytes: custom metadata, copies and renames, its end."""
 
 import json
+import time
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 
 from tests.harness.aftermath import examine, object_files
-from tests.harness.bucket import Bucket
+from tests.harness.bucket import Bucket, address
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
 from tests.harness.service import Reply, Service
 
 META = {"x-amz-meta-Color": "deep blue", "X-Amz-Meta-md5": "mine"}
+JSON = {"Content-Type": "application/json"}
 SAID = {"color": "deep blue", "md5": "mine"}
 
 
@@ -65,9 +67,7 @@ def test_metadata_that_can_not_be_kept_is_refused_and_nothing_stored(headers: di
 def made(bucket: Bucket, what: str, source_key: str, key: str, **more: Any) -> Reply:
     """Ask for a copy or a rename; the answer, whatever it is."""
     wish = {"source_key": source_key, "key": key, **more}
-    return bucket.service.call(
-        "POST", f"{bucket.path}/{what}", json.dumps(wish).encode(), {"Content-Type": "application/json"}
-    )
+    return bucket.service.call("POST", f"{bucket.path}/{what}", json.dumps(wish).encode(), JSON)
 
 
 def test_keys_are_copied_and_renamed_within_a_tenant(bucket: Bucket) -> None:
@@ -150,3 +150,38 @@ def test_a_rename_that_is_killed_is_done_by_the_next_process(launch: Callable[..
     until(lambda: len(object_files(service.data_dir)) == 2)
     assert service.stop() == 0
     assert examine(service.data_dir, "alice___photos").drift == []
+
+
+@pytest.mark.stacks("direct", "real")  # nginx asks for every slice of a published key
+def test_a_key_ends_when_it_was_to(bucket: Bucket) -> None:
+    record = bucket.put("k", b"bytes", expires="2s")
+    assert record["expires_at"] == record["expires"] == pytest.approx(time.time() + 2, abs=60)
+    url = address(record["url"])
+    until(lambda: not bucket.exists("k"))
+    assert bucket.service.call("GET", url, token=None).status == 404
+    assert bucket.upload("k", b"other", if_absent="true").status == 201
+    assert "expires" not in bucket.record("k")
+    bucket.put("swept", b"bytes", expires="1s")
+    until(lambda: bucket.usage() == (5, 1))
+    assert [each["key"] for each in bucket.listing()["keys"]] == ["k"]
+
+
+@pytest.mark.stacks("direct")  # decided by the service alone
+def test_rules_of_a_bucket_end_keys(bucket: Bucket) -> None:
+    bucket.put("logs/old", b"bytes")
+    bucket.put("kept", b"x")
+    lifecycle = f"{bucket.path}/lifecycle"
+    rules = {"rules": [{"prefix": "logs/", "days": 0.00002}]}
+    assert bucket.service.json("PUT", lifecycle, rules)["rules"] == rules["rules"]
+    until(lambda: bucket.usage() == (1, 1))
+    bucket.put("logs/new", b"bytes")
+    until(lambda: bucket.usage() == (1, 1))
+    place = f"{bucket.username}/photos"
+    done = bucket.service.command("bucket", "lifecycle", place, "--expire", "logs/=7", "--expire", "=30", "--json")
+    assert json.loads(done.stdout)["rules"] == [{"prefix": "", "days": 30}, {"prefix": "logs/", "days": 7}]
+    assert bucket.put("logs/new", b"bytes")["expires_at"] == pytest.approx(time.time() + 7 * 86400, abs=60)
+    for wrong in ({"rules": [{"days": 0}]}, {"rules": [{"days": 1}, {"days": 2}]}, {"rule": []}, []):
+        assert bucket.service.call("PUT", lifecycle, json.dumps(wrong).encode(), JSON).status == 400
+    for moment in ("soon", "0d", "1970-01-02"):
+        reply = bucket.upload("refused", b"x", expires=moment)
+        assert (reply.status, reply.json()["code"]) == (400, "invalid_expiry")

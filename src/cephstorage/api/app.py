@@ -21,6 +21,7 @@ from cephstorage.api import (
     exchange,
     jobs,
     keys,
+    lifecycles,
     mirrors,
     operations,
 )
@@ -73,6 +74,7 @@ def build_api(services: ApiServices) -> Application:
         buckets.progress_router,
         deletions.router,
         copies.router,
+        lifecycles.router,
         exchange.router,
         keys.router,
         buckets.router,

@@ -22,6 +22,7 @@ from cephstorage.services.deletions import Deletions
 from cephstorage.services.jobs import Jobs
 from cephstorage.services.key_copies import KeyCopies
 from cephstorage.services.keys import Keys
+from cephstorage.services.lifecycles import Lifecycles
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
@@ -46,6 +47,7 @@ class ApiServices:
 
     keys: Keys
     copies: KeyCopies
+    lifecycles: Lifecycles
     buckets: Buckets
     mirrors: Mirrors
     purges: Purges

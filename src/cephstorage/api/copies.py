@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import ApiServices, Services, WriteBucket
-from cephstorage.api.models import Json, Text, record_json
+from cephstorage.api.models import EXPIRES, Json, Text, record_json
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Precondition
 from cephstorage.services.key_copies import CopyOrder, CopyUnderWay
@@ -30,6 +30,7 @@ class CopyKey(BaseModel):
     content_type: Text | None = Field(None, description="Default: the source's")
     timetag: Text | StrictInt | StrictFloat | None = Field(None, description="Creation time; default: the source's")
     metadata: dict[Text, Text] | None = Field(None, description="In place of the source's")
+    expires: Text | StrictInt | StrictFloat | None = Field(None, description=EXPIRES)
 
     def order(self, bucket: BucketName, *, moves: bool) -> CopyOrder:
         """The wish as the service takes it."""
@@ -43,6 +44,7 @@ class CopyKey(BaseModel):
             content_type=self.content_type,
             timetag=self.timetag,
             metadata=self.metadata,
+            expires=self.expires,
         )
 
 

@@ -72,10 +72,13 @@ class ExportedKey(BaseModel):
     content_type: Text | None = None
     ts: float | None = None
     metadata: dict[Text, Text] = {}
+    expires: float | None = None
 
     def order(self) -> Order:
         """The wish as the service takes it."""
-        return Order(self.key, self.url, self.content_type, self.md5, self.ts, metadata=self.metadata)
+        return Order(
+            self.key, self.url, self.content_type, self.md5, self.ts, metadata=self.metadata, expires=self.expires
+        )
 
 
 class _Import:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cephstorage.api.bodies import LARGEST_JSON, bounded_body, chunks
 from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
-from cephstorage.api.models import CreateKey, Json, folder_json, record_json
+from cephstorage.api.models import EXPIRES, CreateKey, Json, folder_json, record_json
 from cephstorage.domain.digests import parse_digest_field, parse_md5
 from cephstorage.domain.errors import InvalidInput
 from cephstorage.domain.listing import LARGEST_NUMBER
@@ -123,6 +123,7 @@ async def upload_key(
     timetag: Annotated[str | None, Query(description="Creation time: epoch seconds or ISO 8601")] = None,
     if_absent: Annotated[bool, Query(description="Only if the key does not exist")] = False,
     if_match: Annotated[str | None, Query(description="Only if the key has this ETag")] = None,
+    expires: Annotated[str | None, Query(description=EXPIRES)] = None,
 ) -> Any:
     """Store the body as the key. The answer comes when it is durable, verified and visible.
 
@@ -139,6 +140,7 @@ async def upload_key(
         _length(headers.get("content-length")),
         tuple(parse_digest_field(digest)) if digest else (),
         metadata_in(headers.items()),
+        expires,
     )
     record = await parts.keys.upload(bucket, order, chunks(request))
     return record_json(record, parts.publishing.url(record))

@@ -25,6 +25,9 @@ def _encodable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_encodable)]
 
 
+EXPIRES = "When the key ends: epoch seconds, ISO 8601, or a span from now such as 30d"
+
+
 class CreateKey(BaseModel):
     """A key to be created from a URL."""
 
@@ -38,6 +41,7 @@ class CreateKey(BaseModel):
     if_absent: bool = Field(False, description="Only if the key does not exist")
     if_match: Text | None = Field(None, description="Only if the key has this ETag")
     metadata: dict[Text, Text] = Field({}, description="Names and values of your own", examples=[{"project": "apollo"}])
+    expires: Text | StrictInt | StrictFloat | None = Field(None, description=EXPIRES, examples=["30d"])
 
     def order(self, key: str) -> Order:
         """The wish as the service takes it."""
@@ -50,6 +54,7 @@ class CreateKey(BaseModel):
             self.if_absent,
             self.if_match,
             self.metadata,
+            self.expires,
         )
 
 
@@ -65,7 +70,10 @@ class CreateToken(BaseModel):
 
 
 def record_json(record: Record, url: str | None = None, *, metadata: bool = True) -> Json:
-    """A record: the six fields of the key index, then what this service adds; ``metadata`` if asked for and there is some."""
+    """A record: the six fields of the key index, then what this service adds; ``metadata`` if asked for and there is some.
+
+    ``expires`` is what the caller wished, ``expires_at`` when the key ends by that or by a rule; both only if there are.
+    """
     shown: Json = {
         "key": record.key,
         "ts": number(record.ts),
@@ -79,6 +87,8 @@ def record_json(record: Record, url: str | None = None, *, metadata: bool = True
         "source": record.source,
         "bucket": str(record.bucket),
     }
+    ends = {"expires": record.expires, "expires_at": record.expires_at}
+    shown |= {name: number(moment) for name, moment in ends.items() if moment is not None}
     if metadata and record.metadata:
         shown["metadata"] = dict(record.metadata)
     return shown if url is None else {**shown, "url": url}

@@ -22,7 +22,7 @@ from cephstorage.bootstrap.adapters import Adapters, instance_name, make_adapter
 from cephstorage.bootstrap.consistency import make_consistency, make_walks
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.jobs import make_jobs
-from cephstorage.bootstrap.services import Services, make_deletions, make_services
+from cephstorage.bootstrap.services import Services, make_deletions, make_lifecycles, make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
 from cephstorage.domain.configuration import SECRETS
@@ -98,10 +98,14 @@ class Runtime:
         self._deletions = make_deletions(
             settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
         )
+        self._lifecycles = make_lifecycles(
+            settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
+        )
         api = build_api(
             ApiServices(
                 keys=services.keys,
                 copies=services.copies,
+                lifecycles=self._lifecycles,
                 buckets=services.buckets,
                 mirrors=services.mirrors,
                 purges=services.purges,
@@ -159,6 +163,7 @@ class Runtime:
         self._jobs.start()
         self._deletions.start()
         self._walks.start()
+        self._lifecycles.start()
         self._usage.start()
 
     async def _look_at_store(self) -> None:
@@ -177,6 +182,7 @@ class Runtime:
         if self._services.abilities is not None:
             await self._services.abilities.stop()
         await self._walks.stop()
+        await self._lifecycles.stop()
         await self._deletions.stop()
         await self._jobs.stop()
         await self._engine.stop()

@@ -19,6 +19,7 @@ from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.invalidations import Invalidations
 from cephstorage.services.key_copies import KeyCopies
 from cephstorage.services.keys import Keys
+from cephstorage.services.lifecycles import Lifecycles
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.origins import OriginSecrets
 from cephstorage.services.publishing import Publishing
@@ -78,6 +79,27 @@ def make_deletions(
     return deletions
 
 
+def make_lifecycles(
+    settings: Settings,
+    adapters: Adapters,
+    purges: Purges,
+    on_removal: Callable[[], None],
+    *,
+    clock: Callable[[], float],
+    serves: bool,
+) -> Lifecycles:
+    """The lives of keys, seen to by the processes that do what no request waits for."""
+    works = settings.background or not serves
+    lifecycles = Lifecycles(adapters.index.lifecycles, clock, rate=settings.transfer.deletion_rate, works=works)
+
+    def deleted() -> None:
+        on_removal()
+        purges.wake()
+
+    lifecycles.on_deleted = deleted
+    return lifecycles
+
+
 def make_services(
     settings: Settings,
     adapters: Adapters,
@@ -124,7 +146,7 @@ def make_services(
         purges,
         invalidations,
         keys,
-        KeyCopies(index.keys, index.buckets, engine, purges),
+        KeyCopies(index.keys, index.buckets, engine, purges, clock),
         watch,
         abilities,
     )

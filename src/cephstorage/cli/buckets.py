@@ -1,15 +1,18 @@
 """``bucket create | ls | rm``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cephstorage.cli.exits import ExitCode
+from cephstorage.cli.exits import ExitCode, UsageMistake
 from cephstorage.cli.keys import BUCKET_COLUMNS
 from cephstorage.cli.output import printable
 from cephstorage.cli.places import only_bucket
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from cephstorage_client.shapes import ExpiryRule
 
 app = typer.Typer(no_args_is_help=True)
 Bucket = Annotated[str, typer.Argument(help="USERNAME/BUCKETNAME", metavar="BUCKET")]
@@ -32,6 +35,37 @@ def ls(
     with session.connect() as client:
         session.output.table(client.buckets(username), BUCKET_COLUMNS)
     return None
+
+
+@verb(app, "lifecycle")
+def lifecycle(
+    session: Session,
+    bucket: Bucket,
+    *,
+    expire: Annotated[
+        list[str] | None,
+        typer.Option("--expire", help="Keys with this prefix end so many days after storing.", metavar="PREFIX=DAYS"),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Without any rule.")] = False,
+) -> None:
+    """Show how long a bucket's keys live, or set it: the rules that are given replace those that were there."""
+    place = only_bucket(bucket)
+    with session.connect() as client:
+        shown = client.lifecycle(place.username, place.bucketname)
+        if expire or none:
+            rules = [parse_rule(text) for text in expire or ()]
+            shown = client.set_lifecycle(place.username, place.bucketname, {**shown, "rules": rules})
+    lines = [printable(f"{rule['prefix'] or '(every key)'}  {rule['days']} days") for rule in shown["rules"]]
+    session.output.document(shown, "\n".join(lines) or "keys do not expire")
+
+
+def parse_rule(text: str) -> "ExpiryRule":
+    """Read ``PREFIX=DAYS``; the prefix may be empty. Raises UsageMistake."""
+    prefix, equals, days = text.rpartition("=")
+    try:
+        return {"prefix": prefix, "days": float(days if equals else "")}
+    except ValueError as error:
+        raise UsageMistake(f"{text!r} is not a rule: write PREFIX=DAYS.") from error
 
 
 @verb(app, "rm")

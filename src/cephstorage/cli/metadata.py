@@ -1,4 +1,4 @@
-"""Custom metadata as it is written on a command line."""
+"""What is said of a key beside its bytes, as it is written on a command line: custom metadata, its expiry."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,6 +10,7 @@ from cephstorage.cli.exits import UsageMistake
 Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", help="A name and value of your own; repeatable.", metavar="NAME=VALUE")
 ]
+Expires = Annotated[str | None, typer.Option(help="When the key ends: a time, or a span such as 30d.")]
 
 
 def parse_metadata(given: Sequence[str] | None) -> dict[str, str] | None:

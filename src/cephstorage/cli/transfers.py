@@ -9,7 +9,7 @@ import typer
 
 from cephstorage.cli.bars import byte_bar
 from cephstorage.cli.exits import ExitCode, Failure, UsageMistake, transfer_exit_code
-from cephstorage.cli.metadata import Metadata, parse_metadata
+from cephstorage.cli.metadata import Expires, Metadata, parse_metadata
 from cephstorage.cli.output import printable, readable_size
 from cephstorage.cli.places import bucket_place
 from cephstorage.cli.session import Session
@@ -37,6 +37,7 @@ def fetch(
     idempotency_key: Annotated[str | None, typer.Option(help="A repeated request with it makes nothing new.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the creation to its end.")] = True,
     metadata: Metadata = None,
+    expires: Expires = None,
 ) -> ExitCode | None:
     """Have the service create a key from a URL, and watch it."""
     place = bucket_place(target)
@@ -44,7 +45,7 @@ def fetch(
     if not key or key.endswith("/"):
         raise UsageMistake(f"{source!r} ends in no file name: write USERNAME/BUCKETNAME/KEY.")
     options: KeyOptions = {"md5": md5, "content_type": content_type, "timetag": timetag, "if_absent": if_absent}
-    options |= {"if_match": if_match, "metadata": parse_metadata(metadata)}
+    options |= {"if_match": if_match, "metadata": parse_metadata(metadata), "expires": expires}
     with session.connect() as client:
         handle = client.create_key(
             place.username, place.bucketname, key, source, idempotency_key=idempotency_key, **options

@@ -13,7 +13,7 @@ from cephstorage.cli.bars import byte_bar
 from cephstorage.cli.batch import Batch
 from cephstorage.cli.exits import ExitCode, UsageMistake
 from cephstorage.cli.filenames import file_key
-from cephstorage.cli.metadata import Metadata, parse_metadata
+from cephstorage.cli.metadata import Expires, Metadata, parse_metadata
 from cephstorage.cli.output import printable
 from cephstorage.cli.places import Place, bucket_place, key_place
 from cephstorage.cli.session import Session
@@ -44,6 +44,7 @@ def put(
     checksum: Annotated[bool, typer.Option("--checksum/--no-checksum", help="Compute the md5 first.")] = True,
     unescape: Annotated[bool, typer.Option("--unescape", help="With -r: read names that get --escape wrote.")] = False,
     metadata: Metadata = None,
+    expires: Expires = None,
 ) -> ExitCode | None:
     """Upload a file, a folder or standard input."""
     options: KeyOptions = {
@@ -53,6 +54,7 @@ def put(
         "if_absent": if_absent,
         "if_match": if_match,
         "metadata": parse_metadata(metadata),
+        "expires": expires,
     }
     with session.connect() as client:
         uploader = _Uploader(session, client, options, checksum=checksum)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cephstorage.cli.exits import UsageMistake
-from cephstorage.cli.metadata import Metadata, parse_metadata
+from cephstorage.cli.metadata import Expires, Metadata, parse_metadata
 from cephstorage.cli.output import printable
 from cephstorage.cli.places import Place, bucket_place, key_place
 from cephstorage.cli.session import Session
@@ -35,10 +35,11 @@ def cp(
     if_source_match: IfSourceMatch = None,
     content_type: Annotated[str | None, typer.Option(help="Default: the source's.")] = None,
     metadata: Metadata = None,
+    expires: Expires = None,
 ) -> None:
-    """Copy a key. Onto itself: the same bytes with another type or other metadata."""
+    """Copy a key. Onto itself: the same bytes with another type, expiry or metadata."""
     options: CopyOptions = {"if_absent": if_absent, "if_match": if_match, "if_source_match": if_source_match}
-    options |= {"content_type": content_type, "metadata": parse_metadata(metadata)}
+    options |= {"content_type": content_type, "metadata": parse_metadata(metadata), "expires": expires}
     _perform(session, source, target, options, moves=False)
 
 

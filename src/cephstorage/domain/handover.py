@@ -60,7 +60,7 @@ def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, 
 
     Zero for what not everybody may have (the edge serves it unasked), for what the client's credentials
     would change, for spellings that no purge would name, and for what may be outdated: its purge may be over,
-    or the origin has yet to confirm it. The edge's cache does not know variants, either.
+    or the origin has yet to confirm it. No answer outlives its key. The edge's cache does not know variants, either.
     """
     if mirror.private or policy.sends_credentials or policy.mode in {Mode.BYPASS, Mode.DENY} or not record.current:
         return 0
@@ -68,6 +68,12 @@ def edge_lifetime(mirror: Mirror, policy: Policy, target: Target, written: str, 
         return 0
     if not kept_as_asked(written, target.canonical) or written not in edge_targets(record.key):
         return 0
+    lifetime = _by_policy(policy, record, now)
+    return lifetime if record.expires_at is None else max(0, min(lifetime, int(record.expires_at - now)))
+
+
+def _by_policy(policy: Policy, record: Record, now: float) -> int:
+    """The lifetime by the mirror's rules alone."""
     if policy.mode is Mode.ORIGIN:
         found = freshness(policy, record, now)
         fresh = found.fresh and not policy.client_control  # the edge would not ask what a request wants

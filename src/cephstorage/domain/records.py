@@ -81,6 +81,11 @@ class Record:
         return Validators(self.etag, self.last_modified)
 
 
+def living(record: Record | None, now: float) -> Record | None:
+    """The record, unless its key has ended: then there is none, though it may have yet to be swept."""
+    return None if record is None or record.expired(now) else record
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """A bucket and its usage: bytes and number of keys, exact at every commit."""

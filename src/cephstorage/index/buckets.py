@@ -1,18 +1,37 @@
 """Tenants' buckets and their usage."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.sql.functions import coalesce
 
 from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
+from cephstorage.domain.lifecycle import NO_LIFECYCLE, ExpiryRule, Lifecycle
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Bucket
 from cephstorage.domain.transfers import State
 from cephstorage.index.quotas import bounded
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a bucket whose row is held: where the generations of new keys begin, and how long keys live."""
+
+    first_generation: int
+    lifecycle: Lifecycle
+
+
+def lifecycle_in(rules: str | None, trash_days: float | None = None, trash_overwritten: int = 0) -> Lifecycle:
+    """The settings in a bucket's row; most have none."""
+    if rules is None and trash_days is None:
+        return NO_LIFECYCLE
+    read = tuple(ExpiryRule(**rule) for rule in json.loads(rules or "[]"))
+    return Lifecycle(read, trash_days, bool(trash_overwritten))
 
 
 def _bucket_of(row: Row[Any]) -> Bucket:
@@ -31,7 +50,9 @@ class BucketStatements:
         buckets, transfers = schema.buckets, schema.transfers
         name: BindParameter[str] = bindparam("bucket")
         self._one = select(buckets).where(buckets.c.name == name)
-        found = select(buckets.c.next_generation).where(buckets.c.name == name)
+        lives = (buckets.c.expiry_rules, buckets.c.trash_days, buckets.c.trash_overwritten)
+        found = select(buckets.c.next_generation, *lives).where(buckets.c.name == name)
+        self._lives = select(*lives).where(buckets.c.name == name)
         self._present = found.with_for_update(read=True, key_share=True)
         self._is_bounded = (
             select(bounded(schema)).where(buckets.c.name == name).with_for_update(read=True, key_share=True, of=buckets)
@@ -73,21 +94,36 @@ class BucketStatements:
 
         Any number may do so at once, also beside ``write``. Raises BucketNotFound.
         """
-        return self._found(conn, bucket, self._present)
+        return self._found(conn, bucket, self._present).first_generation
 
     def is_bounded(self, conn: Connection, bucket: BucketName) -> bool:
         """The same, and whether a quota bounds the bucket. Raises BucketNotFound."""
-        return bool(self._found(conn, bucket, self._is_bounded))
+        found = conn.execute(self._is_bounded, {"bucket": str(bucket)}).first()
+        if found is None:
+            raise _unknown(bucket)
+        return bool(found[0])
 
     def write(self, conn: Connection, bucket: BucketName) -> int:
         """The same for who changes a record: only one transaction at a time does that in a bucket."""
+        return self.hold(conn, bucket).first_generation
+
+    def hold(self, conn: Connection, bucket: BucketName) -> Held:
+        """The same, and what the bucket says of its keys' lives."""
         return self._found(conn, bucket, self._writable)
 
-    def _found(self, conn: Connection, bucket: BucketName, statement: Select[Any]) -> int:
-        found = conn.scalar(statement, {"bucket": str(bucket)})
+    def lifecycle(self, conn: Connection, bucket: BucketName) -> Lifecycle:
+        """What the bucket says of its keys' lives. Raises BucketNotFound."""
+        found = conn.execute(self._lives, {"bucket": str(bucket)}).first()
         if found is None:
-            raise BucketNotFound(f"There is no bucket {bucket}.")
-        return int(found)
+            raise _unknown(bucket)
+        return lifecycle_in(*found)
+
+    def _found(self, conn: Connection, bucket: BucketName, statement: Select[Any]) -> Held:
+        found = conn.execute(statement, {"bucket": str(bucket)}).first()
+        if found is None:
+            raise _unknown(bucket)
+        first_generation, *lives = found
+        return Held(int(first_generation), lifecycle_in(*lives))
 
     def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int, generation: int = 0) -> bool:
         """Add to the usage, or subtract; whether a quota bounds it. ``generation``: that of a version that has come."""
@@ -153,6 +189,10 @@ class BucketStatements:
         joined = buckets.outerjoin(sums, buckets.c.name == sums.c.bucket)
         found = conn.scalars(select(buckets.c.name).select_from(joined).where(wrong).order_by(buckets.c.name))
         return list(found)
+
+
+def _unknown(bucket: BucketName) -> BucketNotFound:
+    return BucketNotFound(f"There is no bucket {bucket}.")
 
 
 class SqlBucketIndex:

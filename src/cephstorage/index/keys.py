@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import difference
-from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of
+from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of, living
 from cephstorage.domain.serialise import to_json
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
@@ -91,7 +91,7 @@ class KeyStatements:
     def delete(self, conn: Connection, bucket: BucketName, key: str, now: float) -> None:
         """See ``KeyIndex.delete``. A later version of the key gets a higher generation than this one."""
         self._buckets.write(conn, bucket)
-        record = self.get(conn, bucket, key)
+        record = living(self.get(conn, bucket, key), now)
         if record is None:
             raise KeyNotFound(f"There is no key {key!r} in {bucket}.")
         self.drop(conn, record, now)

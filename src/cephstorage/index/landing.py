@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from cephstorage.domain.errors import LeaseLost, PreconditionFailed
+from cephstorage.domain.lifecycle import ending
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import Record, attempt_of
+from cephstorage.domain.records import Record, attempt_of, living
 from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, TransferRequest
-from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.buckets import BucketStatements, Held
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.removals import RemovalStatements
@@ -61,7 +62,7 @@ class LandingStatements:
         bucket = transfer.request.bucket
         first_generation = self._buckets.require(conn, bucket)
         previous = self._keys.get(conn, bucket, row.key)
-        _check(transfer.request, previous)
+        _check(transfer.request, previous, now)
         if not self._take_key(conn, row, now):
             return None
         self._leases.drop_plan(conn, row, unless=plan.store_version)
@@ -116,21 +117,22 @@ class LandingStatements:
         if transfer.plan is None or not self._take_key(conn, row, now):
             raise LeaseLost(f"The transfer {row.id} has no plan, or another one is landing on its key.")
         plan = _stored(transfer.plan, store_version or transfer.plan.store_version)
-        first_generation = self._write_buckets(conn, transfer.request)
+        held = self._hold_buckets(conn, transfer.request)
         previous = self._keys.get(conn, transfer.request.bucket, transfer.request.key)
-        _check(transfer.request, previous)
+        _check(transfer.request, previous, now)
         self._move_source(conn, transfer.request, now)
-        record = _record(transfer.request, plan, _generation(previous, first_generation), now)
+        record = _record(transfer.request, plan, _generation(previous, held.first_generation), now)
+        record = replace(record, expires_at=ending(record.key, now, record.expires, held.lifecycle.rules))
         self._keys.put(conn, record, previous)
         self._leases.free_key(conn, row)
         self._succeed(conn, row, record.size, now)
         return record
 
-    def _write_buckets(self, conn: Connection, request: TransferRequest) -> int:
-        """Lock what changes: of two buckets the first by name first, as everybody does. Where generations begin."""
+    def _hold_buckets(self, conn: Connection, request: TransferRequest) -> Held:
+        """Lock what changes: of two buckets the first by name first, as everybody does."""
         moved = request.copy_of.bucket if request.copy_of is not None and request.copy_of.moves else request.bucket
-        begin = {bucket: self._buckets.write(conn, bucket) for bucket in sorted({request.bucket, moved}, key=str)}
-        return begin[request.bucket]
+        held = {bucket: self._buckets.hold(conn, bucket) for bucket in sorted({request.bucket, moved}, key=str)}
+        return held[request.bucket]
 
     def _move_source(self, conn: Connection, request: TransferRequest, now: float) -> None:
         """Of a rename: the very version that was copied goes. Raises PreconditionFailed when there is another one."""
@@ -190,12 +192,13 @@ def _record(request: TransferRequest, plan: Plan, generation: int, now: float) -
     )
 
 
-def _check(request: TransferRequest, record: Record | None) -> None:
+def _check(request: TransferRequest, present: Record | None, now: float) -> None:
     """Raise PreconditionFailed unless the key is as the request wants it.
 
     A fill replaces the version that it has seen and no newer one: a key that was uploaded, replaced or
     deleted while the fill ran is not overwritten.
     """
+    record = living(present, now)
     if not request.precondition.holds(record.etag if record is not None else None, exists=record is not None):
         raise PreconditionFailed(f"The precondition does not hold for {request.key!r} in {request.bucket}.")
     generation = record.generation if record is not None else 0

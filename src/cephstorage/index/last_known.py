@@ -6,13 +6,14 @@ been replaced or deleted meanwhile by another process; this one's own changes ar
 """
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from cephstorage.domain.errors import DatabaseUnavailable
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record
+from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, living
 from cephstorage.ports.index import KeyIndex
 
 _MOST = 50_000
@@ -22,15 +23,26 @@ _PATIENCE = 2.0
 class LastKnownKeys:
     """``KeyIndex`` over another one. ``most``: records remembered; ``patience``: seconds that a known one is waited for."""
 
-    def __init__(self, keys: KeyIndex, *, most: int = _MOST, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self,
+        keys: KeyIndex,
+        *,
+        most: int = _MOST,
+        patience: float = _PATIENCE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._keys = keys
+        self.clock = clock
         self._most = most
         self._patience = patience
         self._records: OrderedDict[tuple[BucketName, str], Record] = OrderedDict()
         self._deletes = 0
 
     async def get(self, bucket: BucketName, key: str) -> Record | None:
-        """The visible version of a key, or the last one that was seen of it."""
+        """The visible version of a key, or the last one that was seen of it; none whose time is over."""
+        return living(await self._last_known(bucket, key), self.clock())
+
+    async def _last_known(self, bucket: BucketName, key: str) -> Record | None:
         name = (bucket, key)
         known, deletes = self._records.get(name), self._deletes
         try:

@@ -25,7 +25,7 @@ class PostgresIndex(SqlIndex):
         self.names = PostgresNames()
         super().__init__(self.database, self._schema, self.names)
         self.keys = known = LastKnownKeys(self.keys)
-        self.deletions.on_deleted = known.gone
+        self.deletions.on_deleted = self.lifecycles.on_deleted = known.gone
 
     def endpoints(self) -> Sequence[tuple[str, int]]:
         """Every server that the address names."""

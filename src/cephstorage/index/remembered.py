@@ -5,10 +5,11 @@ and costs about a microsecond. So a store hit needs no thread and no query, and 
 gets a record that was replaced before the request began.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record
+from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, living
 from cephstorage.ports.index import KeyIndex
 
 _MOST = 50_000
@@ -17,8 +18,9 @@ _MOST = 50_000
 class RememberedKeys:
     """``KeyIndex`` over another one. ``version`` tells, cheaply, whether the database has changed."""
 
-    def __init__(self, keys: KeyIndex, version: Callable[[], int]) -> None:
+    def __init__(self, keys: KeyIndex, version: Callable[[], int], clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
+        self.clock = clock
         self._version = version
         self._seen = -1
         self._records: dict[tuple[BucketName, str], Record] = {}
@@ -34,7 +36,7 @@ class RememberedKeys:
             record = await self._keys.get(bucket, key)
             if record is not None and self._version() == version == self._seen:
                 self._records[(bucket, key)] = record
-        return record
+        return living(record, self.clock())
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page in byte order."""

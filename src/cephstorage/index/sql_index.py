@@ -16,6 +16,7 @@ from cephstorage.index.keys import KeyStatements, SqlKeyIndex
 from cephstorage.index.landing import LandingStatements, SqlLandingIndex
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.ledger import SqlTransferLedger
+from cephstorage.index.lifecycles import LifecycleStatements, SqlLifecycles
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
 from cephstorage.index.names import NameIndex
@@ -49,6 +50,7 @@ class SqlIndex(ABC):
         self.keys: KeyIndex = SqlKeyIndex(db, keys, self.listings, folders)
         self.deletions = SqlDeletions(db, DeletionStatements(schema, buckets, keys))
         self.buckets = SqlBucketIndex(db, buckets)
+        self.lifecycles = SqlLifecycles(db, LifecycleStatements(schema, buckets, keys, purges))
         self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders))
         self.consistency = SqlConsistency(db, ConsistencyStatements(schema, buckets, keys, removals))
         self.findings = SqlFindingTable(db, FindingStatements(schema))

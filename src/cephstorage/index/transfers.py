@@ -15,7 +15,7 @@ from cephstorage.domain.errors import (
     TransferNotFound,
 )
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import NO_PRECONDITION
+from cephstorage.domain.records import NO_PRECONDITION, living
 from cephstorage.domain.serialise import to_json
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, Transfer, TransferRequest
 from cephstorage.index.buckets import BucketStatements
@@ -130,7 +130,7 @@ class TransferStatements:
             return token
         same = conn.execute(self._same_request, {"fingerprint": new.fingerprint}).first() if new.fingerprint else None
         if same is None:
-            self._check_precondition(conn, new.request)
+            self._check_precondition(conn, new.request, now)
             conn.execute(self._insert, _new_row(new, now))
         transfer_id, token = (new.id, new.token) if same is None else same
         if new.idempotency_key is not None:
@@ -145,9 +145,9 @@ class TransferStatements:
             raise IdempotencyMismatch("This Idempotency-Key was used before for a different request.")
         return None if found is None else str(found.token)
 
-    def _check_precondition(self, conn: Connection, request: TransferRequest) -> None:
+    def _check_precondition(self, conn: Connection, request: TransferRequest, now: float) -> None:
         if request.precondition != NO_PRECONDITION:
-            record = self._keys.get(conn, request.bucket, request.key)
+            record = living(self._keys.get(conn, request.bucket, request.key), now)
             if not request.precondition.holds(record.etag if record else None, exists=record is not None):
                 raise PreconditionFailed(f"The precondition does not hold for {request.key!r} in {request.bucket}.")
 
@@ -162,7 +162,7 @@ class TransferStatements:
         found = conn.execute(self._fill.with_for_update(), slot).first()
         if found is None:
             self._insert_begun(conn, new, owner, now, lease_until)
-        record = self._keys.get(conn, request.bucket, request.key)
+        record = living(self._keys.get(conn, request.bucket, request.key), now)
         if (record.generation if record is not None else 0) != request.seen_generation:
             if found is None:
                 self._leases.drop(conn, new.id)
@@ -190,7 +190,7 @@ class TransferStatements:
     ) -> Lease:
         """See ``TransferLedger.begin_upload``."""
         self._buckets.require(conn, new.request.bucket)
-        self._check_precondition(conn, new.request)
+        self._check_precondition(conn, new.request, now)
         stored = {
             "phase": Phase.STORING.value,
             "plan": to_json(plan),

@@ -1,10 +1,11 @@
 """Copies and renames of keys, within and between the buckets of a tenant: the store copies, no byte passes through here."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cephstorage.domain.errors import InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.lifecycle import parse_expires
 from cephstorage.domain.metadata import metadata_of
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import NO_PRECONDITION, Precondition, Record, parse_timetag
@@ -35,6 +36,7 @@ class CopyOrder:
     content_type: str | None = None
     timetag: str | float | None = None
     metadata: Mapping[str, str] | None = None
+    expires: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,14 @@ class KeyCopies:
         buckets: BucketIndex,
         engine: TransferEngine,
         purges: Purges,
+        clock: Callable[[], float],
         wait: float = _WAIT,
     ) -> None:
         self._keys = keys
         self._buckets = buckets
         self._engine = engine
         self._purges = purges
+        self._clock = clock
         self._wait = wait
 
     async def make(self, bucket: BucketName, order: CopyOrder) -> Record | CopyUnderWay:
@@ -67,7 +71,7 @@ class KeyCopies:
         Raises InvalidInput, BucketNotFound, KeyNotFound, PreconditionFailed.
         """
         source = await self._source(order)
-        request = _request(bucket, order, source)
+        request = _request(bucket, order, source, self._clock())
         await self._buckets.get(bucket)
         token, landing = await self._engine.copy(request, source)
         landing.add_done_callback(lambda _: self._purges.wake())
@@ -91,7 +95,7 @@ class KeyCopies:
         return record
 
 
-def _request(bucket: BucketName, order: CopyOrder, source: Record) -> TransferRequest:
+def _request(bucket: BucketName, order: CopyOrder, source: Record, now: float) -> TransferRequest:
     key = key_name(order.key)
     if order.moves and (bucket, key) == (source.bucket, source.key):
         raise InvalidInput("A key can't be renamed to its own name.")
@@ -103,6 +107,6 @@ def _request(bucket: BucketName, order: CopyOrder, source: Record) -> TransferRe
         timetag=parse_timetag(order.timetag),
         precondition=order.precondition,
         metadata=source.metadata if order.metadata is None else metadata_of(order.metadata),
-        expires=source.expires if order.moves else None,
+        expires=parse_expires(order.expires, now) or (source.expires if order.moves else None),
         copy_of=CopySource(source.bucket, source.key, source.generation, source.store_version, order.moves),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cephstorage.domain.digests import Digest, parse_md5
 from cephstorage.domain.errors import CephStorageError, FolderNotFound, InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.lifecycle import parse_expires
 from cephstorage.domain.listing import checked
 from cephstorage.domain.metadata import metadata_of
 from cephstorage.domain.names import BucketName, key_name
@@ -37,6 +38,7 @@ class Order:
     if_absent: bool = False
     if_match: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    expires: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class UploadOrder:
     length: int | None
     promised: tuple[Digest, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    expires: str | float | None = None
 
 
 class Keys:
@@ -86,7 +89,8 @@ class Keys:
         for number, order in enumerate(orders):
             request = self._fetch_request(bucket, order)
             scoped = f"{bucket.username}:{idempotency_key}:{number}" if idempotency_key is not None else None
-            news.append(new_transfer(request, _fingerprint(request, self._secrets.fingerprint(order.url)), scoped))
+            fingerprint = _fingerprint(request, self._secrets.fingerprint(order.url), order.expires)
+            news.append(new_transfer(request, fingerprint, scoped))
         tokens = await self._ledger.create(news, self._clock())
         self._engine.wake()
         return tokens
@@ -128,6 +132,7 @@ class Keys:
             timetag=parse_timetag(order.timetag),
             precondition=order.precondition,
             metadata=metadata_of(order.metadata),
+            expires=parse_expires(order.expires, self._clock()),
         )
         present = await self._keys.get(bucket, key)
         if not order.precondition.holds(present.etag if present else None, exists=present is not None):
@@ -187,6 +192,7 @@ class Keys:
             precondition=Precondition(order.if_absent, order.if_match),
             userinfo=userinfo,
             metadata=metadata_of(order.metadata),
+            expires=parse_expires(order.expires, self._clock()),
         )
 
 
@@ -199,8 +205,11 @@ def content_type_of(text: str | None) -> str | None:
     return text
 
 
-def _fingerprint(request: TransferRequest, credentials: str) -> str:
-    """Equal requests have equal fingerprints: bucket, key, URL with its credentials, and every expectation."""
+def _fingerprint(request: TransferRequest, credentials: str, expires: str | float | None) -> str:
+    """Equal requests have equal fingerprints: bucket, key, URL with its credentials, and every expectation.
+
+    ``expires`` is as written: a span from now means another moment each time.
+    """
     condition = request.precondition
     parts = [
         str(request.bucket),
@@ -213,5 +222,6 @@ def _fingerprint(request: TransferRequest, credentials: str) -> str:
         condition.if_match,
         *([credentials] if credentials else []),
         *([request.metadata] if request.metadata else []),
+        *([{"expires": expires}] if expires else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

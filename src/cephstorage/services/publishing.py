@@ -67,6 +67,8 @@ class Publishing:
                 f"expires_in: URLs that Ceph answers itself are valid for {LONGEST_PRESIGNED} seconds at most."
             )
         seconds = min(self._expires_in, LONGEST_PRESIGNED) if expires_in is None else expires_in
+        if record.expires_at is not None:  # Ceph would go on answering
+            seconds = max(1, min(seconds, int(record.expires_at - self._clock())))
         return self._store.published(record.bucket, record.key, record.store_version, seconds)
 
     def mirror_url(self, url: str, host: str, expires_in: int | None = None) -> tuple[str, int]:

@@ -1,0 +1,85 @@
+"""The lives of keys: buckets' settings, and the work in the background that follows from them, at a bounded rate."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import structlog
+
+from cephstorage.domain.errors import CephStorageError
+from cephstorage.domain.lifecycle import Lifecycle
+from cephstorage.domain.names import BucketName
+from cephstorage.ports.lifecycles import Lifecycles as LifecycleTable
+
+log = structlog.get_logger()
+
+_ROUND = 1.0
+_STEP = 500
+
+
+class Lifecycles:
+    """``rate``: keys a second at most; ``works``: whether this process does the work.
+
+    ``on_deleted`` is told when keys went: bytes are to be removed, edges to be told.
+    """
+
+    def __init__(self, table: LifecycleTable, clock: Callable[[], float], *, rate: float, works: bool) -> None:
+        self._table = table
+        self._clock = clock
+        self._pause = _STEP / rate
+        self._works = works
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.on_deleted: Callable[[], None] = lambda: None
+
+    async def get(self, bucket: BucketName) -> Lifecycle:
+        """A bucket's settings. Raises BucketNotFound."""
+        return await self._table.get(bucket)
+
+    async def put(self, bucket: BucketName, lifecycle: Lifecycle) -> None:
+        """Replace a bucket's settings. New keys live by them at once, older ones as the work comes to them."""
+        await self._table.put(bucket, lifecycle)
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to work, if that is this process's task."""
+        if self._works:
+            self._task = asyncio.create_task(self._for_ever())
+
+    async def stop(self) -> None:
+        """Stop between two steps."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _for_ever(self) -> None:
+        said = ""
+        while True:
+            busy = False
+            try:
+                # Shielded: whoever stops this process does not cut a step off its outcome.
+                busy = await asyncio.shield(self._one_step())
+                said = ""
+            except CephStorageError as error:
+                if error.msg != said:
+                    log.warning("lifecycle_failed", code=error.code, msg=error.msg)
+                said = error.msg
+            except Exception:
+                log.exception("lifecycle_crashed")
+            if not busy:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _ROUND)
+                self._wake.clear()
+
+    async def _one_step(self) -> bool:
+        """Do what is due, and rest as long as the rate wants; False when there was nothing."""
+        began, now = time.monotonic(), self._clock()
+        behind = await self._table.apply(_STEP, now)
+        swept = await self._table.sweep(_STEP, now)
+        if swept:
+            self.on_deleted()
+            log.info("expired_keys_deleted", keys=swept)
+        if behind or swept:
+            await asyncio.sleep(max(0.0, self._pause - (time.monotonic() - began)))
+        return bool(behind or swept)

@@ -129,6 +129,8 @@ async def test_a_walk_is_one_owners_at_a_time_and_goes_on_where_it_was_noted(ind
     assert await index.walks.expire_owner(RIVAL, NOW) == 1
     last = await index.walks.claim(RECONCILE, OWNER, NOW, UNTIL, NOW)
     assert last is not None
+    with pytest.raises(LeaseLost):
+        await index.walks.renew(lease, UNTIL)  # the same owner's, but of before
     await index.walks.finish(WalkLease(BUCKET, RECONCILE, OWNER, last.fence), {"objects": 9}, UNTIL, UNTIL + 100)
     (ended,) = await index.walks.all(BUCKET)
     assert (ended.begun_at, ended.place, ended.owner) == (None, None, None)

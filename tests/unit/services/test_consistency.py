@@ -1,0 +1,186 @@
+"""What happens between the looks of a check: the real index and store, changed at the very moment."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cephstorage.domain.consistency import Policy, Seen, Verdict
+from cephstorage.domain.findings import Done, FindingQuery
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Record, key_validators
+from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
+from cephstorage.index import SqlIndex, index_at
+from cephstorage.ports.ledger import NewTransfer
+from cephstorage.services.consistency import Bounds, Checked, Consistency
+from cephstorage.services.purges import Told
+from cephstorage.services.rehash import Rehash
+from cephstorage.services.repairs import Mended
+from cephstorage.store.disk import DiskStore
+from cephstorage.transfer.description import planned_object
+
+BUCKET, NOW = BucketName("alice", "photos"), 1e12
+
+
+class Interrupted(DiskStore):
+    """A store in which something happens each time just before a key is looked at."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+
+    async def versions(self, bucket: BucketName, key: str) -> list[Seen]:
+        if self.meanwhile:
+            await self.meanwhile.pop(0)()
+        return await super().versions(bucket, key)
+
+
+class Nobody:
+    """Neither edges to be told nor sources to ask: what is lost stays lost."""
+
+    async def settle(self, *_: object) -> Told:
+        return Told()
+
+    async def mend(self, _: Record) -> Mended:
+        return Mended(Done.NOTHING, "")
+
+
+class World:
+    """An index, a store, and the landing of keys step by step."""
+
+    def __init__(self, index: SqlIndex, folder: Path) -> None:
+        self.index, self.folder = index, folder
+        self.store = Interrupted(folder / "objects")
+        nobody, bounds = cast("Any", Nobody()), Bounds(0.0, Policy.ADOPT)
+        rehash = Rehash(index.keys, self.store)
+        clock, removed = lambda: NOW, lambda: None
+        self.consistency = Consistency(
+            index.consistency, index.findings, self.store, rehash, nobody, nobody, bounds, clock, removed
+        )
+        self.number = 0
+
+    async def stored(self) -> Callable[[], Awaitable[Record]]:
+        """Store a version of ``k`` that is planned, and not published before what is returned is called."""
+        self.number += 1
+        body, name = b"x" * self.number, f"t{self.number}"
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        request = TransferRequest(Kind.FETCH, BUCKET, "k", url="http://origin.example/")
+        await self.index.transfers.create([NewTransfer(name, f"token-{name}", request)], NOW)
+        assert await self.index.transfers.claim("owner", NOW, NOW + 30)
+        lease, version = Lease(name, "owner", 1), self.store.plan_version(name, 1)
+        plan = Plan(len(body), digest, "text/plain", 5.0, key_validators(digest, 5.0), version, "upload")
+        generation = await self.index.landing.plan(lease, plan, NOW)
+        part = self.folder / f"{name}.part"
+        part.write_bytes(body)
+        await self.store.commit(part, planned_object(request, plan, generation))
+        return lambda: self.index.landing.publish(lease, NOW)
+
+    async def put(self) -> Record:
+        """Land a version."""
+        return await (await self.stored())()
+
+    async def overwrite(self) -> None:
+        """Land another version, and remove the one before it at once."""
+        await self.put()
+        await self.sweep()
+
+    async def delete(self) -> None:
+        await self.index.keys.delete(BUCKET, "k", NOW)
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        removals = await self.index.landing.removals(100)
+        for each in removals:
+            await self.store.delete(each.bucket, each.key, each.store_version)
+        await self.index.landing.removed([each.id for each in removals])
+
+    async def check(self) -> Checked:
+        return await self.consistency.check(BUCKET, "k")
+
+    async def aftermath(self) -> tuple[int, int]:
+        """Findings, and removals that are queued."""
+        found = await self.index.findings.listing(FindingQuery())
+        return len(found), len(await self.index.landing.removals(100))
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    index = index_at("", tmp_path / "cephstorage.db")
+    await index.open()
+    await index.buckets.create(BUCKET, NOW)
+    yield World(index, tmp_path)
+    assert await index.usage_drift() == []
+    await index.close()
+
+
+async def test_a_key_that_is_overwritten_meanwhile_is_fine(world: World) -> None:
+    await world.put()
+    world.store.meanwhile = [world.overwrite]
+    assert await world.check() == Checked(Verdict.FINE)
+    assert await world.aftermath() == (0, 0)
+
+
+async def test_a_key_that_is_deleted_meanwhile_is_fine(world: World) -> None:
+    await world.put()
+    world.store.meanwhile = [world.delete]
+    assert await world.check() == Checked(Verdict.FINE)
+    assert await world.aftermath() == (0, 0)
+
+
+async def test_a_key_that_never_keeps_still_is_passing(world: World) -> None:
+    await world.put()
+    world.store.meanwhile = [world.overwrite] * 3
+    assert await world.check() == Checked(Verdict.PASSING)
+    assert await world.aftermath() == (0, 0)
+    assert await world.check() == Checked(Verdict.FINE)
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_what_is_being_stored_meanwhile_is_left_alone(world: World, there: bool) -> None:
+    before = await world.put() if there else None
+    publish: list[Callable[[], Awaitable[Record]]] = []
+
+    async def begin() -> None:
+        publish.append(await world.stored())
+
+    world.store.meanwhile = [begin]
+    assert await world.check() == Checked(Verdict.FINE)
+    assert await world.index.keys.get(BUCKET, "k") == before
+    assert await world.aftermath() == (0, 0)
+    after = await publish[0]()
+    assert await world.index.keys.get(BUCKET, "k") == after
+    await world.sweep()
+    assert await world.check() == Checked(Verdict.FINE)
+
+
+async def test_a_late_try_of_a_transfer_that_has_ended_is_removed(world: World) -> None:
+    record = await world.put()
+    (seen,) = await world.store.versions(BUCKET, "k")
+    (path,) = (world.folder / "objects").rglob("*.t1.1")
+    late = path.with_name(path.name.replace(".t1.1", ".t1.9"))
+    late.write_bytes(path.read_bytes())
+    late.with_name(f"{late.name}.json").write_bytes(path.with_name(f"{path.name}.json").read_bytes())
+    assert await world.check() == Checked(Verdict.LEFTOVER, "removed")
+    assert [each.store_version for each in await world.index.landing.removals(9)] == ["t1.9"]
+    assert await world.check() == Checked(Verdict.FINE)  # it is on its way out
+    await world.sweep()
+    assert await world.store.versions(BUCKET, "k") == [replace(seen)]
+    assert await world.index.keys.get(BUCKET, "k") == record
+
+
+async def test_a_version_without_a_record_comes_back_once(world: World) -> None:
+    """As after the loss of a part of the database; the transfer is forgotten, too."""
+    record = await world.put()
+    await world.index.keys.delete(BUCKET, "k", NOW)
+    removals = await world.index.landing.removals(9)
+    await world.index.landing.removed([each.id for each in removals])
+    await world.index.transfers.forget_ended(NOW + 1)
+    assert await world.check() == Checked(Verdict.UNKNOWN, "adopted")
+    adopted = await world.index.keys.get(BUCKET, "k")
+    assert adopted is not None
+    assert adopted == replace(record, generation=adopted.generation, validated_at=NOW)
+    assert adopted.generation > record.generation
+    assert await world.check() == Checked(Verdict.FINE)

@@ -427,11 +427,19 @@ class Walk(TypedDict):
     last_counts: dict[str, int] | None
 
 
+class LastEvent(TypedDict):
+    """When an event of a followed bucket last came."""
+
+    bucket: str
+    last_event_at: float
+
+
 class ConsistencyOverview(TypedDict):
-    """How many findings there are, by kind, and every walk."""
+    """How many findings there are, by kind, every walk, and when events of followed buckets came."""
 
     findings: dict[str, int]
     walks: list[Walk]
+    events: list[LastEvent]
 
 
 class Finding(TypedDict):
@@ -455,3 +463,22 @@ class CheckedKey(TypedDict):
     verdict: str
     action: str | None
     finding: Finding | None
+
+
+class Following(TypedDict):
+    """Whether the store tells of a bucket's changes; ``endpoint`` without its secret, times in epoch seconds."""
+
+    bucket: str
+    following: bool
+    endpoint: str | None
+    removals: bool | None
+    persistent: bool | None
+    last_event_at: float | None
+    last_event_age: float | None
+
+
+class FollowingCheck(TypedDict):
+    """Whether the event of an object that was written for it has come, and after how many seconds."""
+
+    arrived: bool
+    seconds: float | None

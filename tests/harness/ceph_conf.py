@@ -106,7 +106,7 @@ def _rgw(folder: Path, frontends: str) -> dict[str, object]:
         "rgw_thread_pool_size": 32,
         "rgw_num_async_rados_threads": 4,
         "rgw_relaxed_s3_bucket_names": "true",
-        "rgw_enable_apis": "s3, admin",
+        "rgw_enable_apis": "s3, admin, notifications",
         "rgw_dynamic_resharding": "false",
         "rgw_override_bucket_index_max_shards": 1,
         "rgw_run_sync_thread": "false",

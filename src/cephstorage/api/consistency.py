@@ -45,11 +45,13 @@ async def overview(
     _: Administrator, parts: Services, bucket: Annotated[Text | None, Query(description="Full name")] = None
 ) -> Json:
     """How far the walks are, what the last ones came to, and how many findings there are."""
-    walks = await parts.walks.all(BucketName.parse(bucket) if bucket is not None else None)
+    name = BucketName.parse(bucket) if bucket is not None else None
+    walks, events = await parts.walks.all(name), await parts.events.last_events(name)
     now = parts.clock()
     return {
         "findings": dict(await parts.consistency.findings.counts()),
         "walks": [_walk_json(walk, now) for walk in walks],
+        "events": [{"bucket": each, "last_event_at": number(at)} for each, at in sorted(events.items())],
     }
 
 

@@ -19,6 +19,7 @@ from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
 from cephstorage.services.consistency import Consistency
 from cephstorage.services.deletions import Deletions
+from cephstorage.services.events import Events
 from cephstorage.services.jobs import Jobs
 from cephstorage.services.key_copies import KeyCopies
 from cephstorage.services.keys import Keys
@@ -53,6 +54,7 @@ class ApiServices:
     purges: Purges
     deletions: Deletions
     consistency: Consistency
+    events: Events
     walks: WalkTable
     jobs: Jobs
     usage: Usage

@@ -8,6 +8,7 @@ from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.walks import WalkKind
 from cephstorage.services.consistency import Bounds, Consistency
 from cephstorage.services.consistency_figures import ConsistencyFigures
+from cephstorage.services.events import Events
 from cephstorage.services.reconciliation import Reconciliation
 from cephstorage.services.rehash import Rehash
 from cephstorage.services.repairs import Repairs
@@ -69,3 +70,25 @@ def make_walks(
 
     works = settings.background or not serves
     return Walks(index.walks, presence.owner, presence.dead, clock, orders if works else {}, tend)
+
+
+def make_events(
+    adapters: Adapters,
+    services: Services,
+    consistency: Consistency,
+    clock: Callable[[], float],
+    count: Callable[[str, int], None],
+) -> Events:
+    """What takes the events of followed buckets."""
+    index = adapters.index
+    return Events(
+        adapters.store,
+        index.consistency,
+        index.buckets,
+        consistency,
+        services.sealed,
+        index.settings,
+        index.series,
+        clock,
+        count,
+    )

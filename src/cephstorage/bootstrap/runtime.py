@@ -19,7 +19,7 @@ import structlog
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import Adapters, instance_name, make_adapters, via_name
-from cephstorage.bootstrap.consistency import make_consistency, make_walks
+from cephstorage.bootstrap.consistency import make_consistency, make_events, make_walks
 from cephstorage.bootstrap.database import open_patiently
 from cephstorage.bootstrap.jobs import make_jobs
 from cephstorage.bootstrap.services import Services, make_deletions, make_lifecycles, make_services
@@ -95,6 +95,7 @@ class Runtime:
         figures = ConsistencyFigures(index.findings, index.walks, clock)
         monitoring.registry.register(figures)
         self._walks = make_walks(settings, adapters, self._consistency, figures, clock=clock, serves=serves)
+        self._events = make_events(adapters, services, self._consistency, clock, monitoring.told)
         self._deletions = make_deletions(
             settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
         )
@@ -111,6 +112,7 @@ class Runtime:
                 purges=services.purges,
                 deletions=self._deletions,
                 consistency=self._consistency,
+                events=self._events,
                 walks=index.walks,
                 jobs=self._jobs,
                 usage=usage,
@@ -153,6 +155,7 @@ class Runtime:
         await self._adapters.origin.start()
         await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))
         await self._services.watch.start()
+        await self._events.refresh()
         await self._look_at_store()
         self._adapters.own_parts.start()
         await self._janitor.start()
@@ -183,6 +186,7 @@ class Runtime:
             await self._services.abilities.stop()
         await self._walks.stop()
         await self._lifecycles.stop()
+        await self._events.stop()
         await self._deletions.stop()
         await self._jobs.stop()
         await self._engine.stop()

@@ -1,17 +1,18 @@
-"""``bucket create | ls | rm``."""
+"""``bucket create | ls | rm | follow | unfollow | following``."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cephstorage.cli.exits import ExitCode, UsageMistake
+from cephstorage.cli.exits import ExitCode, Failure, UsageMistake
 from cephstorage.cli.keys import BUCKET_COLUMNS
 from cephstorage.cli.output import printable
-from cephstorage.cli.places import only_bucket
+from cephstorage.cli.places import Place, only_bucket
 from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
 
 if TYPE_CHECKING:
+    from cephstorage_client import Client
     from cephstorage_client.shapes import ExpiryRule
 
 app = typer.Typer(no_args_is_help=True)
@@ -75,4 +76,66 @@ def rm(session: Session, bucket: Bucket) -> ExitCode | None:
     with session.connect() as client:
         client.delete_bucket(place.username, place.bucketname)
     session.output.document({"bucket": str(place), "msg": "bucket_deleted"})
+    return None
+
+
+@verb(app, "follow")
+def follow(
+    session: Session,
+    bucket: Bucket,
+    *,
+    endpoint: Annotated[
+        str | None, typer.Option(help="The service's address as Ceph reaches it; default: the public address.")
+    ] = None,
+    removals: Annotated[
+        bool, typer.Option("--removals", help="Deletions, too. Not where clients of RGW 16.2 use DeleteObjects.")
+    ] = False,
+    persistent: Annotated[
+        bool | None,
+        typer.Option(help="Whether Ceph keeps what it can't deliver; default: where its release does it well."),
+    ] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a first event, to see that they arrive.")] = 10.0,
+) -> ExitCode | None:
+    """Have Ceph tell of what its own clients write into a bucket, so that it appears in the index at once."""
+    place = only_bucket(bucket)
+    with session.connect() as client:
+        following = client.follow_bucket(
+            place.username, place.bucketname, endpoint=endpoint, removals=removals, persistent=persistent
+        )
+        session.output.fields(following)
+        return _checked(session, client, place, wait)
+
+
+@verb(app, "unfollow")
+def unfollow(session: Session, bucket: Bucket) -> ExitCode | None:
+    """Have Ceph tell no more."""
+    place = only_bucket(bucket)
+    with session.connect() as client:
+        client.unfollow_bucket(place.username, place.bucketname)
+    session.output.document({"bucket": str(place), "msg": "bucket_unfollowed"})
+    return None
+
+
+@verb(app, "following")
+def following(
+    session: Session,
+    bucket: Bucket,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write an object, see its event come, and remove it.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for it.")] = 10.0,
+) -> ExitCode | None:
+    """Show whether a bucket is followed, and when an event last came."""
+    place = only_bucket(bucket)
+    with session.connect() as client:
+        session.output.fields(client.following(place.username, place.bucketname))
+        return _checked(session, client, place, wait) if check else None
+
+
+def _checked(session: Session, client: "Client", place: Place, wait: float) -> ExitCode | None:
+    """See whether events arrive."""
+    seen = client.check_following(place.username, place.bucketname, seconds=wait)
+    if not seen["arrived"]:
+        msg = f"No event came within {wait:g} s: see whether the gateway reaches the endpoint (a first one of a persistent topic may take 30 s)."
+        raise Failure(msg, code="no_event")
+    session.output.remark(f"events arrive: after {seen['seconds']} s")
     return None

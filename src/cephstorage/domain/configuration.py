@@ -171,7 +171,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
 )
 
 
-SECRETS = ("signing_key", "edge_secret", *(name for name, known in OPTIONS.items() if known.secret))
+SECRETS = ("signing_key", "edge_secret", "events_secret", *(name for name, known in OPTIONS.items() if known.secret))
 """Names of settings that are kept sealed."""
 
 

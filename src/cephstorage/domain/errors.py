@@ -192,6 +192,12 @@ class Conflict(CephStorageError):
     code = "conflict"
 
 
+class NotSupported(Conflict):
+    """The store can't do what is asked."""
+
+    code = "not_supported"
+
+
 class BucketNotEmpty(Conflict):
     """A bucket with keys, or with transfers under way, can't be deleted."""
 

@@ -38,16 +38,23 @@ def query_of(query: Query) -> str:
 
 
 def authorised(
-    credentials: Credentials, method: str, path: str, query: Query, headers: Mapping[str, str], moment: float
+    credentials: Credentials,
+    method: str,
+    path: str,
+    query: Query,
+    headers: Mapping[str, str],
+    moment: float,
+    payload: str = UNSIGNED,
 ) -> dict[str, str]:
     """The headers (lower-case, ``host`` among them) with those that authorise the request, all signed.
 
-    ``moment`` is in epoch seconds; RGW refuses one that is 15 minutes off.
+    ``moment`` is in epoch seconds; RGW refuses one that is 15 minutes off. ``payload``: the body's SHA-256 in hex, for what
+    is not S3 and wants it.
     """
     stamp = _stamp(moment)
-    signed = {**headers, "x-amz-date": stamp, "x-amz-content-sha256": UNSIGNED}
+    signed = {**headers, "x-amz-date": stamp, "x-amz-content-sha256": payload}
     names = ";".join(sorted(signed))
-    signature = _signature(credentials, stamp, (method, path, query_of(query), _canonical(signed), names, UNSIGNED))
+    signature = _signature(credentials, stamp, (method, path, query_of(query), _canonical(signed), names, payload))
     scope = f"{credentials.access_key}/{_scope(credentials, stamp)}"
     signed["authorization"] = f"{_ALGORITHM} Credential={scope}, SignedHeaders={names}, Signature={signature}"
     return signed

@@ -16,6 +16,7 @@ from typing import Protocol
 from cephstorage.domain.consistency import Seen
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Metadata
+from cephstorage.ports.notifications import Notifications
 
 Note = Callable[[str], Awaitable[None]]
 """Keeps a fuller name of the version that is being committed, durably, where a successor finds it."""
@@ -214,6 +215,10 @@ class Store(Protocol):
 
     async def latest(self, bucket: BucketName, key: str, among: Collection[str]) -> str | None:
         """Which of these versions of a key was stored last; None when none of them is there."""
+        ...
+
+    def notifications(self) -> Notifications:
+        """What has the store tell of its clients' doings. Raises NotSupported: this store has none but us."""
         ...
 
     async def check(self) -> str:

@@ -17,6 +17,7 @@ class Monitoring:
     answers: Counter = field(init=False)
     transfers: Counter = field(init=False)
     fetched: Counter = field(init=False)
+    events: Counter = field(init=False)
     _answers: dict[str, Counter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -32,6 +33,12 @@ class Monitoring:
             ["kind"],
             registry=self.registry,
         )
+        self.events = Counter(
+            "cephstorage_bucket_events",
+            "Events of followed buckets: news (checked), known already, strange, or not settled",
+            ["meaning"],
+            registry=self.registry,
+        )
 
     def answered(self, decision: str) -> None:
         """Count a mirror answer."""
@@ -44,6 +51,10 @@ class Monitoring:
         """Count the end of a transfer's attempt, and the bytes that came from the origin for it."""
         self.transfers.labels(kind, end).inc()
         self.fetched.labels(kind).inc(fetched)
+
+    def told(self, meaning: str, count: int) -> None:
+        """Count events of followed buckets."""
+        self.events.labels(meaning).inc(count)
 
     def exposition(self) -> bytes:
         """All series, for ``/metrics``."""

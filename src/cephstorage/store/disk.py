@@ -18,10 +18,10 @@ import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from functools import partial, wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from cephstorage.domain.consistency import Seen
-from cephstorage.domain.errors import StoredBytesMissing, StoreFull, StoreUnavailable
+from cephstorage.domain.errors import NotSupported, StoredBytesMissing, StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName, bucket_or_none
 from cephstorage.files import (
     copy_of,
@@ -222,6 +222,12 @@ class DiskStore:
         """By the time of the side file, which a commit writes."""
         sides = {version: _side(self._path(bucket, key, version)) for version in among}
         return await asyncio.to_thread(_translated(_latest), sides)
+
+    def notifications(self) -> NoReturn:
+        """Nobody but us writes here."""
+        raise NotSupported(
+            "Objects lie on this service's own disk, where no other client writes: there is nothing to follow."
+        )
 
     async def check(self) -> str:
         """Prove that the folder can be written."""

@@ -14,6 +14,7 @@ from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.lending import Lent
+from cephstorage.ports.notifications import Notifications
 from cephstorage.ports.store import Note, ObjectReader, Place, Store, StoredObject, StoredPage, StoredVersion
 
 _FULL_FOR = 60.0
@@ -210,6 +211,10 @@ class LiveStore:
         """See ``Store``."""
         with self._in_use() as store:
             return await store.latest(bucket, key, among)
+
+    def notifications(self) -> Notifications:
+        """See ``Store``."""
+        return self._current().thing.notifications()
 
     async def check(self) -> str:
         """See ``Store``. A store that had no room a moment ago, and took nothing since, is not well either."""

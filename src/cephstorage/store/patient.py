@@ -47,6 +47,7 @@ class PatientStore:
         self.commit = store.commit
         self.copy = store.copy
         self.check = store.check
+        self.notifications = store.notifications
         self.close = store.close
 
     async def patiently(self, operation: Callable[[], Awaitable[T]], policy: RetryPolicy | None = None) -> T:

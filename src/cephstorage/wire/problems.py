@@ -36,6 +36,7 @@ STATUS: dict[str, HTTPStatus] = {
     "mirror_not_found": HTTPStatus.NOT_FOUND,
     "access_token_not_found": HTTPStatus.NOT_FOUND,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
+    "not_supported": HTTPStatus.CONFLICT,
     "conflict": HTTPStatus.CONFLICT,
     "bucket_not_empty": HTTPStatus.CONFLICT,
     "transfer_ended": HTTPStatus.CONFLICT,

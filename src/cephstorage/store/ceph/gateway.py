@@ -5,6 +5,7 @@ S3's operations mean stands in ``s3``.
 """
 
 import asyncio
+import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -16,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from cephstorage.domain.errors import StoreMisconfigured
-from cephstorage.domain.sigv4 import Query, authorised, query_of
+from cephstorage.domain.sigv4 import UNSIGNED, Query, authorised, query_of
 from cephstorage.store.ceph.config import CephConfig
 from cephstorage.store.ceph.failures import FOREIGN, of_exception, of_refusal
 from cephstorage.store.ceph.xml import error_code
@@ -73,18 +74,20 @@ class Gateway:
         *,
         fine: Collection[int | str] = (),
         timeout: float | None = None,
+        signs_body: bool = False,
     ) -> Answer:
         """Send a request and read its answer.
 
         ``fine``: statuses and S3 codes that are answers, too, beside 2xx; all others raise what they mean.
-        ``timeout``: seconds without progress.
+        ``timeout``: seconds without progress. ``signs_body``: what is not S3 wants its body signed.
         """
         config, seconds = self.config, timeout or self.config.timeout
         try:
             async with asyncio.timeout(seconds) as limit:
                 if not isinstance(body, bytes):
                     body.on_piece = lambda: limit.reschedule(asyncio.get_running_loop().time() + seconds)
-                response = await self._send(config, method, path, query, headers or {}, body)
+                payload = hashlib.sha256(body).hexdigest() if signs_body and isinstance(body, bytes) else UNSIGNED
+                response = await self._send(config, method, path, query, headers or {}, body, payload)
                 answer = await _read(response, method)
         except FOREIGN as error:
             raise of_exception(error, config.gateway) from error
@@ -131,10 +134,12 @@ class Gateway:
         query: Query,
         headers: Mapping[str, str],
         body: bytes | Body,
+        payload: str = UNSIGNED,
     ) -> aiohttp.ClientResponse:
         session = self._pool()
         pairs = list(query)
-        signed = authorised(config.credentials, method, path, pairs, {"host": config.host, **headers}, self._clock())
+        named = {"host": config.host, **headers}
+        signed = authorised(config.credentials, method, path, pairs, named, self._clock(), payload)
         if method in {"PUT", "POST"}:
             signed["content-length"] = str(len(body) if isinstance(body, bytes) else body.size)
         text = query_of(pairs)

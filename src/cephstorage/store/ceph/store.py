@@ -39,6 +39,7 @@ from cephstorage.store.ceph.naming import (
     stored_name,
     strays_name,
 )
+from cephstorage.store.ceph.notifications import CephNotifications
 from cephstorage.store.ceph.parts import PartedUpload, SpoolFile, Stretch, content_md5
 from cephstorage.store.ceph.probe import Probe
 from cephstorage.store.ceph.reader import CephReader
@@ -422,6 +423,10 @@ class CephStore:
             if version.version_id in names:
                 return names[version.version_id]
         return None
+
+    def notifications(self) -> CephNotifications:
+        """RGW's, over the same gateway."""
+        return CephNotifications(self._gateway)
 
     async def check(self) -> str:
         """Have the gateway list buckets: that takes gateway, keys, monitor and OSD."""

@@ -51,6 +51,11 @@ class Element:
         """The text of the first child of this name; empty when there is none."""
         return next((child.own_text for child in self.children(name)), "")
 
+    def deep_text(self, name: str) -> str:
+        """The text of the first element of this name, however deep; empty when there is none."""
+        found = (child for child in map(Element, self._node.iter()) if child.name == name)
+        return next((child.own_text for child in found), "")
+
     @property
     def own_text(self) -> str:
         """The text between the tags."""

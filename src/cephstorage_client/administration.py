@@ -6,7 +6,7 @@ from typing import Any, Unpack, cast
 from cephstorage_client.connection import Connection, given
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import AccessToken, Explanation, Mirror, MirrorOptions
+from cephstorage_client.shapes import AccessToken, Explanation, Mirror, MirrorOptions, Quota
 
 
 class AdministrationCalls(Connection):
@@ -52,6 +52,21 @@ class AdministrationCalls(Connection):
         """Revoke an access token by its id."""
         self._call("DELETE", f"/tokens/{encode_segment(token_id)}")
 
+    def quotas(self) -> list[Quota]:
+        """Every tenant and bucket that has a quota, at most 1,000 of each."""
+        return cast("list[Quota]", self._call("GET", "/quotas")["quotas"])
+
+    def quota(self, username: str, bucketname: str | None = None) -> Quota:
+        """The quota of a bucket, or of all a tenant's buckets together."""
+        return cast("Quota", self._call("GET", _quota_path(username, bucketname)))
+
+    def set_quota(
+        self, username: str, bucketname: str | None = None, *, size: int | None = None, keyamount: int | None = None
+    ) -> Quota:
+        """Bound a bucket, or all of a tenant's together, in bytes and keys; None: no limit."""
+        body = given({"size": size, "keyamount": keyamount})
+        return cast("Quota", self._call("PUT", _quota_path(username, bucketname), json=body))
+
     def config(self) -> dict[str, Any]:
         """The service's settings, without secrets; under ``settings`` those that can be changed, and their sources."""
         return cast("dict[str, Any]", self._call("GET", "/config"))
@@ -85,3 +100,7 @@ class AdministrationCalls(Connection):
     def metrics(self) -> str:
         """The service's metrics in the Prometheus text format."""
         return self._send("GET", "/metrics").text
+
+
+def _quota_path(username: str, bucketname: str | None) -> str:
+    return "/quotas/" + "/".join(encode_segment(name) for name in (username, bucketname) if name is not None)

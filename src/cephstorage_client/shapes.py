@@ -83,6 +83,13 @@ class ImportReport(TypedDict):
     errors: list[RefusedLine]
 
 
+class Limits(TypedDict):
+    """Most bytes and keys; None: no limit."""
+
+    size: int | None
+    keyamount: int | None
+
+
 class Bucket(TypedDict):
     """A bucket and its usage: ``size`` in bytes, ``keyamount`` keys."""
 
@@ -92,6 +99,22 @@ class Bucket(TypedDict):
     size: int
     keyamount: int
     created: float
+    quota: Limits
+
+
+class Quota(TypedDict):
+    """Limits of a bucket, or (``bucketname`` None) of all buckets of a tenant; what is stored, and what transfers reserved.
+
+    ``backstop``, after a change: what became of the object store's own quotas.
+    """
+
+    username: str
+    bucketname: str | None
+    quota: Limits
+    size: int
+    keyamount: int
+    reserved: Limits
+    backstop: NotRequired[str]
 
 
 class ExpiryRule(TypedDict):

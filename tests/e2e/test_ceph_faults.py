@@ -201,7 +201,7 @@ def test_a_quota_is_a_507_and_background_transfers_outlast_it(start: Start, orig
     world = start()
     world.node.limit(world.node.user, size=MIB)
     reply = world.bucket.upload("k", MEDIUM.read())
-    assert (reply.status, reply.json()["code"]) == (507, "storage_full")
+    assert (reply.status, reply.json()["code"]) == (507, "quota_exceeded")
     assert "quota" in reply.json()["msg"]
     origin.put("/a", MEDIUM)
     token = world.bucket.create("a", f"{origin.url}/a")

@@ -170,3 +170,36 @@ async def test_a_database_without_an_index_of_names_is_well_and_told_how_to_get_
     without = {finding.name: finding for finding in await examine(settings)}["search"]
     assert without.ok
     assert "cephstorage db upgrade" in without.advice
+
+
+async def test_the_gateways_own_quotas_need_a_capability_and_stand_a_margin_above_ours(
+    launch: Launch, own_ceph: Ceph
+) -> None:
+    service = launch(store="ceph", ceph_quota_margin="10")
+    assert change(service, **access(own_ceph)).status == 200
+    Bucket(service, "alice")
+    settings = machine(service.data_dir, store="ceph", ceph={"quota_margin": 10})
+
+    def set_quota(place: str, **limits: int | None) -> str:
+        return str(service.json("PUT", f"/quotas/{place}", limits)["backstop"])
+
+    assert "caps add --uid=cephstorage --caps=buckets=write" in set_quota("alice/photos", size=2**30)
+    assert "caps add" in (await wrong(settings))["store quotas"].detail
+    own_ceph.admin("caps", "add", "--uid=cephstorage", "--caps=buckets=write")
+    assert "store quotas" not in await wrong(settings)
+    assert set_quota("alice/photos", size=2**30) == "set"
+    assert set_quota("alice", size=2**40, keyamount=10_000) == "set"
+    quota = own_ceph.admin("bucket", "stats", "--bucket=alice___photos")["bucket_quota"]
+    assert (quota["enabled"], quota["max_size"], quota["max_objects"]) == (
+        True,
+        -(-(2**30 + 2**30 // 10) // 1024) * 1024,
+        11_000,
+    )
+    Bucket(service, "alice", "drafts")
+    made = own_ceph.admin("bucket", "stats", "--bucket=alice___drafts")["bucket_quota"]
+    assert (made["enabled"], made["max_objects"]) == (True, 11_000)
+    assert set_quota("alice", keyamount=10_000) == "set"
+    assert own_ceph.admin("bucket", "stats", "--bucket=alice___drafts")["bucket_quota"]["max_size"] < 0
+    Bucket(service, "alice", "drafts").put("k", b"within the keys")
+    assert set_quota("alice") == set_quota("alice/photos") == "set"
+    assert not own_ceph.admin("bucket", "stats", "--bucket=alice___photos")["bucket_quota"]["enabled"]

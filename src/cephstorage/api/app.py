@@ -25,6 +25,7 @@ from cephstorage.api import (
     lifecycles,
     mirrors,
     operations,
+    quotas,
 )
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
@@ -81,6 +82,7 @@ def build_api(services: ApiServices) -> Application:
         following.router,
         keys.router,
         buckets.router,
+        quotas.router,
         mirrors.router,
         jobs.router,
         configuration.router,

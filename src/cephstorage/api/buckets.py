@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 
 from cephstorage.api.context import Caller, ReadBucket, Services, Tenant, WriteBucket
-from cephstorage.api.models import Json, bucket_json, transfer_json
+from cephstorage.api.models import Json, bucket_json, quota_json, transfer_json
 from cephstorage.domain.access import Action, Principal
-from cephstorage.domain.errors import AccessDenied, TransferNotFound
+from cephstorage.domain.errors import AccessDenied, TenantNotFound, TransferNotFound
 from cephstorage.domain.transfers import Transfer
 
 progress_router = APIRouter(prefix="/ceph/progress", tags=["progress"])
@@ -39,15 +39,22 @@ async def cancel_transfer(token: str, principal: Caller, parts: Services) -> Jso
 
 @router.get("/{username}")
 async def list_buckets(username: Tenant, parts: Services) -> Json:
-    """A tenant's buckets."""
-    buckets = await parts.buckets.of_tenant(username)
-    return {"username": username, "buckets": [bucket_json(bucket) for bucket in buckets]}
+    """A tenant's buckets; the tenant's usage and quota, once it has had a bucket."""
+    shown = [bucket_json(bucket) for bucket in await parts.buckets.of_tenant(username)]
+    try:
+        account = await parts.quotas.of_tenant(username)
+    except TenantNotFound:
+        return {"username": username, "buckets": shown}
+    usage = {"size": account.used.size, "keyamount": account.used.keys, "quota": quota_json(account.quota)}
+    return {"username": username, "buckets": shown, **usage}
 
 
 @router.put("/{username}/{bucketname}", status_code=201, responses={200: {"description": "It was there"}})
 async def create_bucket(bucket: WriteBucket, parts: Services, response: Response) -> Json:
     """Create a bucket (and its tenant); 200 when it was there."""
-    if not await parts.buckets.create(bucket):
+    if await parts.buckets.create(bucket):
+        await parts.quotas.made(bucket)
+    else:
         response.status_code = 200
     return bucket_json(await parts.buckets.get(bucket))
 

@@ -28,6 +28,7 @@ from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.purges import Purges
+from cephstorage.services.quotas import Quotas
 from cephstorage.services.usage import Usage
 
 
@@ -50,6 +51,7 @@ class ApiServices:
     copies: KeyCopies
     lifecycles: Lifecycles
     buckets: Buckets
+    quotas: Quotas
     mirrors: Mirrors
     purges: Purges
     deletions: Deletions

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from cephstorage.domain.access import AccessToken
+from cephstorage.domain.quotas import LARGEST, Account, Quota
 from cephstorage.domain.records import Bucket, Folder, Record
 from cephstorage.domain.transfers import Phase, State, Transfer
 from cephstorage.services.keys import Order
@@ -58,6 +59,19 @@ class CreateKey(BaseModel):
         )
 
 
+class SetQuota(BaseModel):
+    """The most bytes and keys; what is left out is not limited."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: StrictInt | None = Field(None, ge=0, le=LARGEST, description="Most bytes", examples=[10737418240])
+    keyamount: StrictInt | None = Field(None, ge=0, le=LARGEST, description="Most keys", examples=[100000])
+
+    def quota(self) -> Quota:
+        """The limits as the service takes them."""
+        return Quota(self.size, self.keyamount)
+
+
 class CreateToken(BaseModel):
     """An access token to be made."""
 
@@ -103,6 +117,24 @@ def bucket_json(bucket: Bucket) -> Json:
         "size": bucket.size,
         "keyamount": bucket.keyamount,
         "created": number(bucket.created_at),
+        "quota": quota_json(bucket.quota),
+    }
+
+
+def quota_json(quota: Quota) -> Json:
+    """Limits; null: none."""
+    return {"size": quota.size, "keyamount": quota.keyamount}
+
+
+def account_json(account: Account) -> Json:
+    """Whom a quota bounds, and what it leaves. ``bucketname`` null: all buckets of the tenant."""
+    return {
+        "username": account.username,
+        "bucketname": account.bucket.bucketname if account.bucket is not None else None,
+        "quota": quota_json(account.quota),
+        "size": account.used.size,
+        "keyamount": account.used.keys,
+        "reserved": {"size": account.reserved.size, "keyamount": account.reserved.keys},
     }
 
 

@@ -7,11 +7,14 @@ from cephstorage.bootstrap.adapters import ceph_config
 from cephstorage.bootstrap.settings import CephSettings
 from cephstorage.domain.abilities import Ability
 from cephstorage.domain.configuration import Values, missing_for_ceph
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.quotas import Quota
 from cephstorage.store.ceph import CephStore
+from cephstorage.store.ceph.admin_ops import AdminOps
 
 
 class GatewayInForce:
-    """A ``Prober`` of the gateway that the configuration names."""
+    """A ``Prober`` of the gateway that the configuration names, and a ``Backstop`` there."""
 
     def __init__(self, settings: CephSettings, values: Callable[[], Values]) -> None:
         self._settings = settings
@@ -31,6 +34,14 @@ class GatewayInForce:
         """See ``Prober``."""
         async with self._store() as store:
             return await store.abilities()
+
+    async def set_quota(self, bucket: BucketName, quota: Quota) -> None:
+        """See ``Backstop``."""
+        admin = AdminOps(ceph_config(self._values(), self._settings))
+        try:
+            await admin.set_quota(bucket, quota)
+        finally:
+            await admin.close()
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[CephStore]:

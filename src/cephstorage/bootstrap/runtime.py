@@ -70,6 +70,7 @@ class Runtime:
         monitoring.registry.register(usage)
         monitoring.registry.register(OriginFigures(adapters.origin))
         parts = make_parts(settings, adapters, clock, self._ended)
+        parts.refusals.on_refusal = lambda kind: monitoring.refused(kind.value)
         self._engine = engine = make_engine(settings, parts, serves=serves)
         self._janitor = make_janitor(settings, parts, engine, serves=serves)
         address = settings.local_address(port)
@@ -108,6 +109,7 @@ class Runtime:
                 copies=services.copies,
                 lifecycles=self._lifecycles,
                 buckets=services.buckets,
+                quotas=services.quotas,
                 mirrors=services.mirrors,
                 purges=services.purges,
                 deletions=self._deletions,

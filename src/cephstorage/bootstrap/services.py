@@ -24,6 +24,7 @@ from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.origins import OriginSecrets
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.purges import Purges
+from cephstorage.services.quotas import Quotas
 from cephstorage.services.sealing import SealedSettings
 from cephstorage.services.watch import ChangeWatch
 from cephstorage.store.live import LiveStore
@@ -39,6 +40,7 @@ class Services:
     configuration: Configuration
     access: Access
     buckets: Buckets
+    quotas: Quotas
     mirrors: Mirrors
     publishing: Publishing
     trust: EdgeTrust
@@ -127,7 +129,7 @@ def make_services(
     absences = Absences(index.settings, clock)
     invalidations = Invalidations(index.keys, purges, absences, clock)
     keys = Keys(index.keys, index.buckets, index.transfers, engine, purges, secrets, clock)
-    abilities = None
+    abilities = gateway = None
     if live_store is not None:
         gateway = GatewayInForce(settings.ceph, lambda: configuration.values)
         abilities = StoreAbilities(index.settings, gateway.address, gateway, adapters.presence.owner, clock)
@@ -139,6 +141,7 @@ def make_services(
         configuration,
         access,
         buckets,
+        Quotas(index.quotas, index.buckets, gateway, settings.ceph.quota_margin, clock),
         mirrors,
         publishing,
         trust,

@@ -154,6 +154,12 @@ class CephSettings(BaseModel):
     abandon_after: float = Field(
         default=86400.0, gt=0, description="Age in seconds at which unfinished uploads that nobody knows are aborted"
     )
+    quota_margin: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        description="Percent above ours at which RGW's own quotas of buckets are set (Admin Ops); 0: they are not",
+    )
 
 
 class ReconcileSettings(BaseModel):

@@ -22,6 +22,7 @@ from cephstorage.cli import (
     legacy,
     mirrors,
     operations,
+    quotas,
     reindex,
     tokens,
     transfers,
@@ -59,6 +60,7 @@ app.add_typer(edge.app, name="edge", help="The edge (nginx): render, check, run,
 app.add_typer(configuration.app, name="config", help="Settings while it runs: ls, get, set, unset.")
 app.add_typer(consistency.app, name="consistency", help="Index and store: show, run, findings, check.")
 app.add_typer(database.app, name="db", help="The database: upgrade, copy.")
+app.add_typer(quotas.app, name="quota", help="Quotas of tenants and buckets: ls, show, set, rm.")
 app.add_typer(tokens.app, name="token", help="Access tokens: create, ls, revoke.")
 
 

@@ -46,6 +46,7 @@ class Amount:
 
 
 NOTHING = Amount()
+_MARGIN = Amount(16 << 20, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,18 @@ def granted(accounts: Iterable[Account], least: Amount, wish: int) -> Amount:
     require_room(known, least)
     size = min((account.most(wish) for account in known), default=wish)
     return Amount(max(0, least.size, size), max(0, least.keys))
+
+
+def with_margin(quotas: Iterable[Quota], percent: float) -> Quota:
+    """The narrowest of some quotas, wider by a margin: at least what a handful of versions to be removed may take."""
+    known = tuple(quotas)
+    size = min((each.size for each in known if each.size is not None), default=None)
+    keys = min((each.keyamount for each in known if each.keyamount is not None), default=None)
+    return Quota(_wider(size, percent, _MARGIN.size), _wider(keys, percent, _MARGIN.keys))
+
+
+def _wider(limit: int | None, percent: float, least: int) -> int | None:
+    return None if limit is None else min(LARGEST, limit + max(least, int(limit * percent / 100)))
 
 
 def checked(quota: Quota) -> Quota:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from cephstorage.domain.errors import InvalidTimetag
 from cephstorage.domain.names import BucketName, vfolder_of
+from cephstorage.domain.quotas import NO_QUOTA, Quota
 from cephstorage.domain.validators import Validators, http_date, strong_match
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -88,12 +89,17 @@ def living(record: Record | None, now: float) -> Record | None:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket and its usage: bytes and number of keys, exact at every commit."""
+    """A bucket and its usage: bytes and number of keys, exact at every commit.
+
+    ``quota`` is its own; ``bounded``: it or its tenant has one.
+    """
 
     name: BucketName
     size: int
     keyamount: int
     created_at: float
+    quota: Quota = NO_QUOTA
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

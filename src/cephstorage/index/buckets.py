@@ -11,6 +11,7 @@ from sqlalchemy.sql.functions import coalesce
 from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
 from cephstorage.domain.lifecycle import NO_LIFECYCLE, ExpiryRule, Lifecycle
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.quotas import Quota
 from cephstorage.domain.records import Bucket
 from cephstorage.domain.transfers import State
 from cephstorage.index.quotas import bounded
@@ -35,7 +36,8 @@ def lifecycle_in(rules: str | None, trash_days: float | None = None, trash_overw
 
 
 def _bucket_of(row: Row[Any]) -> Bucket:
-    return Bucket(BucketName.parse(row.name), row.size, row.keyamount, row.created_at)
+    quota = Quota(row.quota_size, row.quota_keyamount)
+    return Bucket(BucketName.parse(row.name), row.size, row.keyamount, row.created_at, quota, bool(row.bounded))
 
 
 class BucketStatements:
@@ -49,7 +51,8 @@ class BucketStatements:
         self._schema = schema
         buckets, transfers = schema.buckets, schema.transfers
         name: BindParameter[str] = bindparam("bucket")
-        self._one = select(buckets).where(buckets.c.name == name)
+        self._all = select(buckets, bounded(schema).label("bounded"))
+        self._one = self._all.where(buckets.c.name == name)
         lives = (buckets.c.expiry_rules, buckets.c.trash_days, buckets.c.trash_overwritten)
         found = select(buckets.c.next_generation, *lives).where(buckets.c.name == name)
         self._lives = select(*lives).where(buckets.c.name == name)
@@ -166,7 +169,7 @@ class BucketStatements:
     def of_tenant(self, conn: Connection, username: str) -> list[Bucket]:
         """See ``BucketIndex.of_tenant``."""
         buckets = self._schema.buckets
-        found = conn.execute(select(buckets).where(buckets.c.username == username).order_by(buckets.c.name))
+        found = conn.execute(self._all.where(buckets.c.username == username).order_by(buckets.c.name))
         return [_bucket_of(row) for row in found]
 
     def delete(self, conn: Connection, bucket: BucketName) -> None:

@@ -189,7 +189,7 @@ class TransferStatements:
         self, conn: Connection, new: NewTransfer, plan: Plan, owner: str, now: float, lease_until: float
     ) -> Lease:
         """See ``TransferLedger.begin_upload``."""
-        self._buckets.require(conn, new.request.bucket)
+        bounded = self._buckets.is_bounded(conn, new.request.bucket)
         self._check_precondition(conn, new.request, now)
         stored = {
             "phase": Phase.STORING.value,
@@ -198,7 +198,10 @@ class TransferStatements:
             "bytes_total": plan.size,
         }
         conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), **stored})
-        return Lease(new.id, owner, _FIRST_FENCE)
+        lease, moved = Lease(new.id, owner, _FIRST_FENCE), new.request.copy_of is not None and new.request.copy_of.moves
+        if bounded and not moved:  # what is moved makes its own room, within one commit
+            self.reserve(conn, lease, plan.size, plan.size, now)
+        return lease
 
     def expect_upload(
         self, conn: Connection, new: NewTransfer, size: int, wish: int, owner: str, now: float, lease_until: float

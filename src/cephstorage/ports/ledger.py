@@ -53,7 +53,11 @@ class TransferLedger(Protocol):
         ...
 
     async def begin_upload(self, new: NewTransfer, plan: Plan, owner: str, now: float, lease_until: float) -> Lease:
-        """Insert an upload whose bytes are spooled and verified, already in phase storing. Raises BucketNotFound."""
+        """Insert an upload whose bytes are spooled and verified, already in phase storing.
+
+        Where a quota bounds the bucket, its room is reserved with it. Raises BucketNotFound, PreconditionFailed,
+        QuotaExceeded.
+        """
         ...
 
     async def expect_upload(

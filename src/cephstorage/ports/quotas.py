@@ -7,6 +7,17 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import Account, Quota
 
 
+class Backstop(Protocol):
+    """The object store's own quotas."""
+
+    async def set_quota(self, bucket: BucketName, quota: Quota) -> None:
+        """Bound a bucket there, too; no limit at all lifts it.
+
+        Raises StoreUnavailable, and StoreMisconfigured when we may not do that.
+        """
+        ...
+
+
 class QuotaTable(Protocol):
     """Limits and accounts. ``now`` decides whose reservations count (epoch seconds)."""
 

@@ -122,7 +122,7 @@ class Keys:
     async def upload(self, bucket: BucketName, order: UploadOrder, body: AsyncIterator[bytes]) -> Record:
         """Store a body. The answer comes when it is durable and visible; before, nothing of it is."""
         key = key_name(order.key)
-        await self._buckets.get(bucket)
+        bounded = (await self._buckets.get(bucket)).bounded
         request = TransferRequest(
             Kind.UPLOAD,
             bucket,
@@ -137,7 +137,7 @@ class Keys:
         present = await self._keys.get(bucket, key)
         if not order.precondition.holds(present.etag if present else None, exists=present is not None):
             raise PreconditionFailed(f"The key {key!r} is not in the state that the request demands.")
-        record = await self._engine.upload(request, body, order.length, order.promised)
+        record = await self._engine.upload(request, body, order.length, order.promised, bounded=bounded)
         await self._purges.settle(bucket, key)
         return record
 

@@ -18,6 +18,7 @@ class Monitoring:
     transfers: Counter = field(init=False)
     fetched: Counter = field(init=False)
     events: Counter = field(init=False)
+    refusals: Counter = field(init=False)
     _answers: dict[str, Counter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -39,6 +40,16 @@ class Monitoring:
             ["meaning"],
             registry=self.registry,
         )
+        self.refusals = Counter(
+            "cephstorage_quota_refusals",
+            "Transfers that did not fit in a quota, by kind (fill: served, and not kept)",
+            ["kind"],
+            registry=self.registry,
+        )
+
+    def refused(self, kind: str) -> None:
+        """Count what did not fit in a quota."""
+        self.refusals.labels(kind).inc()
 
     def answered(self, decision: str) -> None:
         """Count a mirror answer."""

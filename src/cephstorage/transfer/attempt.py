@@ -22,6 +22,7 @@ from cephstorage.domain.errors import (
     LengthMismatch,
     Md5Mismatch,
     OriginChanged,
+    QuotaExceeded,
     TransferError,
     Unavailable,
     UploadInterrupted,
@@ -35,6 +36,7 @@ from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing
 from cephstorage.transfer.live import Flowing, LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts
+from cephstorage.transfer.room import Room
 
 log = structlog.get_logger()
 
@@ -74,6 +76,8 @@ class Attempts:
             record = await self._finish_planned(live, transfer) or await self._move(live)
             self._parts.spools.remove(live.lease.transfer_id)
             live.landed(record)
+            if record is not None:
+                self._parts.refusals.fits(live.request)
             self._tell(live, "nothing" if record is None else "landed")
         except asyncio.CancelledError:
             live.failed(Unavailable("The service is stopping; ask again."))
@@ -85,6 +89,11 @@ class Attempts:
             raise
         except LeaseLost as error:
             live.failed(error)
+        except QuotaExceeded as error:
+            self._parts.refusals.note(live.request, error)
+            await (
+                self._leave_out(live) if live.request.kind is Kind.FILL else self._settle_failure(live, transfer, error)
+            )
         except CephStorageError as error:
             await self._settle_failure(live, transfer, error)
         except Exception as error:
@@ -92,6 +101,17 @@ class Attempts:
             failure = CephStorageError("The transfer failed because of a fault in the service; see its log.")
             failure.__cause__ = error
             await self._settle_failure(live, transfer, failure)
+
+    async def _leave_out(self, live: LiveTransfer) -> None:
+        """A fill that does not fit: its readers have it from the spool if it is whole, and are decided anew if not."""
+        with contextlib.suppress(CephStorageError):
+            await self._ledger.discard(live.lease)
+        self._parts.spools.remove(live.lease.transfer_id)
+        if live.verified:
+            live.landed(None)
+        else:
+            live.failed(OriginChanged("The copy was not kept: it does not fit in the quota."))
+        self._tell(live, "nothing")
 
     async def _forget_unread(self, live: LiveTransfer) -> None:
         """Nothing of a dropped fill is kept: whoever asks next begins anew."""
@@ -133,6 +153,9 @@ class Attempts:
             raise TransferError(
                 f"Begun {live.lease.fence} times without an end, as if it killed its process; given up."
             )
+        if live.request.kind is Kind.UPLOAD:
+            raise UploadInterrupted("The service ended before the upload was whole; send it again.")
+        live.room = await self._room(live)
         fetch = Fetch(live, self._parts.origin, self._limits, self._parts.chance)
         noting: list[asyncio.Task[None]] = []
         fetch.clock = self._parts.clock
@@ -146,10 +169,18 @@ class Attempts:
             following.cancel()
             await asyncio.gather(following, *noting, return_exceptions=True)
         if not whole:
+            if live.room is not None and live.room.refused is not None:
+                self._parts.refusals.note(live.request, live.room.refused)
             self._spare_origin(live, live.refusal_wait())
             await self._ledger.discard(live.lease)
             return None
         return await self._verify_and_land(live, digest)
+
+    async def _room(self, live: LiveTransfer) -> Room | None:
+        """Where the transfer's room in quotas is reserved; None where nothing bounds it."""
+        if live.bounded is None:
+            live.bounded = await self._ledger.bounded(live.request.bucket)
+        return Room(self._ledger, self._parts.clock, live.lease) if live.bounded else None
 
     def _spare_origin(self, live: LiveTransfer, wait: float | None) -> None:
         """After a failed revalidation leave the origin alone for a moment: the stored copy serves. None: it did not fail."""
@@ -169,6 +200,8 @@ class Attempts:
         if 0 < live.policy.max_size < live.length:
             await self._ledger.discard(live.lease)  # its length was not announced: its readers have it, nobody else
             return None
+        if live.room is not None:
+            await live.room.hold(live.length)
         plan = self._landing.plan(live.request, live.source, live.lease, live.length, digest.md5())
         return await self._land(live, plan)
 

@@ -159,6 +159,7 @@ class TransferEngine:
         live = self._live(slot.left_over.request if slot.left_over else request, slot.lease)
         if slot.left_over is not None:
             live.source = slot.left_over.source
+        live.bounded = slot.bounded
         live.first_range = first_range
         live.revalidating = revalidating
         self._run(live, slot.left_over)
@@ -177,16 +178,24 @@ class TransferEngine:
             running[1].cancel()
 
     async def upload(
-        self, request: TransferRequest, body: AsyncIterator[bytes], length: int | None, promised: tuple[Digest, ...]
+        self,
+        request: TransferRequest,
+        body: AsyncIterator[bytes],
+        length: int | None,
+        promised: tuple[Digest, ...],
+        *,
+        bounded: bool = False,
     ) -> Record:
         """Store a body; see ``Uploads.take``."""
-        record = await self._uploads.take(request, body, length, promised)
+        with self._parts.refusals.noted(request):
+            record = await self._uploads.take(request, body, length, promised, bounded=bounded)
         self._landed.set()
         return record
 
     async def copy(self, request: TransferRequest, source: Record) -> tuple[str, asyncio.Task[Record]]:
         """Begin a copy; see ``Copies.begin``."""
-        token, landing = await self._copies.begin(request, source)
+        with self._parts.refusals.noted(request):
+            token, landing = await self._copies.begin(request, source)
         landing.add_done_callback(lambda _: self._landed.set())
         return token, landing
 

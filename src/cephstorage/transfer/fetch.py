@@ -74,6 +74,8 @@ class Fetch:
             self._digests = await self._expectation()
         if self._resumes():
             first = None
+            if self.live.request.mirror_host is None:  # whoever had it before has lost its room with the lease
+                await self._hold(self.live.length or 0)
         else:
             response = await self._first_answer()
             if response is None:
@@ -104,6 +106,10 @@ class Fetch:
         live.announce(Flowing(live.source))
         return True
 
+    async def _hold(self, size: int) -> None:
+        if self.live.room is not None:
+            await self.live.room.hold(size)
+
     async def _expectation(self) -> tuple[Digest, ...]:
         """What a rule has the bytes checked against."""
         request = self.live.request
@@ -132,21 +138,24 @@ class Fetch:
     async def _answer_to_spool(self) -> OriginResponse | None:
         response = await self._ask()
         request = self.live.request
-        if request.mirror_host is None:
-            try:
+        try:
+            if request.mirror_host is None:
                 intake.check_fetch(response, request)
-                self.limits.admit(self.live.lease.transfer_id, intake.total_length(response) or 0)
-            except CephStorageError:
-                await response.close()
-                raise
-            return response
-        head = await intake.unstored_head(
-            response,
-            request,
-            revalidating=bool(self.live.revalidating),
-            limits=self.limits,
-            transfer_id=self.live.lease.transfer_id,
-        )
+                length = intake.total_length(response) or 0
+                self.limits.admit(self.live.lease.transfer_id, length)
+                await self._hold(length)
+                return response
+            head = await intake.unstored_head(
+                response,
+                request,
+                revalidating=bool(self.live.revalidating),
+                limits=self.limits,
+                transfer_id=self.live.lease.transfer_id,
+                room=self.live.room,
+            )
+        except CephStorageError:
+            await response.close()
+            raise
         if isinstance(head, Confirmed):
             head = Confirmed(self._timed(head.facts))
         if head is not None:

@@ -17,6 +17,7 @@ from cephstorage.domain.errors import (
     OriginProtocol,
     OriginRefused,
     PathDenied,
+    QuotaExceeded,
     StoreFull,
     TooLarge,
     TransferError,
@@ -30,6 +31,7 @@ from cephstorage.domain.transfers import SourceFacts, TransferRequest
 from cephstorage.domain.validators import Validators, retry_after_seconds, valid_etag
 from cephstorage.ports.origin import Framing, OriginRequest, OriginResponse
 from cephstorage.transfer.live import Confirmed, Head, NotStored, Refused
+from cephstorage.transfer.room import Room
 from cephstorage.transfer.spool import SpoolDirectory
 
 SHARED_ERROR_BYTES = 64 * 1024
@@ -108,7 +110,13 @@ def check_fetch(response: OriginResponse, request: TransferRequest) -> None:
 
 
 async def unstored_head(
-    response: OriginResponse, request: TransferRequest, *, revalidating: bool, limits: Limits, transfer_id: str
+    response: OriginResponse,
+    request: TransferRequest,
+    *,
+    revalidating: bool,
+    limits: Limits,
+    transfer_id: str,
+    room: Room | None = None,
 ) -> Head | None:
     """What a fill's waiters get when there is nothing to spool; None when the answer is to be stored."""
     if response.status == 304 and revalidating:
@@ -128,7 +136,7 @@ async def unstored_head(
     if reason is None and response.framing is Framing.CLOSE:
         reason = "length"
     if reason is None:
-        reason = _no_room(total_length(response) or 0, policy.max_size, limits, transfer_id)
+        reason = await _no_room(total_length(response) or 0, policy.max_size, limits, transfer_id, room)
     return NotStored(reason, response, response.status, _patience(response)) if reason is not None else None
 
 
@@ -178,12 +186,14 @@ class BegunResponse:
         await self._response.close()
 
 
-def _no_room(size: int, max_size: int, limits: Limits, transfer_id: str) -> str | None:
+async def _no_room(size: int, max_size: int, limits: Limits, transfer_id: str, room: Room | None) -> str | None:
     if 0 < max_size < size:
         return TooLarge.code
     try:
         limits.admit(transfer_id, size)
-    except (TooLarge, StoreFull) as error:
+        if room is not None:
+            await room.hold(size)
+    except (TooLarge, StoreFull, QuotaExceeded) as error:
         return error.code
     return None
 

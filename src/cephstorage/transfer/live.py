@@ -16,6 +16,7 @@ from cephstorage.domain.ranges import RangeRequest, Span
 from cephstorage.domain.records import OriginFacts, Record
 from cephstorage.domain.transfers import Lease, SourceFacts, TransferRequest
 from cephstorage.ports.origin import OriginResponse
+from cephstorage.transfer.room import Room
 from cephstorage.transfer.spool import Spool
 
 WITHHELD = 64 * 1024
@@ -81,6 +82,9 @@ class LiveTransfer:
         self.verified = False
         self.record: Record | None = None
         self.seekable = False
+        self.bounded: bool | None = None
+        """Whether a quota bounds the bucket; None: not looked at yet."""
+        self.room: Room | None = None
         self.readers = 0
         self.kept = False
         """Somebody wants the object itself, and reads none of it (a warm-up)."""

@@ -15,6 +15,7 @@ from cephstorage.ports.origin import Origin
 from cephstorage.ports.store import Store
 from cephstorage.transfer.digest import hashing_threads
 from cephstorage.transfer.presence import Presence
+from cephstorage.transfer.room import Refusals
 from cephstorage.transfer.spool import SpoolDirectory
 
 _PATIENT = RetryPolicy()
@@ -51,6 +52,7 @@ class Parts:
     hashing: Executor = field(default_factory=hashing_threads)
     expected: Expected = field(default=lambda _: _nothing())
     """What a fill's bytes must match by a rule of its mirror; asked for while its first answer is on its way."""
+    refusals: Refusals = field(default_factory=Refusals)
     on_ended: Callable[[TransferRequest, str, int], None] = lambda *_: None
     """Told the end ("landed", "nothing", or an error code) of every attempt, and the bytes that it brought."""
 

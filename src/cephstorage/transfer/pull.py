@@ -128,6 +128,8 @@ async def _take(pull: Pull, live: LiveTransfer, limits: Limits, chunk: bytes) ->
         chunk = chunk[: pull.end - pull.position]
     if chunk and live.length is None:
         limits.grow(live.spool.name, pull.position + len(chunk))
+        if live.room is not None and live.request.mirror_host is None:  # a mirror's readers get all of it
+            await live.room.grow(pull.position + len(chunk))
     while chunk:
         position = pull.position
         if (passed := min(pull.over.held_end(position) - position, len(chunk))) > 0:

@@ -16,6 +16,7 @@ from cephstorage.domain.quotas import (
     difference,
     granted,
     require_room,
+    with_margin,
 )
 
 BUCKET = BucketName("alice", "photos")
@@ -84,3 +85,11 @@ def test_limits_that_make_no_sense(limit: int) -> None:
     for quota in (Quota(limit), Quota(None, limit)):
         with pytest.raises(InvalidInput):
             checked(quota)
+
+
+def test_the_stores_own_limits_are_the_narrowest_and_wider() -> None:
+    gib = 2**30
+    assert with_margin([Quota(100 * gib, None), Quota(10 * gib, 10_000)], 10) == Quota(11 * gib, 11_000)
+    assert with_margin([Quota(0, 0), Quota()], 10) == Quota(16 * 2**20, 100)
+    assert with_margin([Quota(), Quota()], 10) == Quota()
+    assert with_margin([Quota(LARGEST, LARGEST)], 1000) == Quota(LARGEST, LARGEST)

@@ -11,6 +11,7 @@ from cephstorage.domain.abilities import ABILITIES_SETTING, Abilities, parse, to
 from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.errors import CephStorageError, StoreMisconfigured
 from cephstorage.store.ceph import CephStore
+from cephstorage.store.ceph.admin_ops import AdminOps
 from cephstorage.store.disk import DiskStore
 
 
@@ -36,7 +37,8 @@ async def _ceph(settings: Settings, values: Values) -> list[Finding]:
         said, lead = await store.check(), await store.clock_lead()
         names = await _names(store)
         can = [await _abilities(store)] if names.ok else []
-        return [Finding("store", True, said), _clock(lead), names, *can]
+        quotas = [await _quotas(settings, values)] if settings.ceph.quota_margin > 0 else []
+        return [Finding("store", True, said), _clock(lead), names, *can, *quotas]
     except StoreMisconfigured as error:
         return [Finding("store", False, error.msg, "Correct it with 'cephstorage config set', or at the gateway.")]
     except CephStorageError as error:
@@ -49,6 +51,18 @@ def _clock(lead: float) -> Finding:
     well = abs(lead) <= CLOCK_TOLERANCE
     advice = "" if well else "Synchronise the clocks: the gateway refuses requests signed 15 minutes off."
     return Finding("store clock", well, f"{abs(lead):.0f} s apart from this one", advice)
+
+
+async def _quotas(settings: Settings, values: Values) -> Finding:
+    """Whether the gateway's own quotas can be set, as they are to be."""
+    name, admin = "store quotas", AdminOps(ceph_config(values, settings.ceph))
+    try:
+        await admin.try_quotas(str(PROBE))
+    except CephStorageError as error:
+        return Finding(name, False, error.msg, "Ours hold without it; the gateway's are a second line behind them.")
+    finally:
+        await admin.close()
+    return Finding(name, True, f"may be set, {settings.ceph.quota_margin:g} % above ours")
 
 
 async def _abilities(store: CephStore) -> Finding:

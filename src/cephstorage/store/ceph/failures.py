@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from cephstorage.domain.errors import CephStorageError, StoreFull, StoreMisconfigured, StoreUnavailable
+from cephstorage.domain.errors import CephStorageError, QuotaExceeded, StoreFull, StoreMisconfigured, StoreUnavailable
 
 FOREIGN = (aiohttp.ClientError, OSError, TimeoutError)
 """What an exchange with the gateway may raise."""
@@ -28,12 +28,19 @@ _MISCONFIGURED = {
     "TooManyBuckets": "allows the user no more buckets; raise them with radosgw-admin user modify --max-buckets",
     "MethodNotAllowed": "does not allow this; see whether the setting ceph_gateway is the address of an RGW with S3",
 }
+_QUOTA = "QuotaExceeded"
 _FULL = {
-    "QuotaExceeded": "the quota of the user or bucket at the gateway is used up; raise it (radosgw-admin quota set)",
+    _QUOTA: "the quota of the user or bucket at the gateway is used up; raise it (radosgw-admin quota set)",
     "InsufficientCapacity": "the Ceph cluster is full; add OSDs or remove data",
 }
 _BUSY_WAIT = 2.0
 _FULL_WAIT = 60.0
+
+
+class GatewayQuotaExceeded(StoreFull):
+    """The gateway's own quota is used up. Ours had room: what waits for its removal counts there, so that waiting may help."""
+
+    code = QuotaExceeded.code
 
 
 class UnknownBucket(StoreUnavailable):
@@ -69,6 +76,8 @@ def _reason(error: BaseException) -> str:
 def of_refusal(status: int, code: str, what: str, gateway: str) -> CephStorageError:
     """What an answer that is no success means; ``what`` was asked for, e.g. ``PUT alice___photos/a.txt``."""
     told = f"{status} {code}".strip()
+    if code == _QUOTA:
+        return GatewayQuotaExceeded(f"{what}: {_FULL[code]}.", retry_after=_FULL_WAIT)
     if (reason := _FULL.get(code)) is not None or status == HTTPStatus.INSUFFICIENT_STORAGE:
         return StoreFull(f"{what}: {reason or _FULL['InsufficientCapacity']}.", retry_after=_FULL_WAIT)
     if code == "NoSuchBucket":

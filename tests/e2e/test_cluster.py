@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from tests.harness.aftermath import spooled_bytes
 from tests.harness.behaviour import Gate
 from tests.harness.ceph import Ceph
 from tests.harness.content import MIB, Content
+from tests.harness.islands import Archipelago, Island, require_namespaces
 from tests.harness.machines import Machines, shared_engines
 from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
@@ -122,6 +124,51 @@ def test_a_frozen_owner_is_left_in_mid_body(cluster: Cluster, begin: Begin) -> N
     own.close()
     assert own_start == BODY.read(0, MIB)
     cluster.settled("big")
+
+
+def test_an_owner_that_is_cut_off_does_no_harm_when_it_is_back(
+    tmp_path: Path, postgres: Postgres, ceph: Ceph, begin: Begin
+) -> None:
+    """A partition: the owner goes on, and nobody hears of it. Clients of the others get everything meanwhile."""
+    require_namespaces()
+    with Archipelago(tmp_path) as sea, FaultOrigin(host=sea.host) as origin:
+        engines = shared_engines(postgres, ceph)
+        reached = {name: sea.reached(engines[name]) for name in ("database_url", "ceph_gateway")}
+        settings = {**engines, **reached, "origin_allowed_ports": str(origin.port), "transfer_lease": "3"}
+        islands = [
+            sea.island(name, **settings, origin_allowed_networks=sea.network) for name in ("first", "second", "third")
+        ]
+        islands[0].start()
+        with ThreadPoolExecutor(2) as starting:
+            list(starting.map(Island.start, islands[1:]))
+        first, second, third = (Site(island, origin, "m") for island in islands)
+        first.order()
+        second.known_by(*islands)
+        gate = Gate()
+        behaviour = first.put("/big", BODY, etag='"v1"', gate=gate, gate_after=8 * MIB)
+        own, start_there = begin(first)
+        forwarded, start = begin(second)
+        ranged, ranged_start = begin(third, Range="bytes=1000-")
+        until(lambda: spooled_bytes(islands[0].data_dir), lambda count: count == 8 * MIB)
+        behaviour.gate = None
+        with islands[0].cut_off():
+            assert start + forwarded.rest() == BODY.read()
+            assert ranged_start + ranged.rest() == BODY.read(1000)
+            stored = third.stored("big")
+        gate.set()  # now it gets from the origin, too, what it waits for: all that is missing, were it not for its lease
+        assert BODY.read().startswith(start_there + own.as_far_as_it_comes())
+        assert first.get("/big").body == BODY.read()
+        now = third.record("big")
+        assert [now[name] for name in ("generation", "ts", "etag")] == [
+            stored[name] for name in ("generation", "ts", "etag")
+        ]
+        assert first.count("/big") == 2
+        user: Any = SimpleNamespace(
+            gateway=ceph.gateway, access_key=engines["ceph_access_key"], secret_key=engines["ceph_secret_key"]
+        )
+        with contextlib.closing(Bystander(user, first.bucket)) as seen:
+            until(seen.versions, lambda found: [name for name, _ in found] == ["big"])
+            assert seen.uploads() == []
 
 
 def test_the_rest_of_another_version_is_never_joined(cluster: Cluster, begin: Begin) -> None:

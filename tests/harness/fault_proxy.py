@@ -37,10 +37,11 @@ def s3_error(status: int, code: str, more: str = "") -> bytes:
 
 
 class FaultProxy:
-    """Relays to ``port`` from a free port of its own."""
+    """Relays to ``port`` of loopback from a free port of its own, at an address of this machine."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._target = port
+        self._host = host
         self._fault: Fault | None = None
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -67,7 +68,7 @@ class FaultProxy:
     @property
     def address(self) -> str:
         """Where to connect, as an http address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     def fault(self, fault: Fault | None) -> None:
         """Have this happen from now on; None: nothing any more."""
@@ -88,7 +89,7 @@ class FaultProxy:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 16)
+        server = await asyncio.start_server(self._accept, self._host, 0, limit=1 << 16)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._end.wait()

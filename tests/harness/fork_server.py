@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -128,11 +129,13 @@ class ForkServer:
 _server = ForkServer()
 
 
-def start_program(module: str, *arguments: str, env: dict[str, str], forked: bool) -> Program:
-    """Start ``python -m module arguments``; its stderr is read by the caller."""
-    if forked:
+def start_program(
+    module: str, *arguments: str, env: dict[str, str], forked: bool, within: Sequence[str] = ()
+) -> Program:
+    """Start ``python -m module arguments``; its stderr is read by the caller. ``within``: the command that runs it."""
+    if forked and not within:
         return _server.start(module, *arguments, env=env)
-    command = [sys.executable, "-m", module, *arguments]
+    command = [*within, sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.harness.fork_server import Program, start_program
 from tests.harness.ports import free_port
@@ -29,6 +30,8 @@ class Service:
     verb = "serve"
     forked = True
     """Whether it is forked from a process that has imported it (see ``tests.harness.fork_server``), or started anew."""
+    within: tuple[str, ...] = ()
+    """A command that runs the service's own, for instance in a network namespace."""
     refuses_itself: frozenset[str] = frozenset()
     """The codes under which a web server before it refuses targets that can't be decoded, without asking."""
 
@@ -69,13 +72,17 @@ class Service:
         return (self.data_dir / "admin-token").read_text().strip()
 
     @property
+    def host(self) -> str:
+        return str(urlsplit(self.url).hostname)
+
+    @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
     def start(self) -> "Service":
         """Start and return when the service answers."""
         self._listening.clear()
-        self._process = start_program(self.module, self.verb, env=self.env, forked=self.forked)
+        self._process = start_program(self.module, self.verb, env=self.env, forked=self.forked, within=self.within)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         if not self._listening.wait(60) or self._process.poll() is not None or not self._is_up():

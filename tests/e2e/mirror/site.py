@@ -27,13 +27,13 @@ class Download:
 
     def __init__(
         self,
-        port: int,
+        address: tuple[str, int],
         method: str,
         target: str,
         headers: dict[str, str],
         on_sent: Callable[[], object] = bool,
     ) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection(*address, timeout=60)
         self._connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             self._connection.putheader(name, value)
@@ -77,6 +77,18 @@ class Download:
         received = b"".join(pieces)
         assert self._read + len(received) < self._announced, "the body ended cleanly"
         return received
+
+    def as_far_as_it_comes(self) -> bytes:
+        """What comes before the connection breaks or the body ends."""
+        pieces: list[bytes] = []
+        try:
+            while piece := self._answer.read(BLOCK):
+                pieces.append(piece)
+        except http.client.IncompleteRead as error:
+            pieces.append(error.partial)
+        except ConnectionError:
+            pass
+        return b"".join(pieces)
 
     def close(self) -> None:
         """Leave."""
@@ -157,11 +169,13 @@ class Site:
         on_sent: Callable[[], object] = bool,
     ) -> Download:
         """Ask the mirror; returns when the head of the answer is there. ``on_sent``: the request has gone out."""
-        return Download(self.service.port, method, target, {"Host": self.host, **(headers or {})}, on_sent)
+        return Download(
+            (self.service.host, self.service.port), method, target, {"Host": self.host, **(headers or {})}, on_sent
+        )
 
     def ask_and_leave(self, target: str, leave_when: Callable[[], object]) -> None:
         """Send a request and close the connection without having read anything."""
-        with socket.create_connection(("127.0.0.1", self.service.port), timeout=60) as sock:
+        with socket.create_connection((self.service.host, self.service.port), timeout=60) as sock:
             sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
             leave_when()
 
@@ -187,7 +201,7 @@ class Site:
 
     def raw(self, request: bytes) -> tuple[int, bytes]:
         """Bytes as they are on a connection of their own: the status of the answer, and its body."""
-        with socket.create_connection(("127.0.0.1", self.service.port), timeout=60) as sock:
+        with socket.create_connection((self.service.host, self.service.port), timeout=60) as sock:
             sock.sendall(request)
             answer = http.client.HTTPResponse(sock)
             answer.begin()

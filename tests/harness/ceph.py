@@ -189,6 +189,30 @@ class Ceph:
         assert done.returncode == 0, (arguments, done.stderr.decode(errors="replace"))
         return json.loads(done.stdout or b"null")
 
+    def flip(self, bucket_part: str, position: int) -> None:
+        """Change a byte in the one RADOS object of bucket data whose name has this part: as failing hardware may."""
+        rados = [
+            "rados",
+            "-c",
+            str(self._conf),
+            "-n",
+            "client.rgw",
+            "--no-mon-config",
+            "-p",
+            "default.rgw.buckets.data",
+        ]
+
+        def run(*arguments: str, given: bytes | None = None) -> bytes:
+            done = subprocess.run(
+                [*rados, *arguments], input=given, capture_output=True, check=False, env=_ENV, timeout=PATIENCE
+            )
+            assert done.returncode == 0, (arguments, done.stderr.decode(errors="replace"))
+            return done.stdout
+
+        (name,) = [line for line in run("ls").decode().splitlines() if bucket_part in line]
+        byte = run("get", name, "-")[position]
+        run("put", name, "-", "--offset", str(position), given=bytes([byte ^ 1]))
+
     def add_user(self, name: str, *, caps: str = "") -> User:
         """Make an S3 user; ``caps`` such as ``users=*;buckets=*`` let it use the Admin Ops API."""
         user = User(name, secrets.token_hex(10).upper(), secrets.token_hex(20))

@@ -1,10 +1,12 @@
 """What the front makes of a request, of its slices and of their answers: nginx's ``map`` blocks.
 
-The slices of one answer are one request to nginx and its subrequests, which share their variables. Three things
+The slices of one answer are one request to nginx and its subrequests, which share their variables. Four things
 follow from that, and all that is said here of slices stands on them:
 
 - ``$request_length`` is 0 in a subrequest: so the first slice is told from those after it.
 - A map that is not volatile is read once, in the first slice's answer, and known to all the others.
+- nginx looks for a value that is written out before it tries the regular expressions: so what most requests are is
+  written out, too.
 - What a regular expression captures is assigned each time. With ``log_subrequest`` each slice after the first ends
   with a look at a map, which notes a slice that broke; the next one then finds the note.
 """
@@ -47,6 +49,7 @@ def _cacheable() -> Lines:
         *block(
             'map "$request_method|$http_authorization|$http_if_match$http_if_unmodified_since'
             '|$http_if_none_match$http_if_modified_since|$http_range" $edge_uncached',
+            '"GET||||" "";',
             f'"~^GET\\|\\|\\|\\|({plain})?$" "";',
             '"~^GET\\|\\|\\|[^|]+\\|$" "";',
             "default 1;",
@@ -122,6 +125,7 @@ def _answers() -> Lines:
         ),
         *block(
             'map "$upstream_status|$http_range|$http_if_range" $edge_accept_ranges',
+            '"||" "";',
             '"~^200\\|\\|" $upstream_http_accept_ranges;',
             '"~^[^|]*\\|[^|]+\\|$" bytes;',
             'default "";',
@@ -130,16 +134,21 @@ def _answers() -> Lines:
         *comment("The body of a 416 (a constant would make nginx write a page)."),
         *block("map $status $edge_nothing", 'default "";'),
         "",
-        *comment("RFC 9211: the edge's word after the proxy's own."),
+        *comment("RFC 9211: the edge's word after the proxy's own, which every answer has that is kept."),
         *block(
             "map $upstream_cache_status $edge_cache_status",
             "volatile;",
-            'HIT "CephStorage-edge; hit";',
             'EXPIRED "CephStorage-edge; fwd=stale";',
             'default "CephStorage-edge; fwd=uri-miss";',
         ),
         *block(
-            "map $upstream_http_cache_status $edge_hops",
+            "map $upstream_cache_status $edge_hops",
+            "volatile;",
+            'HIT "$upstream_http_cache_status, CephStorage-edge; hit";',
+            "default $edge_hops_of_others;",
+        ),
+        *block(
+            "map $upstream_http_cache_status $edge_hops_of_others",
             "volatile;",
             '"" $edge_cache_status;',
             'default "$upstream_http_cache_status, $edge_cache_status";',

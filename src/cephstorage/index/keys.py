@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
-from cephstorage.domain.errors import KeyNotFound
+from cephstorage.domain.errors import BucketNotFound, KeyNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import difference
 from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of, living
@@ -12,7 +12,7 @@ from cephstorage.domain.serialise import to_json
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.purges import PurgeStatements
-from cephstorage.index.quotas import QuotaStatements
+from cephstorage.index.quotas import QuotaStatements, bounded
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
@@ -44,6 +44,13 @@ class KeyStatements:
         self._several = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(some).order_by(keys.c.key)
         self._md5s = select(keys.c.key, keys.c.md5).where(some)
         self._delete_several = delete(keys).where(some)
+        there = schema.buckets
+        self._before_fill = (
+            select(keys.c.generation, keys.c.expires_at, bounded(schema))
+            .select_from(there.outerjoin(keys, one))
+            .where(there.c.name == bindparam("in_bucket"))
+            .with_for_update(read=True, key_share=True, of=there)
+        )
         self._insert = insert(keys)
         self._replace = update(keys).where(one)
         self._delete = delete(keys).where(one)
@@ -66,6 +73,18 @@ class KeyStatements:
         """See ``KeyIndex.get``."""
         row = conn.execute(self._get, {"in_bucket": str(bucket), "of_key": key}).first()
         return None if row is None else record_of(bucket, row)
+
+    def before_fill(self, conn: Connection, bucket: BucketName, key: str, now: float) -> tuple[int, bool]:
+        """The generation of the living version, 0 when there is none; and whether a quota bounds the bucket, which stays.
+
+        Raises BucketNotFound.
+        """
+        row = conn.execute(self._before_fill, {"in_bucket": str(bucket), "of_key": key}).first()
+        if row is None:
+            raise BucketNotFound(f"There is no bucket {bucket}.")
+        generation, expires_at, under_quota = row
+        ended = expires_at is not None and expires_at <= now
+        return 0 if generation is None or ended else int(generation), bool(under_quota)
 
     def put(self, conn: Connection, record: Record, previous: Record | None) -> None:
         """Make a record the visible one in place of ``previous``, whose bytes are queued for removal.

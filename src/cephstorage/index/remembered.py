@@ -23,19 +23,20 @@ class RememberedKeys:
         self.clock = clock
         self._version = version
         self._seen = -1
-        self._records: dict[tuple[BucketName, str], Record] = {}
+        self._records: dict[tuple[BucketName, str], Record | None] = {}
 
     async def get(self, bucket: BucketName, key: str) -> Record | None:
-        """The visible version of a key."""
-        version = self._version()
+        """The visible version of a key. That there is none is remembered, too: a crowd asks for what is being filled."""
+        version, name = self._version(), (bucket, key)
         if version != self._seen or len(self._records) >= _MOST:
             self._records.clear()
             self._seen = version
-        record = self._records.get((bucket, key))
-        if record is None:
+        if name in self._records:
+            record = self._records[name]
+        else:
             record = await self._keys.get(bucket, key)
-            if record is not None and self._version() == version == self._seen:
-                self._records[(bucket, key)] = record
+            if self._version() == version == self._seen:
+                self._records[name] = record
         return living(record, self.clock())
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:

@@ -92,26 +92,30 @@ class SqliteDatabase:
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in one snapshot, in a reader thread."""
-        if self._readers is None:
-            raise DatabaseUnavailable("The database is closed.")
-
-        def call(connection: Connection) -> T:
-            return fn(connection, *args, **kwargs)
-
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, call)
+        return await self._apart(self._snapshot, lambda connection: fn(connection, *args, **kwargs))
 
     async def read_one(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same: a snapshot costs no round trip here."""
-        return await self.read(fn, *args, **kwargs)
+        """The same for one statement, which is a snapshot by itself."""
+        return await self._apart(self._statement, lambda connection: fn(connection, *args, **kwargs))
+
+    async def _apart(self, run: Callable[[Callable[[Connection], T]], T], call: Callable[[Connection], T]) -> T:
+        if self._readers is None:
+            raise DatabaseUnavailable("The database is closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run, call)
 
     def _snapshot(self, call: Callable[[Connection], T]) -> T:
-        try:
-            connection = self._reader()
+        def within(connection: Connection) -> T:
             connection.exec_driver_sql("BEGIN")
             try:
                 return call(connection)
             finally:
                 connection.exec_driver_sql("COMMIT")
+
+        return self._statement(within)
+
+    def _statement(self, call: Callable[[Connection], T]) -> T:
+        try:
+            return call(self._reader())
         except (SQLAlchemyError, driver.Error) as error:
             raise translated(error) from error
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from cephstorage.domain.errors import (
     CephStorageError,
@@ -62,6 +63,11 @@ def _leased(owner: str, fence: int, lease_until: float) -> dict[str, Any]:
     return {"owner": owner, "fence": fence, "lease_until": lease_until, "due_at": lease_until, **held}
 
 
+def _begun_row(new: NewTransfer, owner: str, now: float, lease_until: float) -> dict[str, Any]:
+    """The row of a transfer that begins at once."""
+    return {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), "phase": Phase.FETCHING.value}
+
+
 class TransferStatements:
     """Statements that make, find and forget transfers."""
 
@@ -81,6 +87,8 @@ class TransferStatements:
         c = transfers.c
         running = c.state == word(State.INPROGRESS)
         self._insert = insert(transfers)
+        unless_there: Any = postgresql.insert(transfers) if transfers.schema else sqlite.insert(transfers)
+        self._insert_fill = unless_there.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         self._remember = insert(known)
         self._same_request = select(c.id, c.token).where(running, c.fingerprint == bindparam("fingerprint"))
         fingerprints: BindParameter[Any] = bindparam("fingerprints", expanding=True)
@@ -157,33 +165,31 @@ class TransferStatements:
         The slot is taken before the record is looked at: whoever had it before has published by then.
         """
         request = new.request
-        bounded = self._buckets.is_bounded(conn, request.bucket)
+        begun = _begun_row(new, owner, now, lease_until)
+        taken = conn.execute(self._insert_fill, begun).rowcount > 0
+        generation, bounded = self._keys.before_fill(conn, request.bucket, request.key, now)
+        if generation != request.seen_generation:
+            if taken:
+                self._leases.drop(conn, new.id)
+            return FillSlot(None)
+        if taken:
+            return FillSlot(Lease(new.id, owner, _FIRST_FENCE), bounded=bounded)
         slot = {"in_bucket": str(request.bucket), "of_key": request.key}
         found = conn.execute(self._fill.with_for_update(), slot).first()
         if found is None:
-            self._insert_begun(conn, new, owner, now, lease_until)
-        record = living(self._keys.get(conn, request.bucket, request.key), now)
-        if (record.generation if record is not None else 0) != request.seen_generation:
-            if found is None:
-                self._leases.drop(conn, new.id)
-            return FillSlot(None)
-        if found is not None:
-            older = transfer_of(found)
-            if older.owner is not None and older.lease_until > now:
-                return FillSlot(None, older.owner)
-            if _same_movement(older.request, request):
-                values = {**_leased(owner, older.fence + 1, lease_until), "updated_at": now}
-                self._leases.overwrite(conn, older.id, values)
-                taken = conn.execute(self._by_token, {"token": older.token}).one()
-                return FillSlot(Lease(older.id, owner, older.fence + 1), None, transfer_of(taken), bounded)
-            reason = OriginChanged("The fill's owner died, and another version or address is asked for now.")
-            self._leases.end(conn, found, now, reason)
-            self._insert_begun(conn, new, owner, now, lease_until)
+            return self.begin_fill(conn, new, owner, now, lease_until)  # it has just ended
+        older = transfer_of(found)
+        if older.owner is not None and older.lease_until > now:
+            return FillSlot(None, older.owner)
+        if _same_movement(older.request, request):
+            values = {**_leased(owner, older.fence + 1, lease_until), "updated_at": now}
+            self._leases.overwrite(conn, older.id, values)
+            left = conn.execute(self._by_token, {"token": older.token}).one()
+            return FillSlot(Lease(older.id, owner, older.fence + 1), None, transfer_of(left), bounded)
+        reason = OriginChanged("The fill's owner died, and another version or address is asked for now.")
+        self._leases.end(conn, found, now, reason)
+        conn.execute(self._insert, begun)
         return FillSlot(Lease(new.id, owner, _FIRST_FENCE), bounded=bounded)
-
-    def _insert_begun(self, conn: Connection, new: NewTransfer, owner: str, now: float, lease_until: float) -> None:
-        begun = {"phase": Phase.FETCHING.value}
-        conn.execute(self._insert, {**_new_row(new, now), **_leased(owner, _FIRST_FENCE, lease_until), **begun})
 
     def begin_upload(
         self, conn: Connection, new: NewTransfer, plan: Plan, owner: str, now: float, lease_until: float
@@ -207,7 +213,7 @@ class TransferStatements:
         self, conn: Connection, new: NewTransfer, size: int, wish: int, owner: str, now: float, lease_until: float
     ) -> tuple[Lease, int]:
         """See ``TransferLedger.expect_upload``."""
-        self._insert_begun(conn, new, owner, now, lease_until)
+        conn.execute(self._insert, _begun_row(new, owner, now, lease_until))
         lease = Lease(new.id, owner, _FIRST_FENCE)
         return lease, self.reserve(conn, lease, size, wish, now)
 

@@ -27,6 +27,9 @@ from cephstorage.ports.origin import Framing, OriginRequest
 MAX_REDIRECTS = 5
 READ_BUFFER = 512 * 1024
 """Bytes; the client reads up to twice as much ahead of its consumer, and a piece is what has been read."""
+_FIRST_BUFFER = 64 * 1024
+"""The same before anybody consumes: what has been read is in the way of who waits for the head, or moves the body past
+the client."""
 MAX_HEADER = 64 * 1024
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _OURS = frozenset({"accept-encoding", "range", "if-range", "via", "cdn-loop", "host", "connection", "content-length"})
@@ -93,7 +96,7 @@ class HttpOrigin:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            read_bufsize=READ_BUFFER,
+            read_bufsize=_FIRST_BUFFER,
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
         )
@@ -210,6 +213,7 @@ class HttpOriginResponse:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, without waiting for more than there is (port ``OriginResponse``)."""
         content = self._answer.content
+        content.set_read_chunk_size(READ_BUFFER)
         try:
             while data := await content.readany():
                 yield data

@@ -61,7 +61,7 @@ class Explain:
         mirror = self._mirrors.require(parts.netloc.rpartition("@")[2])
         target, policy = read_target(parts.path or "/", parts.query, mirror)
         request = Request("GET", parts.path, parts.query, {})
-        asked, facts = await self._proxy.gather(request, Asked(mirror, target, policy))
+        asked, facts = await self._proxy.gather(request, Asked(mirror, target, policy), thorough=True)
         record, policy, decision = facts.record, facts.policy, decide(facts)
         answer = OriginAnswer(200, record.content_type) if record is not None else None
         fresh_for = None

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -43,6 +43,17 @@ _MOST_SENDERS = 5
 """How many processes may die while they send one answer."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was asked for to decide a request; see ``Facts``."""
+
+    record: Record | None
+    unlike: Record | None
+    crowded: bool
+    continues: bool
+    filled_elsewhere: bool = False
 
 
 class MirrorProxy:
@@ -95,7 +106,7 @@ class MirrorProxy:
             decision = decide(facts)
             exchange.decision = type(decision).__name__
             if await self._perform(exchange, chosen, decision):
-                self._parts.on_answer(type(decision).__name__)
+                self._parts.on_answer(exchange.decision)
                 return
             await asyncio.sleep(wait)
             wait = min(_LONGEST_WAIT, 1.2 * wait)
@@ -107,11 +118,14 @@ class MirrorProxy:
         query = ListQuery(vfolder=None, prefix=variant_prefix(key), limit=MOST)
         return len((await self._parts.keys.listing(asked.mirror.bucket, query)).keys) >= MOST
 
-    async def gather(self, request: Request, asked: Asked, *, continues: bool = False) -> tuple[Asked, Facts]:
+    async def gather(
+        self, request: Request, asked: Asked, *, continues: bool = False, thorough: bool = False
+    ) -> tuple[Asked, Facts]:
         """Everything the decision needs, asked once; with the request for the variant that Vary leads it to.
 
         What this process knows by heart is looked at last, in one moment with the decision. A fill that
-        landed just before is no danger: beginning another one fails, because the key has moved.
+        landed just before is no danger: beginning another one fails, because the key has moved. Whether another
+        process fills the key is asked only where beginning a fill would not tell just as well, or to be ``thorough``.
         """
         parts, sent = self._parts, fill_headers(asked.policy, request.headers)
         record = await self._record(asked)
@@ -122,24 +136,33 @@ class MirrorProxy:
         unlike = record if not alike(_varies(record), sent) else None
         record = record if unlike is None else None
         crowded = asked.variant and record is None and unlike is None and await self._is_crowded(asked)
+        found = Found(record, unlike, crowded=crowded, continues=continues)
+        facts = self._facts(request, asked, found)
+        if facts.filling or record is not None or key is None:
+            return asked, facts
+        if not thorough and isinstance(decide(facts), StartFill):
+            return asked, facts
+        elsewhere = await parts.ledger.fill_owner(bucket, key, parts.clock()) is not None
+        return asked, self._facts(request, asked, replace(found, filled_elsewhere=elsewhere))
+
+    def _facts(self, request: Request, asked: Asked, found: Found) -> Facts:
+        """What was found, with what this process knows by heart."""
+        parts, bucket, key, record = self._parts, asked.mirror.bucket, asked.target.key, found.record
         live = parts.engine.live(bucket, key) if key is not None else None
-        filling = live is not None
-        if live is None and record is None and key is not None:
-            filling = await parts.ledger.fill_owner(bucket, key, parts.clock()) is not None
-        return asked, Facts(
+        return Facts(
             method=request.method,
             target=asked.target,
             policy=asked.policy if record is None else asked.answered(200, record.content_type).policy,
             headers=request.headers,
             record=record,
-            filling=filling,
+            filling=live is not None or found.filled_elsewhere,
             filling_target=live.request.target if live is not None else None,
             now=parts.clock(),
             cooling_until=parts.engine.cooling_until(bucket, key) if key is not None else 0.0,
             loop=self._is_loop(request.headers),
-            continues=continues,
-            unlike=unlike,
-            crowded=crowded,
+            continues=found.continues,
+            unlike=found.unlike,
+            crowded=found.crowded,
             absence=parts.absences.find(asked.mirror, asked.target.canonical) if record is None else None,
         )
 

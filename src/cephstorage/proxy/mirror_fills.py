@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from cephstorage.domain.absences import Absence, repeatable
-from cephstorage.domain.decision import is_failure, stands_in
+from cephstorage.domain.decision import JoinFill, is_failure, stands_in
 from cephstorage.domain.errors import (
     CephStorageError,
     OriginChanged,
@@ -109,6 +109,7 @@ class FollowedFills:
             if isinstance(live, Elsewhere) and exchange.ours and asked.mirror.private:
                 return False  # a visit has no token to show to another process: it waits
             if isinstance(live, Elsewhere):
+                exchange.decision = JoinFill.__name__
                 return await self._forwarding.ask(exchange, asked.mirror.bucket, asked.target.key or "", live.owner)
             return await self._read_along(pursuit, live, late=late)
         except CephStorageError as error:

@@ -37,12 +37,12 @@ from cephstorage.transfer.landing import Landing
 from cephstorage.transfer.live import Flowing, LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts
 from cephstorage.transfer.room import Room
+from cephstorage.transfer.spool import WORTH_A_JOURNAL
 
 log = structlog.get_logger()
 
 _DISTRUST = 10.0
 _COOL = 5.0
-_WORTH_NOTING = 1 << 20
 _MOST_CLAIMS = 100
 
 
@@ -160,9 +160,9 @@ class Attempts:
         noting: list[asyncio.Task[None]] = []
         fetch.clock = self._parts.clock
         fetch.expected = self._parts.expected
-        fetch.on_source = lambda: noting.extend(self._noting(live, Phase.FETCHING))
         digest = SpoolDigest(live.spool, self._parts.hashing)
-        following = asyncio.create_task(_follow(live, digest))
+        note = lambda: noting.extend(self._noting(live, Phase.FETCHING))  # noqa: E731 - called at most once
+        following = asyncio.create_task(_follow(live, digest, note))
         try:
             whole = await fetch.run()
         finally:
@@ -191,6 +191,8 @@ class Attempts:
         assert live.source is not None
         assert live.length is not None
         live.source = replace(live.source, length=live.length)
+        if live.length == 0:
+            await live.spool.put(0, b"")  # there was no byte that the part file was made for
         noting = self._noting(live, Phase.VERIFYING)
         digest.expect(live.promised)
         await digest.follow(live.length)
@@ -207,7 +209,7 @@ class Attempts:
 
     def _noting(self, live: LiveTransfer, phase: Phase) -> list[asyncio.Task[None]]:
         """Note a phase beside the work. A small object is landed sooner than noted, and fetched anew sooner than resumed."""
-        if live.length is not None and live.length < _WORTH_NOTING:
+        if live.length is not None and live.length <= WORTH_A_JOURNAL:
             return []
         return [asyncio.ensure_future(self._note(live, phase))]
 
@@ -270,12 +272,16 @@ def _show_planned(live: LiveTransfer, plan: Plan) -> None:
     live.settle()
 
 
-async def _follow(live: LiveTransfer, digest: SpoolDigest) -> None:
-    """Hash the spool while it grows."""
+async def _follow(live: LiveTransfer, digest: SpoolDigest, resumable: Callable[[], None]) -> None:
+    """Hash the spool while it grows. ``resumable`` is called when there is something that can be gone on with."""
     if not isinstance(await live.head(), Flowing):
         return
     digest.expect(live.promised)
+    noted = False
     while True:
+        if not noted and live.spool.spans.total() > WORTH_A_JOURNAL:
+            resumable()
+            noted = True
         front = live.front
         await digest.follow(front)
         if front == live.front:

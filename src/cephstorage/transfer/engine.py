@@ -156,9 +156,11 @@ class TransferEngine:
         slot = await self._ledger.begin_fill(new_transfer(request), self.owner, now, now + self._options.lease)
         if slot.lease is None:
             return Elsewhere(slot.owner) if slot.owner is not None else KeyMoved()
-        live = self._live(slot.left_over.request if slot.left_over else request, slot.lease)
         if slot.left_over is not None:
+            live = LiveTransfer(slot.left_over.request, slot.lease, self._parts.spools.open(slot.lease.transfer_id))
             live.source = slot.left_over.source
+        else:
+            live = LiveTransfer(request, slot.lease, self._parts.spools.begin(slot.lease.transfer_id))
         live.bounded = slot.bounded
         live.first_range = first_range
         live.revalidating = revalidating
@@ -223,11 +225,9 @@ class TransferEngine:
         held = [(live.lease, live.spool.spans.total(), live.length) for live, _ in self._running.values()]
         return held + self._uploads.leases() + self._copies.leases()
 
-    def _live(self, request: TransferRequest, lease: Lease) -> LiveTransfer:
-        return LiveTransfer(request, lease, self._parts.spools.open(lease.transfer_id))
-
     def _claimed(self, transfer: Transfer) -> None:
-        live = self._live(transfer.request, Lease(transfer.id, self.owner, transfer.fence))
+        lease = Lease(transfer.id, self.owner, transfer.fence)
+        live = LiveTransfer(transfer.request, lease, self._parts.spools.open(transfer.id))
         live.source = transfer.source
         self._run(live, transfer, claimed=True)
 
@@ -250,3 +250,5 @@ class TransferEngine:
                 self._claiming.free()
 
         task.add_done_callback(ended)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, live.spool.prepare)  # after the origin has been asked, before it answers

@@ -52,7 +52,6 @@ class Fetch:
     limits: Limits
     chance: Callable[[], float]
     resume: RetryPolicy = RESUME
-    on_source: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time
     expected: Expected | None = None
     _running: dict["asyncio.Task[None]", Pull] = field(default_factory=dict)
@@ -110,18 +109,24 @@ class Fetch:
         if self.live.room is not None:
             await self.live.room.hold(size)
 
+    @property
+    def _expects(self) -> bool:
+        """Whether a rule says where a digest of the bytes is found."""
+        return self.live.request.terms.policy.digest is not DigestSource.NONE
+
     async def _expectation(self) -> tuple[Digest, ...]:
         """What a rule has the bytes checked against."""
-        request = self.live.request
-        if self.expected is None or request.terms.policy.digest is DigestSource.NONE:
+        if self.expected is None or not self._expects:
             return ()
-        return await self.expected(request)
+        return await self.expected(self.live.request)
 
     async def _first_answer(self) -> OriginResponse | None:
         """The answer that is to be spooled; None when it was handed to the waiters instead.
 
         What its bytes are checked against is found out meanwhile.
         """
+        if not self._expects:
+            return await self._answer_to_spool()
         expecting = asyncio.create_task(self._expectation())
         try:
             response = await self._answer_to_spool()
@@ -208,7 +213,6 @@ class Fetch:
         live.promised = intake.promised_digests(live.request, source) + self._digests
         live.seekable = response.status == 206 or response.headers.get("accept-ranges", "").lower() == "bytes"
         live.announce(Flowing(source))
-        self.on_source()
         answered = intake.content_range(response)
         span = answered.span if answered is not None else None
         if span is None:
@@ -232,7 +236,6 @@ class Fetch:
         await live.spool.put(0, page)
         source = self._source(response)
         live.announce(Flowing(replace(source, length=len(page), resume_validator=None, declared=())))
-        self.on_source()
         live.put(0, len(page))
         return True
 

@@ -10,6 +10,7 @@ dies. So the sweep can tell an orphan from a live spool of another process witho
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import struct
@@ -31,7 +32,8 @@ _ENTRY = struct.Struct("<QQ")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FREE_MARGIN = 64 << 20
 _SCAN_EVERY = 1.0
-_WORTH_A_JOURNAL = 1 << 20
+WORTH_A_JOURNAL = 1 << 20
+"""Bytes; up to there an object is fetched anew sooner than resumed."""
 
 
 class Spool:
@@ -40,18 +42,18 @@ class Spool:
     ``spans`` is what readers may see; it changes only through ``publish``, on the event loop.
     """
 
-    def __init__(self, path: Path, fd: int, *, new: bool = False) -> None:
-        """``new``: the part file was made just now, so that nothing can be left of an earlier process."""
+    def __init__(self, path: Path, fd: int | None, make: Callable[[], int]) -> None:
+        """``make`` makes the part file; ``fd`` is the one that is there already, perhaps with what is left in it."""
         self.path = path
         self._fd = fd
+        self._make = make
         self._users = 1
         self._lock = threading.Lock()
-        held = None if new else _read_journal(path.with_suffix(".spans"), fd)
+        held = None if fd is None else _read_journal(path.with_suffix(".spans"), fd)
         self._journal = None if held is None else _open_journal(path)
         self.spans = held or SpanSet()
-        if held is None:
+        if fd is not None and held is None:
             remove_quietly(path.with_suffix(".spans"))
-        if held is None and not new:
             os.ftruncate(fd, 0)
 
     @property
@@ -88,14 +90,14 @@ class Spool:
         return await asyncio.shield(running)
 
     def _write(self, position: int, data: bytes) -> None:
-        view, start = memoryview(data), position
+        view, start, file = memoryview(data), position, self.file()
         while view:
-            count = os.pwrite(self._fd, view, position)
+            count = os.pwrite(file, view, position)
             view, position = view[count:], position + count
         self._note(start, position)
 
     def _draw(self, passage: Passage, position: int, most: int) -> int:
-        count = passage.move(self._fd, position, most)
+        count = passage.move(self.file(), position, most)
         if count:
             self._note(position, position + count)
         return count
@@ -107,16 +109,16 @@ class Spool:
         """
         with self._lock:
             if self._journal is None:
-                if end <= _WORTH_A_JOURNAL or os.fstat(self._fd).st_nlink == 0:
+                if self.spans.total() + end - start <= WORTH_A_JOURNAL or os.fstat(self._opened()).st_nlink == 0:
                     return
-                self._journal = _begin_journal(self.path, self._fd, self.spans)
+                self._journal = _begin_journal(self.path, self._opened(), self.spans)
             os.write(self._journal, _ENTRY.pack(start, end))
 
     def keep(self) -> None:
         """Write the journal of what is held now, however little: it is to be found again."""
         with self._lock:
-            if self._journal is None and os.fstat(self._fd).st_nlink > 0:
-                self._journal = _begin_journal(self.path, self._fd, self.spans)
+            if self._journal is None and os.fstat(self._opened()).st_nlink > 0:
+                self._journal = _begin_journal(self.path, self._opened(), self.spans)
 
     def publish(self, position: int, size: int) -> None:
         """Let readers see bytes that ``put`` has written."""
@@ -124,23 +126,37 @@ class Spool:
 
     def read_now(self, position: int, size: int) -> bytes | bytearray | None:
         """Bytes from the page cache, without waiting."""
-        return read_now(self._fd, position, size)
+        return read_now(self.file(), position, size)
 
     def read(self, position: int, size: int) -> bytes:
         """Bytes from the file; may wait for the disk."""
-        return os.pread(self._fd, size, position)
+        return os.pread(self.file(), size, position)
 
     def read_into(self, buffer: memoryview, position: int) -> int:
         """The same into a buffer; how many."""
-        return os.preadv(self._fd, [buffer], position)
+        return os.preadv(self.file(), [buffer], position)
 
     def file(self) -> int:
-        """The descriptor of the part file."""
+        """The descriptor of the part file, which is made if it is not there yet. Raises OSError."""
+        if self._fd is not None:
+            return self._fd
+        with self._lock:
+            return self._opened()
+
+    def prepare(self) -> None:
+        """Make the part file, if that can be done; else who needs it will hear why not."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._users:
+                self._opened()
+
+    def _opened(self) -> int:
+        if self._fd is None:
+            self._fd = self._make()
         return self._fd
 
     def size(self) -> int:
         """Bytes of disk that it takes."""
-        return os.fstat(self._fd).st_blocks * 512
+        return os.fstat(self.file()).st_blocks * 512
 
     def reset(self) -> None:
         """Forget every byte."""
@@ -149,7 +165,7 @@ class Spool:
             if journal is not None:
                 os.close(journal)
             remove_quietly(self.path.with_suffix(".spans"))
-            os.ftruncate(self._fd, 0)
+            os.ftruncate(self._opened(), 0)
             self.spans = SpanSet()
 
     def borrow(self) -> None:
@@ -162,7 +178,7 @@ class Spool:
         with self._lock:
             self._users -= 1
             last = self._users == 0
-        if last:
+        if last and self._fd is not None:
             os.close(self._fd)
             if self._journal is not None:
                 os.close(self._journal)
@@ -213,23 +229,29 @@ class SpoolDirectory:
 
         A part file that a stalled process still holds is left to it and replaced by a new one.
         """
+        return Spool(self._part(transfer_id), self._locked(transfer_id), lambda: self._locked(transfer_id))
+
+    def begin(self, transfer_id: str) -> Spool:
+        """The spool of a transfer that has just got its name: its part file is made when it is needed."""
+        return Spool(self._part(transfer_id), None, lambda: self._locked(transfer_id))
+
+    def _locked(self, transfer_id: str) -> int:
+        """The part file under its lock."""
         path = self._part(transfer_id)
         while True:
-            fd, new = self._opened(path)
+            fd = self._opened(path)
             if not try_lock(fd):
                 os.close(fd)
                 self.remove(transfer_id)
             elif os.fstat(fd).st_nlink == 0:
                 os.close(fd)
             else:
-                return Spool(path, fd, new=new)
+                return fd
 
-    def _opened(self, path: Path) -> tuple[int, bool]:
-        """The part file, and whether it was made just now."""
+    def _opened(self, path: Path) -> int:
+        """The part file, made if it is missing."""
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
-        except FileExistsError:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), False
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             make_private_directory(self.folder)
             return self._opened(path)

@@ -1,5 +1,7 @@
 """Visible records, generations and what deleting leaves behind."""
 
+from collections.abc import Callable
+
 import pytest
 
 from cephstorage.domain.errors import BucketNotFound, KeyNotFound
@@ -78,3 +80,16 @@ async def test_removals_leave_the_queue_oldest_first(index: SqlIndex) -> None:
     await index.landing.removed([first.id])
     await index.landing.removed([])
     assert await index.landing.removals(10) == [second]
+
+
+async def test_that_a_key_is_unknown_is_forgotten_when_it_comes(
+    index: SqlIndex, factory: Callable[[], SqlIndex]
+) -> None:
+    assert (await index.keys.get(BUCKET, "k"), await index.keys.get(BUCKET, "k")) == (None, None)
+    other = factory()
+    await other.open()
+    try:
+        record = await land(other, "1", "k")
+    finally:
+        await other.close()
+    assert await index.keys.get(BUCKET, "k") == record

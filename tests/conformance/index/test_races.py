@@ -196,13 +196,8 @@ async def test_a_fill_is_not_begun_for_a_key_that_landed_between_two_looks(first
     loop, again = asyncio.get_running_loop(), new("2", request_for("k", Kind.FILL))
 
     def ask(connection: Connection) -> FillSlot:
-        stepping: Any = Between(connection, lambda: from_thread(loop, filled()))
+        stepping: Any = Between(connection, lambda: from_thread(loop, land(first, "1")))
         return first.transfers._sql.begin_fill(stepping, again, RIVAL, NOW, UNTIL)
-
-    async def filled() -> None:
-        lease = await begin_fill(first, "1")
-        await first.landing.plan(lease, plan_for(lease), NOW)
-        await first.landing.publish(lease, NOW)
 
     assert await first.database.alone(ask) == FillSlot(None)
     assert await first.transfers.spooled_ids() == []

@@ -114,6 +114,46 @@ async def test_a_disk_that_refuses_bytes_is_full(spools: SpoolDirectory, tmp_pat
     spool.close()
 
 
+# -- of a transfer that has just begun
+
+
+async def test_the_part_file_is_made_when_it_is_needed(spools: SpoolDirectory, tmp_path: Path) -> None:
+    spool = spools.begin("a")
+    assert not part(tmp_path).exists()
+    await write(spool, 0, 2 * MIB)
+    assert spool.read(0, 2 * MIB) == BODY.read(0, 2 * MIB)
+    spool.close()
+    again = spools.open("a")
+    assert spans(again) == [(0, 2 * MIB)]
+    again.close()
+
+
+async def test_it_is_locked_from_the_first(spools: SpoolDirectory, tmp_path: Path) -> None:
+    spool = spools.begin("a")
+    spool.prepare()
+    assert part(tmp_path).exists()
+    assert spools.sweep(keep=set()) == []
+    spool.close()
+    assert spools.sweep(keep=set()) == ["a"]
+
+
+async def test_what_is_over_before_it_was_needed_leaves_nothing(spools: SpoolDirectory, tmp_path: Path) -> None:
+    spool = spools.begin("a")
+    spool.close()
+    spool.prepare()
+    assert not part(tmp_path).exists()
+
+
+async def test_what_can_not_be_made_is_told_to_who_needs_it(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.write_text("no folder")
+    spool = SpoolDirectory(folder, PLENTY).begin("a")
+    spool.prepare()
+    with pytest.raises(StoreFull):
+        await spool.put(0, b"bytes")
+    spool.close()
+
+
 # -- the journal
 
 

@@ -22,7 +22,7 @@ PATH = "/events"
 LARGEST_BODY = 1 << 20
 """Bytes of a body of events. RGW sends one in a body, of some 2 KiB with an object's metadata."""
 PROBE_PREFIX = ".cephstorage-probe/"
-"""Keys that are written to see whether events arrive; they are never made visible."""
+"""Keys that are written to see whether events arrive; while one is awaited it is not made visible."""
 _CREATED = "ObjectCreated:"
 _REMOVED = "ObjectRemoved:"
 _DELETE = "ObjectRemoved:Delete"

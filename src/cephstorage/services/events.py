@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 _SETTING = "events_secret"
 _PROBED = "events_probe:"
+_AWAITED, _SEEN = "awaited", "seen"
 _ABREAST = 8
 _MOST_WAITING = 10_000
 _PATIENCE = 3.0
@@ -114,8 +115,9 @@ class Events:
         ours = sum(len(some) for some in by_key.values())
         await self._note(bucket)
         for key in [key for key in by_key if key.startswith(PROBE_PREFIX)]:
-            del by_key[key]
-            await self.settings.put(_PROBED + key, "seen")
+            if await self.settings.get(_PROBED + key) == _AWAITED:
+                del by_key[key]
+                await self.settings.put(_PROBED + key, _SEEN)
         known = await self.index.known(bucket, list(by_key)) if by_key else {}
         news = [key for key, some in by_key.items() if is_news(some, known[key])]
         seen = Seen(len(news), len(by_key) - len(news), strange + len(events) - ours)
@@ -243,15 +245,18 @@ class Events:
         notifications, key = self.store.notifications(), f"{PROBE_PREFIX}{secrets.token_hex(16)}"
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        version = await notifications.leave(bucket, key)
+        await self.settings.put(_PROBED + key, _AWAITED)
+        version = None
         try:
-            while await self.settings.get(_PROBED + key) is None:
+            version = await notifications.leave(bucket, key)
+            while await self.settings.get(_PROBED + key) != _SEEN:
                 if loop.time() - begun > seconds:
                     return None
                 await asyncio.sleep(_POLL)
             return loop.time() - begun
         finally:
-            await notifications.take_away(bucket, key, version)
+            if version is not None:
+                await notifications.take_away(bucket, key, version)
             await self._forget(_PROBED + key)
 
     async def _forget(self, name: str) -> None:

@@ -137,12 +137,18 @@ async def test_a_key_that_our_own_transfer_works_on_is_looked_at_again(
     assert looks.begun == ["k", "k", "k", "other"]
 
 
-async def test_probes_are_noted_and_looked_at_by_nobody(
+async def test_an_awaited_probe_is_noted_and_looked_at_by_nobody(
     make: Callable[..., Events], looks: Looks, index: SqlIndex
 ) -> None:
-    seen = await make().take(BUCKET, body(f"{PROBE_PREFIX}abc"))
-    assert (seen.checked, looks.begun) == (0, [])
-    assert await index.settings.get(f"events_probe:{PROBE_PREFIX}abc") == "seen"
+    looks.leave.set()
+    awaited, other = f"{PROBE_PREFIX}abc", f"{PROBE_PREFIX}a client's own key"
+    await index.settings.put(f"events_probe:{awaited}", "awaited")
+    seen = await make().take(BUCKET, body(awaited, other))
+    assert (seen.checked, looks.begun) == (1, [other])
+    kept = await index.settings.all()
+    assert {name: value for name, value in kept.items() if name.startswith("events_probe")} == {
+        f"events_probe:{awaited}": "seen"
+    }
 
 
 async def test_nobody_is_admitted_before_there_is_a_secret(make: Callable[..., Events]) -> None:

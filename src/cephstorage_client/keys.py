@@ -9,7 +9,17 @@ from cephstorage_client.connection import LANDING_TIMEOUT, Connection, bucket_pa
 from cephstorage_client.downloads import Download, download_to_file
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import Bucket, Folder, FolderUsage, KeyOptions, Lifecycle, ListOptions, Page, Record
+from cephstorage_client.shapes import (
+    Bucket,
+    Folder,
+    FolderUsage,
+    KeyOptions,
+    Lifecycle,
+    ListOptions,
+    Page,
+    Record,
+    TrashedRecord,
+)
 from cephstorage_client.uploads import OnBytes, chunks_of, content_md5, file_md5
 
 
@@ -158,6 +168,32 @@ class KeyCalls(Connection):
         """Replace it."""
         answer = self._call("PUT", f"{bucket_path(username, bucketname)}/lifecycle", json=lifecycle)
         return cast("Lifecycle", answer)
+
+    def trash(self, username: str, bucketname: str, prefix: str | None = None) -> Iterator[TrashedRecord]:
+        """Every version in a bucket's trash, by key and generation."""
+        cursor: str | None = None
+        while True:
+            params = {"prefix": prefix, "cursor": cursor}
+            page = self._call("GET", f"{bucket_path(username, bucketname)}/trash", params=params)
+            yield from cast("list[TrashedRecord]", page["versions"])
+            cursor = page["cursor"]
+            if cursor is None:
+                return
+
+    def restore_key(
+        self, username: str, bucketname: str, key: str, *, generation: int | None = None, over: bool = False
+    ) -> Record:
+        """Make a version in the trash visible again (None: the newest), ``over`` a key that is there if need be."""
+        wish = given({"key": key, "generation": generation, "over": over})
+        return cast("Record", self._call("POST", f"{bucket_path(username, bucketname)}/trash/restore", json=wish))
+
+    def empty_trash(
+        self, username: str, bucketname: str, key: str | None = None, *, generation: int | None = None
+    ) -> int:
+        """Remove versions in the trash for good: all, or those of a key; how many."""
+        params = {"key": key, "generation": generation}
+        answer = self._call("DELETE", f"{bucket_path(username, bucketname)}/trash", params=params)
+        return int(answer["versions"])
 
     def delete_bucket(self, username: str, bucketname: str) -> None:
         """Delete an empty bucket."""

@@ -125,9 +125,19 @@ class ExpiryRule(TypedDict):
 
 
 class Lifecycle(TypedDict):
-    """How long a bucket's keys live."""
+    """How long a bucket's keys live; ``trash_days`` None: what is deleted is gone."""
 
     rules: list[ExpiryRule]
+    trash_days: float | None
+    trash_overwritten: bool
+
+
+class TrashedRecord(Record):
+    """A version in the trash: "deleted" or "overwritten" at ``trashed``, and gone for good at ``due``."""
+
+    reason: str
+    trashed: float
+    due: float
 
 
 class TransferHandle(TypedDict):

@@ -185,3 +185,27 @@ def test_rules_of_a_bucket_end_keys(bucket: Bucket) -> None:
     for moment in ("soon", "0d", "1970-01-02"):
         reply = bucket.upload("refused", b"x", expires=moment)
         assert (reply.status, reply.json()["code"]) == (400, "invalid_expiry")
+
+
+def test_what_was_deleted_comes_back(bucket: Bucket) -> None:
+    place, trash = f"{bucket.username}/photos", f"{bucket.path}/trash"
+    assert bucket.service.json("PUT", f"{bucket.path}/lifecycle", {"trash_days": 7})["trash_days"] == 7
+    bucket.put("k", b"bytes", META)
+    bucket.delete("k")
+    assert (bucket.exists("k"), bucket.usage()) == (False, (0, 0))
+    (shown,) = bucket.service.json("GET", trash)["versions"]
+    assert (shown["key"], shown["reason"], shown["metadata"]) == ("k", "deleted", SAID)
+    bucket.put("k", b"newer")
+    wish = json.dumps({"key": "k"}).encode()
+    assert bucket.service.call("POST", f"{trash}/restore", wish, JSON).status == 412
+    bucket.delete("k")
+    assert bucket.service.command("trash", "restore", f"{place}/k", "--generation", "1").returncode == 0
+    assert (bucket.read("k"), bucket.record("k")["metadata"]) == (b"bytes", SAID)
+    listed = bucket.service.command("trash", "ls", place, "--json").stdout.splitlines()
+    assert [json.loads(line)["size"] for line in listed] == [5]
+    shown = bucket.service.json("GET", bucket.path)
+    assert (shown["size"], shown["trash_size"]) == (5, 5)
+    assert json.loads(bucket.service.command("trash", "empty", place, "--json").stdout)["versions"] == 1
+    until(lambda: "trash_size" not in bucket.service.json("GET", bucket.path))
+    assert bucket.read("k") == b"bytes"
+    assert bucket.service.call("POST", f"{trash}/restore", json.dumps({"key": "gone"}).encode(), JSON).status == 404

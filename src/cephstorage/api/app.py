@@ -26,6 +26,7 @@ from cephstorage.api import (
     mirrors,
     operations,
     quotas,
+    trash,
 )
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
@@ -77,6 +78,7 @@ def build_api(services: ApiServices) -> Application:
         deletions.router,
         copies.router,
         lifecycles.router,
+        trash.router,
         exchange.router,
         following.events_router,
         following.router,

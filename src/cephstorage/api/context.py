@@ -29,6 +29,7 @@ from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.publishing import Publishing
 from cephstorage.services.purges import Purges
 from cephstorage.services.quotas import Quotas
+from cephstorage.services.trash import Trash
 from cephstorage.services.usage import Usage
 
 
@@ -50,6 +51,7 @@ class ApiServices:
     keys: Keys
     copies: KeyCopies
     lifecycles: Lifecycles
+    trash: Trash
     buckets: Buckets
     quotas: Quotas
     mirrors: Mirrors

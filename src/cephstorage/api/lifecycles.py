@@ -26,15 +26,21 @@ class ChangeLifecycle(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     rules: list[ExpireKeys] = Field([], max_length=MOST_RULES)
+    trash_days: float | None = Field(None, gt=0, le=MOST_DAYS, description="How long what is deleted may come back")
+    trash_overwritten: bool = Field(False, description="What is replaced, too")
 
     def lifecycle(self) -> Lifecycle:
         """The settings as the service takes them."""
-        return lifecycle_of([rule.model_dump() for rule in self.rules], None, False)
+        return lifecycle_of([rule.model_dump() for rule in self.rules], self.trash_days, self.trash_overwritten)
 
 
 def lifecycle_json(lifecycle: Lifecycle) -> Json:
     """A bucket's settings."""
-    return {"rules": [{"prefix": rule.prefix, "days": number(rule.days)} for rule in lifecycle.rules]}
+    return {
+        "rules": [{"prefix": rule.prefix, "days": number(rule.days)} for rule in lifecycle.rules],
+        "trash_days": number(lifecycle.trash_days),
+        "trash_overwritten": lifecycle.trash_overwritten,
+    }
 
 
 @router.get("/lifecycle")

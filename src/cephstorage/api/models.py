@@ -109,7 +109,8 @@ def record_json(record: Record, url: str | None = None, *, metadata: bool = True
 
 
 def bucket_json(bucket: Bucket) -> Json:
-    """A bucket and its usage."""
+    """A bucket and its usage; what its trash holds, if it holds anything."""
+    trash = {"trash_size": bucket.trash_size, "trash_keyamount": bucket.trash_keys}
     return {
         "bucket": str(bucket.name),
         "username": bucket.name.username,
@@ -118,6 +119,7 @@ def bucket_json(bucket: Bucket) -> Json:
         "keyamount": bucket.keyamount,
         "created": number(bucket.created_at),
         "quota": quota_json(bucket.quota),
+        **(trash if bucket.trash_keys else {}),
     }
 
 

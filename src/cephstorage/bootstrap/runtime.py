@@ -42,6 +42,7 @@ from cephstorage.services.consistency_figures import ConsistencyFigures
 from cephstorage.services.expectations import Expectations
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.origin_figures import OriginFigures
+from cephstorage.services.trash import Trash
 from cephstorage.services.usage import Usage
 from cephstorage.transfer.engine import TransferEngine
 
@@ -108,6 +109,7 @@ class Runtime:
                 keys=services.keys,
                 copies=services.copies,
                 lifecycles=self._lifecycles,
+                trash=Trash(index.trash, services.purges, clock, self._lifecycles.wake),
                 buckets=services.buckets,
                 quotas=services.quotas,
                 mirrors=services.mirrors,

@@ -92,7 +92,9 @@ def make_lifecycles(
 ) -> Lifecycles:
     """The lives of keys, seen to by the processes that do what no request waits for."""
     works = settings.background or not serves
-    lifecycles = Lifecycles(adapters.index.lifecycles, clock, rate=settings.transfer.deletion_rate, works=works)
+    lifecycles = Lifecycles(
+        adapters.index.lifecycles, adapters.index.trash, clock, rate=settings.transfer.deletion_rate, works=works
+    )
 
     def deleted() -> None:
         on_removal()

@@ -48,16 +48,27 @@ def lifecycle(
         typer.Option("--expire", help="Keys with this prefix end so many days after storing.", metavar="PREFIX=DAYS"),
     ] = None,
     none: Annotated[bool, typer.Option("--none", help="Without any rule.")] = False,
+    trash_days: Annotated[float | None, typer.Option(help="How long what is deleted may come back.")] = None,
+    trash_overwritten: Annotated[bool, typer.Option("--trash-overwritten", help="What is replaced, too.")] = False,
+    no_trash: Annotated[bool, typer.Option("--no-trash", help="What is deleted is gone.")] = False,
 ) -> None:
     """Show how long a bucket's keys live, or set it: the rules that are given replace those that were there."""
     place = only_bucket(bucket)
     with session.connect() as client:
         shown = client.lifecycle(place.username, place.bucketname)
+        wish = shown.copy()
         if expire or none:
-            rules = [parse_rule(text) for text in expire or ()]
-            shown = client.set_lifecycle(place.username, place.bucketname, {**shown, "rules": rules})
+            wish["rules"] = [parse_rule(text) for text in expire or ()]
+        if trash_days is not None or no_trash:
+            wish["trash_days"], wish["trash_overwritten"] = None if no_trash else trash_days, trash_overwritten
+        if wish != shown:
+            shown = client.set_lifecycle(place.username, place.bucketname, wish)
     lines = [printable(f"{rule['prefix'] or '(every key)'}  {rule['days']} days") for rule in shown["rules"]]
-    session.output.document(shown, "\n".join(lines) or "keys do not expire")
+    lines = lines or ["keys do not expire"]
+    if shown["trash_days"] is not None:
+        what = "deleted or replaced" if shown["trash_overwritten"] else "deleted"
+        lines.append(f"what is {what} may come back for {shown['trash_days']} days")
+    session.output.document(shown, "\n".join(lines))
 
 
 def parse_rule(text: str) -> "ExpiryRule":

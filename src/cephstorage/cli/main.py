@@ -26,6 +26,7 @@ from cephstorage.cli import (
     reindex,
     tokens,
     transfers,
+    trash,
     uploads,
     within,
 )
@@ -53,6 +54,7 @@ for _verbs in (
 ):
     app.add_typer(_verbs)
 app.add_typer(buckets.app, name="bucket", help="Buckets: create, ls, rm, lifecycle; follow, unfollow, following.")
+app.add_typer(trash.app, name="trash", help="What was deleted and may come back: ls, restore, empty.")
 app.add_typer(bulk.deletion_app, name="deletion", help="Deletions in the background: ls, show, cancel.")
 app.add_typer(copies.app, name="mirror", help="Mirrors: add, ls, rm, sign; purge, verify, warm; jobs, job; usage.")
 app.add_typer(copies.app, name="mirrors", hidden=True)

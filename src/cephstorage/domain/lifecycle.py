@@ -7,11 +7,12 @@ its lifecycle rules), not from the creation time that a caller may have given.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from cephstorage.domain.errors import InvalidExpiry, InvalidInput, InvalidTimetag
 from cephstorage.domain.names import key_name
-from cephstorage.domain.records import parse_timetag
+from cephstorage.domain.records import Record, parse_timetag
 
 DAY = 86_400.0
 MOST_DAYS = 36_500
@@ -40,6 +41,31 @@ class Lifecycle:
 
 
 NO_LIFECYCLE = Lifecycle()
+
+
+class Reason(StrEnum):
+    """Why a version lies in the trash."""
+
+    DELETED = "deleted"
+    OVERWRITTEN = "overwritten"
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A version in the trash, since ``trashed_at``, until ``due_at`` (epoch seconds)."""
+
+    record: Record
+    reason: Reason
+    trashed_at: float
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrashPage:
+    """A page of the trash by key and generation, and the place behind which the next one begins."""
+
+    versions: tuple[Trashed, ...]
+    place: tuple[str, int] | None = None
 
 
 def ending(key: str, stored_at: float, expires: float | None, rules: Iterable[ExpiryRule]) -> float | None:

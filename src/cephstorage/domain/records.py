@@ -89,7 +89,7 @@ def living(record: Record | None, now: float) -> Record | None:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket and its usage: bytes and number of keys, exact at every commit.
+    """A bucket and its usage: bytes and number of keys, exact at every commit; what its trash holds stands beside them.
 
     ``quota`` is its own; ``bounded``: it or its tenant has one.
     """
@@ -100,6 +100,8 @@ class Bucket:
     created_at: float
     quota: Quota = NO_QUOTA
     bounded: bool = False
+    trash_size: int = 0
+    trash_keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)

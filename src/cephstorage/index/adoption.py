@@ -37,6 +37,10 @@ class AdoptionStatements:
         self._leaving = select(removals.c.store_version).where(
             removals.c.bucket == bindparam("in_bucket"), removals.c.key.in_(named)
         )
+        trash = schema.trash
+        self._kept = select(trash.c.store_version).where(
+            trash.c.bucket == bindparam("in_bucket"), trash.c.key.in_(named)
+        )
         self._coming = select(transfers.c.plan).where(
             transfers.c.state == word(State.INPROGRESS),
             transfers.c.plan.is_not(None),
@@ -81,11 +85,12 @@ class AdoptionStatements:
         return {row.key: record_of(bucket, row) for row in found}
 
     def _passing(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> set[str]:
-        """The attempts that are on their way into the store or out of it."""
+        """The attempts that are on their way into the store or out of it, or in the trash."""
         here = {"in_bucket": str(bucket)}
         leaving = conn.scalars(self._leaving, {**here, "names": [each.key for each in records]})
         coming = (from_json(Plan, plan).store_version for plan in conn.scalars(self._coming, here))
-        return {attempt_of(version) for version in (*leaving, *coming)}
+        kept = conn.scalars(self._kept, {**here, "names": [each.key for each in records]})
+        return {attempt_of(version) for version in (*leaving, *coming, *kept)}
 
     def _put(self, conn: Connection, bucket: BucketName, records: Iterable[Record], visible: dict[str, Record]) -> None:
         first, size = [], 0

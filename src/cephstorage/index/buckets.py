@@ -37,7 +37,16 @@ def lifecycle_in(rules: str | None, trash_days: float | None = None, trash_overw
 
 def _bucket_of(row: Row[Any]) -> Bucket:
     quota = Quota(row.quota_size, row.quota_keyamount)
-    return Bucket(BucketName.parse(row.name), row.size, row.keyamount, row.created_at, quota, bool(row.bounded))
+    return Bucket(
+        BucketName.parse(row.name),
+        row.size,
+        row.keyamount,
+        row.created_at,
+        quota,
+        bool(row.bounded),
+        row.trash_size,
+        row.trash_keys,
+    )
 
 
 class BucketStatements:
@@ -75,6 +84,14 @@ class BucketStatements:
             )
             .returning(bounded(schema))
         )
+        self._trash = (
+            update(buckets)
+            .where(buckets.c.name == name)
+            .values(
+                trash_size=buckets.c.trash_size + bindparam("bytes"),
+                trash_keys=buckets.c.trash_keys + bindparam("keys"),
+            )
+        )
         self._barrier = select(buckets.c.next_generation, buckets.c.highest_generation).where(buckets.c.name == name)
         self._generations = (
             update(buckets)
@@ -89,6 +106,7 @@ class BucketStatements:
                 .where(transfers.c.state == word(State.INPROGRESS), transfers.c.bucket == name)
                 .limit(1),
             ),
+            ("versions in the trash", select(schema.trash.c.key).where(schema.trash.c.bucket == name).limit(1)),
             ("mirrors", select(schema.mirrors.c.host).where(schema.mirrors.c.bucket == name).limit(1)),
         )
 
@@ -132,6 +150,10 @@ class BucketStatements:
         """Add to the usage, or subtract; whether a quota bounds it. ``generation``: that of a version that has come."""
         values = {"bucket": str(bucket), "bytes": size, "keys": keys, "generation": generation}
         return bool(conn.scalar(self._usage, values))
+
+    def add_trash(self, conn: Connection, bucket: BucketName, size: int, keys: int) -> None:
+        """Add to what the trash holds, or subtract."""
+        conn.execute(self._trash, {"bucket": str(bucket), "bytes": size, "keys": keys})
 
     def raise_barrier(self, conn: Connection, bucket: BucketName) -> int:
         """A generation above that of every version there is, and not above that of any still to come.
@@ -181,17 +203,19 @@ class BucketStatements:
         conn.execute(delete(self._schema.buckets).where(self._schema.buckets.c.name == str(bucket)))
 
     def drift(self, conn: Connection) -> list[str]:
-        """Names of the buckets whose usage is not the sum over their records."""
-        buckets, keys = self._schema.buckets, self._schema.keys
-        sums = (
-            select(keys.c.bucket, func.sum(keys.c.size).label("size"), func.count().label("keyamount"))
-            .group_by(keys.c.bucket)
-            .subquery()
-        )
-        wrong = (buckets.c.size != coalesce(sums.c.size, 0)) | (buckets.c.keyamount != coalesce(sums.c.keyamount, 0))
-        joined = buckets.outerjoin(sums, buckets.c.name == sums.c.bucket)
-        found = conn.scalars(select(buckets.c.name).select_from(joined).where(wrong).order_by(buckets.c.name))
-        return list(found)
+        """Names of the buckets whose usage is not the sum over their records, or that of their trash not the sum over it."""
+        b, wrong = self._schema.buckets, set[str]()
+        counted = (self._schema.keys, b.c.size, b.c.keyamount), (self._schema.trash, b.c.trash_size, b.c.trash_keys)
+        for table, size, keys in counted:
+            sums = (
+                select(table.c.bucket, func.sum(table.c.size).label("size"), func.count().label("keyamount"))
+                .group_by(table.c.bucket)
+                .subquery()
+            )
+            differs = (size != coalesce(sums.c.size, 0)) | (keys != coalesce(sums.c.keyamount, 0))
+            joined = b.outerjoin(sums, b.c.name == sums.c.bucket)
+            wrong.update(conn.scalars(select(b.c.name).select_from(joined).where(differs)))
+        return sorted(wrong)
 
 
 def _unknown(bucket: BucketName) -> BucketNotFound:

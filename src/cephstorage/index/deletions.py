@@ -90,13 +90,13 @@ class DeletionStatements:
             return None
         bucket = BucketName.parse(row.bucket)
         try:
-            self._buckets.write(conn, bucket)
+            lifecycle = self._buckets.hold(conn, bucket).lifecycle
         except BucketNotFound:
             self._end(conn, row, now, State.SUCCESS)  # a bucket goes when nothing is in it
             return DeletionStep(self.get(conn, row.id), ())
         names = self._names(conn, row, most)
         meant = [each for each in self._keys.several(conn, bucket, names) if each.generation < row.below_generation]
-        self._keys.drop_several(conn, bucket, meant, now)
+        self._keys.drop_several(conn, bucket, meant, now, lifecycle=lifecycle)
         values: dict[str, Any] = {"done": row.done + len(meant), "updated_at": now, "due_at": now + pause}
         if row.prefix is None:
             values["missing"] = row.missing + len(names) - len(meant)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
-from cephstorage.domain.errors import BucketNotFound, KeyNotFound
+from cephstorage.domain.errors import BucketNotFound, KeyNotFound, PreconditionFailed
+from cephstorage.domain.lifecycle import NO_LIFECYCLE, Lifecycle, Reason
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import difference
 from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of, living
@@ -17,6 +18,7 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import TEXT, Schema
+from cephstorage.index.trash import TrashStatements, restored
 from cephstorage.index.tree import Changes, FolderStatements
 
 
@@ -31,7 +33,9 @@ class KeyStatements:
         removals: RemovalStatements,
         purges: PurgeStatements,
         quotas: QuotaStatements,
+        trash: TrashStatements,
     ) -> None:
+        self._trash = trash
         self._buckets = buckets
         self._quotas = quotas
         self._folders = folders
@@ -86,15 +90,18 @@ class KeyStatements:
         ended = expires_at is not None and expires_at <= now
         return 0 if generation is None or ended else int(generation), bool(under_quota)
 
-    def put(self, conn: Connection, record: Record, previous: Record | None) -> None:
-        """Make a record the visible one in place of ``previous``, whose bytes are queued for removal.
+    def put(
+        self, conn: Connection, record: Record, previous: Record | None, lifecycle: Lifecycle = NO_LIFECYCLE
+    ) -> None:
+        """Make a record the visible one in place of ``previous``, whose bytes are queued for removal, or kept in the trash.
 
         Raises QuotaExceeded: what is reserved for others may be used here, what is not free may not.
         """
         values = record_values(record)
+        kept = previous is not None and lifecycle.trash_overwritten and self._keep(conn, previous, record, lifecycle)
         more = difference(record.size, previous.size if previous is not None else None)
         if self._buckets.add_usage(conn, record.bucket, more.size, more.keys, record.generation):
-            self._quotas.check(conn, record.bucket, more)
+            self._quotas.check(conn, record.bucket, difference(record.size, None) if kept else more)
         if previous is None:
             conn.execute(self._insert, values)
             self._folders.add(conn, record.bucket, {record.vfolder: (record.size, 1)})
@@ -103,26 +110,46 @@ class KeyStatements:
         conn.execute(self._replace, {**changing, "in_bucket": values["bucket"], "of_key": record.key})
         if record.size != previous.size:
             self._folders.add(conn, record.bucket, {record.vfolder: (record.size - previous.size, 0)})
-        if attempt_of(previous.store_version) != attempt_of(record.store_version):
+        if not kept and attempt_of(previous.store_version) != attempt_of(record.store_version):
             self._removals.queue(conn, record.bucket, record.key, previous.store_version)
         self._purges.queue(conn, record.bucket, record.key, previous.size, record.validated_at)
 
+    def _keep(self, conn: Connection, previous: Record, record: Record, lifecycle: Lifecycle) -> bool:
+        """Keep a version that is being replaced, unless that is of no use; whether it is kept."""
+        now, same = record.validated_at, attempt_of(previous.store_version) == attempt_of(record.store_version)
+        if lifecycle.trash_days is None or same or previous.expired(now) or previous.origin is not None:
+            return False
+        self._trash.keep(conn, record.bucket, [previous], Reason.OVERWRITTEN, now, lifecycle.trash_days)
+        return True
+
+    def _unname(
+        self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float, lifecycle: Lifecycle
+    ) -> None:
+        """See to the bytes of versions that are no longer visible. A mirror's copies are never kept: its origin has them."""
+        days = lifecycle.trash_days
+        kept = [each for each in records if days is not None and each.origin is None and not each.expired(now)]
+        if kept and days is not None:
+            self._trash.keep(conn, bucket, kept, Reason.DELETED, now, days)
+        names = {each.key for each in kept}
+        if gone := [(each.key, each.store_version) for each in records if each.key not in names]:
+            self._removals.queue_several(conn, bucket, gone)
+
     def delete(self, conn: Connection, bucket: BucketName, key: str, now: float) -> None:
         """See ``KeyIndex.delete``. A later version of the key gets a higher generation than this one."""
-        self._buckets.write(conn, bucket)
+        lifecycle = self._buckets.hold(conn, bucket).lifecycle
         record = living(self.get(conn, bucket, key), now)
         if record is None:
             raise KeyNotFound(f"There is no key {key!r} in {bucket}.")
-        self.drop(conn, record, now)
+        self.drop(conn, record, now, lifecycle)
 
-    def drop(self, conn: Connection, record: Record, now: float) -> None:
+    def drop(self, conn: Connection, record: Record, now: float, lifecycle: Lifecycle = NO_LIFECYCLE) -> None:
         """Delete a visible record. The caller holds its bucket for writing."""
         bucket, key = record.bucket, record.key
         conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
         self._buckets.add_usage(conn, bucket, -record.size, -1)
         self._folders.add(conn, bucket, {record.vfolder: (-record.size, -1)})
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
-        self._removals.queue(conn, bucket, key, record.store_version)
+        self._unname(conn, bucket, [record], now, lifecycle)
         self._purges.queue(conn, bucket, key, record.size, now)
 
     def several(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> list[Record]:
@@ -136,7 +163,13 @@ class KeyStatements:
         return {row.key: row.md5 for row in found}
 
     def drop_several(
-        self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float, job: str | None = None
+        self,
+        conn: Connection,
+        bucket: BucketName,
+        records: Sequence[Record],
+        now: float,
+        job: str | None = None,
+        lifecycle: Lifecycle = NO_LIFECYCLE,
     ) -> None:
         """Make visible versions invisible, like ``delete``. The caller holds the bucket for writing."""
         if not records:
@@ -148,8 +181,22 @@ class KeyStatements:
         self._buckets.add_usage(conn, bucket, -sum(record.size for record in records), -len(records))
         self._folders.add(conn, bucket, changes)
         self._buckets.raise_generation(conn, bucket, 1 + max(record.generation for record in records))
-        self._removals.queue_several(conn, bucket, [(record.key, record.store_version) for record in records])
+        self._unname(conn, bucket, records, now, lifecycle)
         self._purges.queue_several(conn, bucket, [(record.key, record.size) for record in records], now, job)
+
+    def restore(
+        self, conn: Connection, bucket: BucketName, key: str, generation: int | None, now: float, *, over: bool
+    ) -> Record:
+        """See ``Trash.restore``."""
+        held = self._buckets.hold(conn, bucket)
+        previous = self.get(conn, bucket, key)
+        if living(previous, now) is not None and not over:
+            raise PreconditionFailed(f"There is a key {key!r} in {bucket} now; say that it is to be replaced.")
+        found = self._trash.take(conn, bucket, key, generation)
+        following = max(held.first_generation, previous.generation + 1 if previous is not None else 0)
+        record = restored(found, following, now, held.lifecycle.rules)
+        self.put(conn, record, previous, held.lifecycle)
+        return record
 
     def withdraw(
         self, conn: Connection, bucket: BucketName, seen: Sequence[Record], now: float, job: str

@@ -23,13 +23,22 @@ from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
+from cephstorage.index.trash import TrashStatements
 from cephstorage.ports.index import Removal
 
 
 class LandingStatements:
     """Statements that plan and publish."""
 
-    def __init__(self, schema: Schema, buckets: BucketStatements, keys: KeyStatements, leases: LeaseStatements) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        buckets: BucketStatements,
+        keys: KeyStatements,
+        leases: LeaseStatements,
+        trash: TrashStatements,
+    ) -> None:
+        self._trash = trash
         self._buckets = buckets
         self._keys = keys
         self._leases = leases
@@ -99,6 +108,7 @@ class LandingStatements:
         record = self._keys.get(conn, bucket, key)
         if record is not None:
             named.add(attempt_of(record.store_version))
+        named |= {attempt_of(kept) for kept in self._trash.versions(conn, bucket, key)}
         if attempt_of(version) not in named:
             removals.queue(conn, bucket, key, version)
 
@@ -123,7 +133,7 @@ class LandingStatements:
         self._move_source(conn, transfer.request, now)
         record = _record(transfer.request, plan, _generation(previous, held.first_generation), now)
         record = replace(record, expires_at=ending(record.key, now, record.expires, held.lifecycle.rules))
-        self._keys.put(conn, record, previous)
+        self._keys.put(conn, record, previous, held.lifecycle)
         self._leases.free_key(conn, row)
         self._succeed(conn, row, record.size, now)
         return record

@@ -12,14 +12,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, bindparam, select, update
 
-from cephstorage.domain.lifecycle import Lifecycle, ending
+from cephstorage.domain.lifecycle import Lifecycle, TrashPage, ending
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import Record
 from cephstorage.domain.serialise import to_json
 from cephstorage.index.buckets import BucketStatements, lifecycle_in
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
+from cephstorage.index.trash import TrashStatements, read_cursor
 
 Swept = list[tuple[BucketName, list[str]]]
 
@@ -138,3 +140,28 @@ class SqlLifecycles:
         for bucket, keys in swept:
             self.on_deleted(bucket, keys)
         return sum(len(keys) for _, keys in swept)
+
+
+class SqlTrash:
+    """``Trash`` in SQL."""
+
+    def __init__(self, db: Runner, statements: TrashStatements, keys: KeyStatements) -> None:
+        self._db = db
+        self._sql = statements
+        self._keys = keys
+
+    async def listing(self, bucket: BucketName, prefix: str, limit: int, cursor: str | None, now: float) -> TrashPage:
+        """A page of what may be restored. Raises BucketNotFound, InvalidCursor."""
+        return await self._db.read(self._sql.listing, bucket, prefix, limit, read_cursor(cursor), now)
+
+    async def restore(self, bucket: BucketName, key: str, generation: int | None, now: float, *, over: bool) -> Record:
+        """Make a version visible again. Raises BucketNotFound, KeyNotFound, PreconditionFailed, QuotaExceeded."""
+        return await self._db.write(self._keys.restore, bucket, key, generation, now, over=over)
+
+    async def empty(self, bucket: BucketName, key: str | None, generation: int | None, now: float) -> int:
+        """Have versions removed at the next sweep; how many. Raises BucketNotFound."""
+        return await self._db.write(self._sql.empty, bucket, key, generation, now)
+
+    async def sweep(self, most: int, now: float) -> int:
+        """Remove some versions whose time is over; how many."""
+        return await self._db.write(self._sql.sweep, most, now) if await self._db.read_one(self._sql.due, 1, now) else 0

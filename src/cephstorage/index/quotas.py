@@ -1,6 +1,6 @@
 """Quotas in SQL: limits, what transfers hold of them, and the check with which a change of the usage ends.
 
-What a transfer holds stands in its own row and counts while that is in progress under a live lease. So whatever
+What lies in the trash counts as what is visible does. What a transfer holds stands in its own row and counts while that is in progress under a live lease. So whatever
 ends the transfer, or its owner, gives it back, and nothing is ever to be repaired.
 
 A database server locks the bucket's row first, then its tenant's, and the sums are read by later statements: they
@@ -48,7 +48,7 @@ class QuotaStatements:
         self._lock_bucket = self._bucket.with_for_update(key_share=True)
         self._tenant = select(tenants).where(own)
         self._lock_tenant = self._tenant.with_for_update(key_share=True)
-        sums = (coalesce(func.sum(b.size), 0), coalesce(func.sum(b.keyamount), 0))
+        sums = (coalesce(func.sum(b.size + b.trash_size), 0), coalesce(func.sum(b.keyamount + b.trash_keys), 0))
         self._stored = select(*sums).where(b.username == bindparam("of_tenant"))
         self._held = select(coalesce(func.sum(c.reserved_size), 0), coalesce(func.sum(c.reserved_keys), 0)).where(
             reserving(transfers),
@@ -160,7 +160,8 @@ def _values(quota: Quota) -> Mapping[str, int | None]:
 
 
 def _bucket_account(row: Row[Any], quota: Quota) -> Account:
-    return Account(row.username, BucketName.parse(row.name), quota, Amount(row.size, row.keyamount))
+    used = Amount(row.size + row.trash_size, row.keyamount + row.trash_keys)
+    return Account(row.username, BucketName.parse(row.name), quota, used)
 
 
 def _no_tenant(username: str) -> TenantNotFound:

@@ -16,7 +16,7 @@ from cephstorage.index.keys import KeyStatements, SqlKeyIndex
 from cephstorage.index.landing import LandingStatements, SqlLandingIndex
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.ledger import SqlTransferLedger
-from cephstorage.index.lifecycles import LifecycleStatements, SqlLifecycles
+from cephstorage.index.lifecycles import LifecycleStatements, SqlLifecycles, SqlTrash
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.mirrors import MirrorStatements, SqlMirrorTable
 from cephstorage.index.names import NameIndex
@@ -29,6 +29,7 @@ from cephstorage.index.series import SeriesStatements, SqlSeriesTable
 from cephstorage.index.settings import SettingStatements, SqlSettingsTable
 from cephstorage.index.tokens import SqlTokenTable, TokenStatements
 from cephstorage.index.transfers import TransferStatements
+from cephstorage.index.trash import TrashStatements
 from cephstorage.index.tree import FolderStatements
 from cephstorage.index.walks import SqlWalkTable, WalkStatements
 from cephstorage.ports.index import KeyIndex
@@ -41,7 +42,8 @@ class SqlIndex(ABC):
         buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
         purges, quotas = PurgeStatements(schema), QuotaStatements(schema)
         folders = FolderStatements(schema)
-        keys = KeyStatements(schema, buckets, folders, removals, purges, quotas)
+        trash = TrashStatements(schema, buckets, removals)
+        keys = KeyStatements(schema, buckets, folders, removals, purges, quotas, trash)
         leases = LeaseStatements(schema, removals)
         self._db = db
         self._bucket_statements = buckets
@@ -51,13 +53,14 @@ class SqlIndex(ABC):
         self.deletions = SqlDeletions(db, DeletionStatements(schema, buckets, keys))
         self.buckets = SqlBucketIndex(db, buckets)
         self.lifecycles = SqlLifecycles(db, LifecycleStatements(schema, buckets, keys, purges))
+        self.trash = SqlTrash(db, trash, keys)
         self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders))
         self.consistency = SqlConsistency(db, ConsistencyStatements(schema, buckets, keys, removals))
         self.findings = SqlFindingTable(db, FindingStatements(schema))
         self.walks = SqlWalkTable(db, WalkStatements(schema))
         self.quotas = SqlQuotaTable(db, quotas)
         self.transfers = SqlTransferLedger(db, TransferStatements(schema, buckets, keys, leases, quotas), leases)
-        self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases), removals)
+        self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases, trash), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
         self.purges = SqlPurgeOutbox(db, purges)
         self.jobs = SqlJobTable(db, JobStatements(schema, buckets, keys, purges))

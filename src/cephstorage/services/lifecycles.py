@@ -11,6 +11,7 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.lifecycle import Lifecycle
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.lifecycles import Lifecycles as LifecycleTable
+from cephstorage.ports.lifecycles import Trash
 
 log = structlog.get_logger()
 
@@ -24,8 +25,11 @@ class Lifecycles:
     ``on_deleted`` is told when keys went: bytes are to be removed, edges to be told.
     """
 
-    def __init__(self, table: LifecycleTable, clock: Callable[[], float], *, rate: float, works: bool) -> None:
+    def __init__(
+        self, table: LifecycleTable, trash: Trash, clock: Callable[[], float], *, rate: float, works: bool
+    ) -> None:
         self._table = table
+        self._trash = trash
         self._clock = clock
         self._pause = _STEP / rate
         self._works = works
@@ -40,6 +44,10 @@ class Lifecycles:
     async def put(self, bucket: BucketName, lifecycle: Lifecycle) -> None:
         """Replace a bucket's settings. New keys live by them at once, older ones as the work comes to them."""
         await self._table.put(bucket, lifecycle)
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
         self._wake.set()
 
     def start(self) -> None:
@@ -76,10 +84,10 @@ class Lifecycles:
         """Do what is due, and rest as long as the rate wants; False when there was nothing."""
         began, now = time.monotonic(), self._clock()
         behind = await self._table.apply(_STEP, now)
-        swept = await self._table.sweep(_STEP, now)
-        if swept:
+        expired, trashed = await self._table.sweep(_STEP, now), await self._trash.sweep(_STEP, now)
+        if expired or trashed:
             self.on_deleted()
-            log.info("expired_keys_deleted", keys=swept)
-        if behind or swept:
+            log.info("lives_ended", expired_keys=expired, trashed_versions=trashed)
+        if behind or expired or trashed:
             await asyncio.sleep(max(0.0, self._pause - (time.monotonic() - began)))
-        return bool(behind or swept)
+        return bool(behind or expired or trashed)

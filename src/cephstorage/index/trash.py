@@ -1,0 +1,157 @@
+"""The trash: versions that were deleted or replaced, kept whole for a while, in the transaction that unnamed them.
+
+Their bytes stay in the store because a row here names them. It goes with a removal queued for it, or becomes the
+visible record again; both under the bucket's lock.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, tuple_, update
+
+from cephstorage.domain.errors import InvalidCursor, KeyNotFound
+from cephstorage.domain.lifecycle import DAY, ExpiryRule, Reason, Trashed, TrashPage, ending
+from cephstorage.domain.names import BucketName, prefix_end
+from cephstorage.domain.records import Record
+from cephstorage.domain.serialise import from_json, to_json
+from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.removals import RemovalStatements
+from cephstorage.index.schema import Schema
+
+_ELSEWHERE = frozenset({"bucket", "key", "current"})
+
+
+class TrashStatements:
+    """Statements over the trash. Whoever changes it holds the bucket's row (``BucketStatements.write``)."""
+
+    def __init__(self, schema: Schema, buckets: BucketStatements, removals: RemovalStatements) -> None:
+        self._buckets, self._removals = buckets, removals
+        self._trash: Table = schema.trash
+        c = schema.trash.c
+        here = c.bucket == bindparam("in_bucket")
+        of_key = here & (c.key == bindparam("of_key"))
+        self._insert = insert(schema.trash)
+        self._of_key = select(schema.trash).where(of_key).order_by(c.generation.desc())
+        self._versions = select(c.store_version).where(of_key)
+        self._drop = delete(schema.trash).where(of_key, c.generation == bindparam("of_generation"))
+        due = select(c.bucket, c.key, c.generation).where(c.due_at <= bindparam("now"))
+        self._due = due.order_by(c.due_at).limit(bindparam("limit"))
+        self._hurry = update(schema.trash).where(here, c.due_at > bindparam("now")).values(due_at=bindparam("now"))
+        self._listed = select(schema.trash).where(here, c.due_at > bindparam("now")).order_by(c.key, c.generation)
+
+    def keep(
+        self, conn: Connection, bucket: BucketName, records: Sequence[Record], reason: Reason, now: float, days: float
+    ) -> None:
+        """Put versions that are no longer visible into the trash."""
+        rows = [
+            {
+                "bucket": str(bucket),
+                "key": record.key,
+                "generation": record.generation,
+                "size": record.size,
+                "store_version": record.store_version,
+                "reason": reason.value,
+                "trashed_at": now,
+                "due_at": now + days * DAY,
+                "record": to_json(record, without=_ELSEWHERE),
+            }
+            for record in records
+        ]
+        conn.execute(self._insert, rows)
+        self._buckets.add_trash(conn, bucket, sum(record.size for record in records), len(records))
+
+    def versions(self, conn: Connection, bucket: BucketName, key: str) -> list[str]:
+        """The store versions that are kept of a key."""
+        return list(conn.scalars(self._versions, {"in_bucket": str(bucket), "of_key": key}))
+
+    def take(self, conn: Connection, bucket: BucketName, key: str, generation: int | None) -> Record:
+        """Take a version out again, by default the newest of its key. Raises KeyNotFound."""
+        rows = conn.execute(self._of_key, {"in_bucket": str(bucket), "of_key": key}).all()
+        row = next((row for row in rows if generation in {None, row.generation}), None)
+        if row is None:
+            raise KeyNotFound(f"The trash of {bucket} has no such version of {key!r}.")
+        self._forget(conn, row)
+        return _trashed(row).record
+
+    def _forget(self, conn: Connection, row: Row[Any]) -> None:
+        named = {"in_bucket": row.bucket, "of_key": row.key, "of_generation": row.generation}
+        conn.execute(self._drop, named)
+        self._buckets.add_trash(conn, BucketName.parse(row.bucket), -row.size, -1)
+
+    def listing(
+        self, conn: Connection, bucket: BucketName, prefix: str, limit: int, cursor: tuple[str, int] | None, now: float
+    ) -> TrashPage:
+        """See ``Trash.listing``."""
+        self._buckets.lifecycle(conn, bucket)  # raises BucketNotFound
+        c, asked = self._trash.c, self._listed
+        if prefix:
+            asked = asked.where(c.key >= prefix)
+            asked = asked if (end := prefix_end(prefix)) is None else asked.where(c.key < end)
+        if cursor is not None:
+            asked = asked.where(tuple_(c.key, c.generation) > tuple_(*cursor))
+        rows = conn.execute(asked.limit(limit + 1), {"in_bucket": str(bucket), "now": now}).all()
+        more = (rows[limit - 1].key, rows[limit - 1].generation) if len(rows) > limit else None
+        return TrashPage(tuple(_trashed(row) for row in rows[:limit]), more)
+
+    def empty(self, conn: Connection, bucket: BucketName, key: str | None, generation: int | None, now: float) -> int:
+        """See ``Trash.empty``."""
+        self._buckets.write(conn, bucket)
+        c, asked = self._trash.c, self._hurry
+        if key is not None:
+            asked = asked.where(c.key == key)
+        if generation is not None:
+            asked = asked.where(c.generation == generation)
+        return conn.execute(asked, {"in_bucket": str(bucket), "now": now}).rowcount
+
+    def due(self, conn: Connection, most: int, now: float) -> list[tuple[str, str, int]]:
+        """Versions whose time is over."""
+        return [(row.bucket, row.key, row.generation) for row in conn.execute(self._due, {"limit": most, "now": now})]
+
+    def sweep(self, conn: Connection, most: int, now: float) -> int:
+        """See ``Trash.sweep``."""
+        found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        for name, key, generation in self.due(conn, most, now):
+            found[name].append((key, generation))
+        count = 0
+        for name, versions in sorted(found.items()):
+            bucket = BucketName.parse(name)
+            self._buckets.write(conn, bucket)
+            for key, generation in sorted(versions):
+                rows = conn.execute(self._of_key, {"in_bucket": name, "of_key": key}).all()
+                row = next((row for row in rows if row.generation == generation and row.due_at <= now), None)
+                if row is not None:  # else it was restored just now
+                    self._forget(conn, row)
+                    self._removals.queue(conn, bucket, key, row.store_version)
+                    count += 1
+        return count
+
+
+def _trashed(row: Row[Any]) -> Trashed:
+    record = from_json(Record, row.record, bucket=BucketName.parse(row.bucket), key=row.key)
+    return Trashed(record, Reason(row.reason), row.trashed_at, row.due_at)
+
+
+def read_cursor(text: str | None) -> tuple[str, int] | None:
+    """Where a listing of the trash goes on: the generation, and the key in hex. Raises InvalidCursor."""
+    if text is None:
+        return None
+    generation, _, key = text.partition("-")
+    try:
+        return bytes.fromhex(key).decode(), int(generation)
+    except ValueError as error:
+        raise InvalidCursor("The cursor is none of this listing; begin again without one.") from error
+
+
+def restored(record: Record, generation: int, now: float, rules: Iterable[ExpiryRule]) -> Record:
+    """A version as it becomes visible again: as if it were stored now. An end that has passed is forgotten."""
+    expires = record.expires if record.expires is not None and record.expires > now else None
+    return replace(
+        record,
+        generation=generation,
+        validated_at=now,
+        invalidated_at=None,
+        expires=expires,
+        expires_at=ending(record.key, now, expires, rules),
+    )

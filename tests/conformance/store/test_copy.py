@@ -62,6 +62,7 @@ async def test_a_source_that_is_gone_is_missed_and_nothing_is_left(store: Store,
     with pytest.raises(StoredBytesMissing):
         await store.copy(named(source), planned(store, BODY, "b"))
     assert [found.key for found in await listed(store)] == ["a"]
+    assert len(list((tmp_path / "objects").rglob("*.json"))) <= 1  # on disk: what lies beside the bytes
 
 
 async def test_a_copy_may_be_repeated(store: Store, tmp_path: Path) -> None:

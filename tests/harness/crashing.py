@@ -1,8 +1,9 @@
 """The real service, made to kill itself at an exact point: ``python -m tests.harness.crashing serve``.
 
-``CEPHSTORAGE_CRASH_AT`` names the point as ``module:qualified.name/before`` or ``/after``; the service
-is killed (SIGKILL, no clean-up of any kind) at that call, once the file named by
-``CEPHSTORAGE_CRASH_ARMED`` exists. The product has no hooks: the named function is wrapped from here.
+``CEPHSTORAGE_CRASH_AT`` names the point as ``module:qualified.name/before`` or ``/after``, or several, with spaces
+between; the service is killed (SIGKILL, no clean-up of any kind) at that call, once the file named by
+``CEPHSTORAGE_CRASH_ARMED`` exists and is empty or holds this point. The product has no hooks: the named function is
+wrapped from here.
 """
 
 import functools
@@ -18,17 +19,17 @@ from cephstorage.cli.main import run
 
 
 def install(point: str, armed: Path) -> None:
-    """Wrap the function that ``point`` names."""
+    """Wrap the function that ``point`` names. Several points of one function are wrapped one around the other."""
     place, _, when = point.partition("/")
     module, _, qualified = place.partition(":")
     *owners, name = qualified.split(".")
     owner: Any = functools.reduce(getattr, owners, importlib.import_module(module))
-    setattr(owner, name, _deadly(getattr(owner, name), when, armed))
+    setattr(owner, name, _deadly(getattr(owner, name), when, point, armed))
 
 
-def _deadly(function: Callable[..., Any], when: str, armed: Path) -> Callable[..., Any]:
+def _deadly(function: Callable[..., Any], when: str, point: str, armed: Path) -> Callable[..., Any]:
     def die(moment: str) -> None:
-        if moment == when and armed.exists():
+        if moment == when and armed.exists() and armed.read_text() in {"", point}:
             os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(function)
@@ -49,5 +50,6 @@ def _deadly(function: Callable[..., Any], when: str, armed: Path) -> Callable[..
 
 
 if __name__ == "__main__":
-    install(os.environ["CEPHSTORAGE_CRASH_AT"], Path(os.environ["CEPHSTORAGE_CRASH_ARMED"]))
+    for each in os.environ["CEPHSTORAGE_CRASH_AT"].split():
+        install(each, Path(os.environ["CEPHSTORAGE_CRASH_ARMED"]))
     run()

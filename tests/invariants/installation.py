@@ -1,0 +1,227 @@
+"""A service that is killed again and again, and everything that can be seen of it from outside: HTTP, database, store."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from sqlalchemy import Engine, create_engine, select
+
+from cephstorage.domain.records import attempt_of
+from cephstorage.index.schema import build_schema
+from tests.harness.ceph import Ceph
+from tests.harness.s3 import Bystander
+from tests.harness.service import Reply, Service
+
+LEDGER, LANDING = "cephstorage.index.ledger:SqlTransferLedger", "cephstorage.index.landing:SqlLandingIndex"
+_DISK, _S3 = "cephstorage.store.disk:DiskStore", "cephstorage.store.ceph.s3:S3"
+POINTS = (
+    f"{LEDGER}.create/after",
+    f"{LEDGER}.begin_upload/before",
+    f"{LEDGER}.begin_upload/after",
+    f"{LEDGER}.set_phase/after",
+    f"{LEDGER}.requeue/before",
+    f"{LANDING}.plan/before",
+    f"{LANDING}.plan/after",
+    f"{LANDING}.publish/before",
+    f"{LANDING}.publish/after",
+    f"{LANDING}.removed/before",
+    "cephstorage.index.keys:SqlKeyIndex.delete/after",
+    "cephstorage.transfer.spool:SpoolDirectory.remove/before",
+)
+DISK_POINTS = (f"{_DISK}._commit/before", "cephstorage.store.disk:move_durably/before", f"{_DISK}.delete/before")
+CEPH_POINTS = (f"{_S3}.put/before", f"{_S3}.put/after")
+
+
+class Died(Exception):
+    """The service was killed before it answered; it runs again."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A bucket as one transaction of the database sees it."""
+
+    records: dict[str, Any]
+    usage: tuple[int, int]
+    transfers: dict[str, Any]
+    idempotency: dict[str, str]
+    named: set[str]
+    removals: int
+    deletions: dict[str, str]
+
+
+class Installation:
+    """The service, on one data folder, and direct views of its database and its store."""
+
+    def __init__(self, folder: Path, node: Ceph | None = None, **settings: str) -> None:
+        self._armed = folder / "armed"
+        self.points = POINTS + (CEPH_POINTS if node is not None else DISK_POINTS)
+        self.service = Service(
+            folder / "data", **settings, crash_at=" ".join(self.points), crash_armed=str(self._armed)
+        )
+        self.service.module = "tests.harness.crashing"
+        self.deaths = 0
+        self.spools_are_ours = node is None
+        """Whether spool, store and removals come to rest soon: on Ceph, removals have a grace."""
+        self._node = node
+        self._seen: Bystander | None = None
+        self._stored_by: dict[str, str] = {}
+        self._connection: http.client.HTTPConnection | None = None
+        self._databases: Engine | None = None
+
+    # -- life
+
+    def start(self) -> "Installation":
+        self.service.start()
+        url = self.service.settings.get("database_url", "")
+        if url:
+            self._databases = create_engine(
+                url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="REPEATABLE READ"
+            )
+        else:
+            self._databases = create_engine(f"sqlite:///{self.service.data_dir / 'cephstorage.db'}")
+        self._schema = build_schema(separate_schemas=bool(url))
+        return self
+
+    def stop(self) -> None:
+        self.disarm()
+        self._hang_up()
+        if self._seen is not None:
+            self._seen.close()
+        if self._databases is not None:
+            self._databases.dispose()
+        self.service.stop()
+
+    def arm(self, point: str) -> None:
+        """Be killed at this point, whenever something comes to it."""
+        self._armed.write_text(point)
+
+    def disarm(self) -> None:
+        self._armed.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """kill -9, and start again."""
+        self.service.kill()
+        self._begin_again()
+
+    def restart(self) -> None:
+        """SIGTERM, and start again; it may be killed at its point meanwhile."""
+        assert self.service.stop() in {0, -signal.SIGKILL}
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        self.deaths += 1
+        self.disarm()
+        self._hang_up()
+        self.service.start()
+
+    # -- HTTP
+
+    def call(self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+        """One request. Raises Died."""
+        try:
+            return self._asked(method, target, body, headers or {})
+        except (OSError, http.client.HTTPException):
+            assert self.service.wait() == -signal.SIGKILL, self.service.log()[-5000:]
+            self._begin_again()
+            raise Died from None
+
+    def json(self, method: str, target: str, content: Any = None, headers: dict[str, str] | None = None) -> Any:
+        """A request that must succeed."""
+        body = None if content is None else json.dumps(content).encode()
+        reply = self.call(method, target, body, {"Content-Type": "application/json", **(headers or {})})
+        assert reply.status < 300, (method, target, reply.status, reply.body)
+        return reply.json()
+
+    def _asked(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+        sent = {"Authorization": f"Bearer {self.service.admin_token}", **headers}
+        self._connection.request(method, target, body, {name: value for name, value in sent.items() if value})
+        answer = self._connection.getresponse()
+        return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read())
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -- database
+
+    def snapshot(self, bucket: str) -> Snapshot:
+        """What the database says of a bucket (full name) at one moment."""
+        s = self._schema
+        assert self._databases is not None
+        with self._databases.connect() as conn:
+            if conn.dialect.name == "sqlite":
+                conn.exec_driver_sql("BEGIN")
+
+            def rows(table: Any) -> list[Any]:
+                return list(conn.execute(select(table).where(table.c.bucket == bucket)))
+
+            usage = conn.execute(select(s.buckets).where(s.buckets.c.name == bucket)).one()
+            records, transfers, removals, trash = map(rows, (s.keys, s.transfers, s.removals, s.trash))
+            ids = [row.id for row in transfers]
+            known = select(s.idempotency).where(s.idempotency.c.transfer_id.in_(ids))
+            plans = [json.loads(row.plan)["store_version"] for row in transfers if row.plan and not row.ended_at]
+            named = [row.store_version for row in (*records, *removals, *trash)]
+            return Snapshot(
+                {row.key: row for row in records},
+                (usage.size, usage.keyamount),
+                {row.token: row for row in transfers},
+                {row.key: row.transfer_id for row in conn.execute(known)},
+                {attempt_of(name) for name in (*named, *plans)},
+                len(removals),
+                {row.id: row.state for row in rows(s.deletions)},
+            )
+
+    # -- store
+
+    def stored(self, bucket: str) -> set[str]:
+        """The attempts of which the store holds bytes for the bucket."""
+        if self._node is not None:
+            return set(self._attempts(bucket))
+        return {name.partition(".")[2] for name in self.files(bucket) if not name.endswith(".json")}
+
+    def files(self, bucket: str) -> set[str]:
+        """The names of the files of a bucket on disk."""
+        folder = self.service.data_dir / "objects" / bucket
+        return {path.name for path in folder.rglob("*") if path.is_file()}
+
+    def spooled(self) -> list[str]:
+        """What lies in the spool."""
+        return [path.name for path in (self.service.data_dir / "spool").glob("*")]
+
+    def _attempts(self, bucket: str) -> Iterator[str]:
+        """The attempts that have stored the versions of a bucket, as these say themselves; what is going is nobody's."""
+        seen = self._bystander(bucket)
+        for key, version in seen.versions():
+            if version not in self._stored_by:
+                with contextlib.suppress(seen.client.exceptions.ClientError):
+                    head = seen.client.head_object(Bucket=bucket, Key=key, VersionId=version)
+                    self._stored_by[version] = str(head["Metadata"]["attempt"])
+            if version in self._stored_by:
+                yield self._stored_by[version]
+
+    def _bystander(self, bucket: str) -> Bystander:
+        if self._seen is None:
+            settings = self.service.settings
+            user = SimpleNamespace(
+                gateway=settings["ceph_gateway"],
+                access_key=settings["ceph_access_key"],
+                secret_key=settings["ceph_secret_key"],
+            )
+            self._seen = Bystander(cast("Ceph", user), bucket)
+        self._seen.bucket = bucket
+        return self._seen
+
+
+def md5(body: bytes) -> str:
+    """Hex md5, computed here and not by the service."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -1,0 +1,66 @@
+"""The invariants over SQLite and disk, with many examples, and over PostgreSQL and Ceph with few."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.harness.machines import shared_engines
+from tests.harness.origin import FaultOrigin
+from tests.invariants.installation import Installation
+from tests.invariants.machine import Interleavings
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+"""Many more examples, other ones each time, made small when they fail."""
+EXAMPLES = {"disk": 1000 if DEEP else 20, "ceph": 100 if DEEP else 4}
+STEPS = 40 if DEEP else 20
+QUICK = {
+    "transfer_attempts": "3",
+    "transfer_retry_base": "0.05",
+    "transfer_retry_cap": "0.1",
+    "transfer_deletion_rate": "2000",
+    "grace": "0.5",
+    "log_level": "warning",
+}
+
+
+@pytest.fixture(params=["disk", "ceph"])
+def machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, origin: FaultOrigin
+) -> Iterator[tuple[str, type[Interleavings]]]:
+    """The machine over one of the pairs of engines."""
+    kind, node, engines = request.param, None, {}
+    if kind == "ceph":
+        node = request.getfixturevalue("ceph")
+        engines = shared_engines(request.getfixturevalue("postgres"), node) | {"ceph_removal_grace": "1"}
+    own = {**engines, **QUICK, "origin_allowed_ports": str(origin.port)}
+    with contextlib.ExitStack() as stack:
+        home = Installation(tmp_path_factory.mktemp("invariants"), node, **own)
+        stack.callback(home.stop)
+        home.start()
+        yield kind, type("Here", (Interleavings,), {"home": home, "origin": origin, "failures": []})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0 if DEEP else 300)
+def test_no_interleaving_breaks_an_invariant(machine: tuple[str, type[Interleavings]]) -> None:
+    kind, rules = machine
+    chosen = settings(
+        max_examples=EXAMPLES[kind],
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        derandomize=not DEEP,
+        phases=tuple(Phase) if DEEP else (Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        run_state_machine_as_test(rules, settings=chosen)
+    except BaseException:
+        # Time does not repeat itself: the second run, for which hypothesis takes it back, may go otherwise.
+        if rules.failures:
+            raise rules.failures[0] from None
+        raise

@@ -91,7 +91,7 @@ class Limits(TypedDict):
 
 
 class Bucket(TypedDict):
-    """A bucket and its usage: ``size`` in bytes, ``keyamount`` keys."""
+    """A bucket and its usage: ``size`` in bytes, ``keyamount`` keys; what its trash holds, if anything."""
 
     bucket: str
     username: str
@@ -100,6 +100,8 @@ class Bucket(TypedDict):
     keyamount: int
     created: float
     quota: Limits
+    trash_size: NotRequired[int]
+    trash_keyamount: NotRequired[int]
 
 
 class Quota(TypedDict):

@@ -46,7 +46,8 @@ class KeyStatements:
         self._get = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(one)
         some = (keys.c.bucket == bindparam("in_bucket")) & keys.c.key.in_(bindparam("names", expanding=True))
         self._several = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(some).order_by(keys.c.key)
-        self._md5s = select(keys.c.key, keys.c.md5).where(some)
+        lives = keys.c.expires_at.is_(None) | (keys.c.expires_at > bindparam("now"))
+        self._md5s = select(keys.c.key, keys.c.md5).where(some, lives)
         self._delete_several = delete(keys).where(some)
         there = schema.buckets
         self._before_fill = (
@@ -157,9 +158,9 @@ class KeyStatements:
         found = conn.execute(self._several, {"in_bucket": str(bucket), "names": list(keys)})
         return [record_of(bucket, row) for row in found]
 
-    def md5s(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> dict[str, str]:
+    def md5s(self, conn: Connection, bucket: BucketName, keys: Sequence[str], now: float) -> dict[str, str]:
         """See ``KeyIndex.md5s``."""
-        found = conn.execute(self._md5s, {"in_bucket": str(bucket), "names": list(keys)})
+        found = conn.execute(self._md5s, {"in_bucket": str(bucket), "names": list(keys), "now": now})
         return {row.key: row.md5 for row in found}
 
     def drop_several(
@@ -260,9 +261,9 @@ class SqlKeyIndex:
         """One page in byte order. Raises BucketNotFound and InvalidCursor."""
         return await self._db.read(self._listing.listing, bucket, query)
 
-    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
-        """The md5 of those keys that are there."""
-        return await self._db.read_one(self._sql.md5s, bucket, keys)
+    async def md5s(self, bucket: BucketName, keys: Sequence[str], now: float) -> Mapping[str, str]:
+        """The md5 of those keys that are there and have not ended."""
+        return await self._db.read_one(self._sql.md5s, bucket, keys, now)
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
         """What a folder holds, and a page of its sub-folders. Raises BucketNotFound and InvalidCursor."""

@@ -43,9 +43,9 @@ class RememberedKeys:
         """One page in byte order."""
         return await self._keys.listing(bucket, query)
 
-    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
+    async def md5s(self, bucket: BucketName, keys: Sequence[str], now: float) -> Mapping[str, str]:
         """The md5 of those keys that are there."""
-        return await self._keys.md5s(bucket, keys)
+        return await self._keys.md5s(bucket, keys, now)
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:
         """What a folder holds."""

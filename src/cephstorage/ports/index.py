@@ -27,8 +27,8 @@ class KeyIndex(Protocol):
         """
         ...
 
-    async def md5s(self, bucket: BucketName, keys: Sequence[str]) -> Mapping[str, str]:
-        """The md5 of those keys that are there."""
+    async def md5s(self, bucket: BucketName, keys: Sequence[str], now: float) -> Mapping[str, str]:
+        """The md5 of those keys that are there and have not ended."""
         ...
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage | None:

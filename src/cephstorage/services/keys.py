@@ -106,7 +106,7 @@ class Keys:
 
         How many were queued, and which were refused: their numbers among the orders, and why. Raises BucketNotFound.
         """
-        md5s = await self._keys.md5s(bucket, [order.key for order in orders])
+        md5s = await self._keys.md5s(bucket, [order.key for order in orders], self._clock())
         wanted = [n for n, order in enumerate(orders) if not order.md5 or md5s.get(order.key) != parse_md5(order.md5)]
         refused: list[tuple[int, CephStorageError]] = []
         try:

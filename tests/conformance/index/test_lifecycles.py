@@ -55,8 +55,10 @@ async def test_an_expired_key_is_gone_for_readers_at_once(index: SqlIndex, clock
     assert (record.expires, record.expires_at) == (LATER, LATER)
     clock[0] = LATER - 0.001
     assert await index.keys.get(BUCKET, "k") == record
+    assert await index.keys.md5s(BUCKET, ["k"], LATER - 0.001) == {"k": record.md5}
     clock[0] = LATER
     assert await index.keys.get(BUCKET, "k") is None
+    assert await index.keys.md5s(BUCKET, ["k"], LATER) == {}
     with pytest.raises(KeyNotFound):
         await index.keys.delete(BUCKET, "k", LATER)
 

@@ -84,7 +84,8 @@ class Consistency:
         action = await self._act(bucket, key, known, versions, found, mend=mend) or removed
         if action and (mend or action not in _LOOKS):
             self.count(action)
-            log.info("key_checked", action=action, bucket=str(bucket), key=key, verdict=found.verdict.value)
+            say = log.warning if action == "damaged" else log.info
+            say("key_checked", action=action, bucket=str(bucket), key=key, verdict=found.verdict.value)
         return Checked(found.verdict, action)
 
     async def _look(self, bucket: BucketName, key: str) -> tuple[Known, tuple[Seen, ...]] | None:
@@ -145,7 +146,7 @@ class Consistency:
         """The bytes of a record have been read and are not what they should be: what was done."""
         action = await self._bring(record, fault, mend=True)
         self.count(action)
-        log.info("key_checked", action=action, bucket=str(record.bucket), key=record.key, code=fault)
+        log.warning("key_checked", action=action, bucket=str(record.bucket), key=record.key, code=fault)
         return action
 
     async def _bring(self, record: Record, fault: str, *, mend: bool) -> str:

@@ -16,12 +16,13 @@ from cephstorage.domain.walks import Stage, Sums
 from cephstorage.ports.index import BucketIndex, KeyIndex
 from cephstorage.ports.store import Store, StoredPage
 from cephstorage.services.consistency import Consistency
-from cephstorage.services.visits import Pace
+from cephstorage.services.visits import Pace, abreast
 from cephstorage.services.walks import Course
 
 log = structlog.get_logger()
 
 _RECORDS = 1000
+_AT_ONCE = 8
 _COST = 3
 """Requests to the store that a look at a key takes, about."""
 
@@ -52,8 +53,8 @@ class Reconciliation:
         while True:
             page = await self.store.page(course.bucket, place)
             await self.pace.turn(page.cost)
-            for key in await self._sift(course, page, sums):
-                await self._look_at(course, key)
+            doubtful = await self._sift(course, page, sums)
+            await abreast(lambda key: self._look_at(course, key), doubtful, _AT_ONCE)
             if page.place is None:
                 await course.reach(Stage.SUMS, None)
                 return
@@ -89,9 +90,8 @@ class Reconciliation:
 
     async def _look_at_records(self, course: Course, sums: Sums) -> None:
         async for page in self._pages(course):
-            for record in page.keys:
-                if sums.differ(record.key) and not await self._is_there(course, record):
-                    await self._look_at(course, record.key)
+            doubtful = [record for record in page.keys if sums.differ(record.key)]
+            await abreast(lambda record: self._ask_for(course, record), doubtful, _AT_ONCE)
             if page.cursor is not None:
                 await course.reach(Stage.RECORDS, page.cursor)
 
@@ -104,6 +104,10 @@ class Reconciliation:
             cursor = page.cursor
             if cursor is None:
                 return
+
+    async def _ask_for(self, course: Course, record: Record) -> None:
+        if not await self._is_there(course, record):
+            await self._look_at(course, record.key)
 
     async def _is_there(self, course: Course, record: Record) -> bool:
         course.counts["asked"] += 1

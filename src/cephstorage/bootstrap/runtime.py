@@ -162,6 +162,7 @@ class Runtime:
         await self._events.refresh()
         await self._look_at_store()
         self._adapters.own_parts.start()
+        await self._walks.take_over()
         await self._janitor.start()
         self._engine.start()
         self._services.purges.start()

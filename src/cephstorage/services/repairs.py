@@ -71,6 +71,7 @@ class Repairs:
             timetag=record.ts,
             if_match=record.etag,
             metadata=dict(record.metadata),
+            expires=record.expires,
         )
         try:
             tokens = await self.keys.create(record.bucket, [order], None)

@@ -91,6 +91,10 @@ class Walks:
         self._tasks: list[asyncio.Task[None]] = []
         self._said: set[str] = set()
 
+    async def take_over(self) -> None:
+        """Have what dead processes of this machine held go on at once; before their traces are tidied away."""
+        await self._guarded(self._bury)
+
     def start(self) -> None:
         """Begin to walk, and to look after what was found."""
         if not self._orders:

@@ -90,6 +90,12 @@ class InvalidDocument(InvalidInput):
     code = "invalid_document"
 
 
+class InvalidWebhook(InvalidInput):
+    """A webhook's address, events or prefix do not make sense."""
+
+    code = "invalid_webhook"
+
+
 class InvalidIndex(InvalidInput):
     """A sitemap, a Packages index or a folder's page can't be read as such."""
 
@@ -178,6 +184,12 @@ class MirrorNotFound(NotFound):
     """No mirror answers for this host name."""
 
     code = "mirror_not_found"
+
+
+class WebhookNotFound(NotFound):
+    """No webhook has this id."""
+
+    code = "webhook_not_found"
 
 
 class AccessTokenNotFound(NotFound):

@@ -4,6 +4,7 @@ The bucket's row is locked as for a publication, so that usage stays exact. What
 what waits for its removal, is left alone.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,19 +15,24 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, attempt_of
 from cephstorage.domain.serialise import from_json
 from cephstorage.domain.transfers import Plan, State
+from cephstorage.domain.webhooks import EventType
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema, word
 from cephstorage.index.tree import Changes, FolderStatements
+from cephstorage.index.webhooks import EventStatements
 from cephstorage.ports.index import Adopted
 
 
 class AdoptionStatements:
     """Statements that take records over."""
 
-    def __init__(self, schema: Schema, buckets: BucketStatements, folders: FolderStatements) -> None:
+    def __init__(
+        self, schema: Schema, buckets: BucketStatements, folders: FolderStatements, events: EventStatements
+    ) -> None:
         self._buckets = buckets
+        self._events = events
         self._folders = folders
         keys, removals, transfers = schema.keys, schema.removals, schema.transfers
         here = keys.c.bucket == bindparam("in_bucket")
@@ -47,7 +53,7 @@ class AdoptionStatements:
             transfers.c.bucket == bindparam("in_bucket"),
         )
 
-    def adopt(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> Adopted:
+    def adopt(self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float) -> Adopted:
         """See ``Adoption.adopt``."""
         first = self._buckets.write(conn, bucket)
         visible = self.visible(conn, bucket, [record.key for record in records])
@@ -66,17 +72,17 @@ class AdoptionStatements:
             else:
                 older += record.key in new
                 new[record.key] = record if record.generation else replace(record, generation=first)
-        self._put(conn, bucket, new.values(), visible)
+        self._put(conn, bucket, new.values(), visible, now)
         self._buckets.raise_generation(conn, bucket, 1 + max((each.generation for each in records), default=0))
         return Adopted(len(new), known, older, tuple(contested))
 
-    def prefer(self, conn: Connection, record: Record, visible: Record) -> bool:
+    def prefer(self, conn: Connection, record: Record, visible: Record, now: float) -> bool:
         """See ``Adoption.prefer``."""
         self._buckets.write(conn, record.bucket)
-        now = self.visible(conn, record.bucket, [record.key])
-        if (there := now.get(record.key)) is None or there.store_version != visible.store_version:
+        seen = self.visible(conn, record.bucket, [record.key])
+        if (there := seen.get(record.key)) is None or there.store_version != visible.store_version:
             return False
-        self._put(conn, record.bucket, [record], now)
+        self._put(conn, record.bucket, [record], seen, now)
         return True
 
     def visible(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> dict[str, Record]:
@@ -92,7 +98,9 @@ class AdoptionStatements:
         kept = conn.scalars(self._kept, {**here, "names": [each.key for each in records]})
         return {attempt_of(version) for version in (*leaving, *coming, *kept)}
 
-    def _put(self, conn: Connection, bucket: BucketName, records: Iterable[Record], visible: dict[str, Record]) -> None:
+    def _put(
+        self, conn: Connection, bucket: BucketName, records: Iterable[Record], visible: dict[str, Record], now: float
+    ) -> None:
         first, size = [], 0
         come, grown = Changes(), Changes()
         for record in records:
@@ -108,13 +116,14 @@ class AdoptionStatements:
             conn.execute(self._replace, {**changing, "in_bucket": str(bucket), "of_key": record.key})
         if first:
             conn.execute(self._insert, first)
-        self._buckets.add_usage(conn, bucket, size, len(first))
+        if self._buckets.add_usage(conn, bucket, size, len(first)).told:
+            self._events.changed(conn, EventType.CREATED, records, now)
         for changes in (come, grown):
             self._folders.add(conn, bucket, changes)
 
 
 class SqlAdoption:
-    """``Adoption`` in SQL."""
+    """``Adoption`` in SQL. What is adopted was not changed by us: its events have the time at which it was noticed."""
 
     def __init__(self, db: Runner, statements: AdoptionStatements) -> None:
         self._db = db
@@ -126,8 +135,8 @@ class SqlAdoption:
 
     async def adopt(self, bucket: BucketName, records: Sequence[Record]) -> Adopted:
         """Take over records. Raises BucketNotFound."""
-        return await self._db.write(self._sql.adopt, bucket, records)
+        return await self._db.write(self._sql.adopt, bucket, records, time.time())
 
     async def prefer(self, record: Record, visible: Record) -> bool:
         """Make a record visible in place of another one."""
-        return await self._db.write(self._sql.prefer, record, visible)
+        return await self._db.write(self._sql.prefer, record, visible, time.time())

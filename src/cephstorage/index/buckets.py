@@ -3,9 +3,23 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import coalesce
 
 from cephstorage.domain.errors import BucketNotEmpty, BucketNotFound
@@ -49,6 +63,21 @@ def _bucket_of(row: Row[Any]) -> Bucket:
     )
 
 
+class Concern(NamedTuple):
+    """Who has a say in a change of a bucket: a quota bounds it, some webhook is told of it."""
+
+    bounded: bool
+    told: bool
+
+
+def told(schema: Schema) -> ColumnElement[bool]:
+    """Whether some webhook is told of a bucket's keys: asked in a statement that is sent anyway."""
+    hooks, here = schema.webhooks.c, schema.buckets.c
+    wide = hooks.bucket.is_(None) | (hooks.bucket == here.name)
+    found = select(hooks.id).where(hooks.username == here.username, wide, hooks.enabled == 1)
+    return exists(found.correlate(schema.buckets))
+
+
 class BucketStatements:
     """Statements over buckets, usage included: whoever changes a record calls ``write`` first and ``add_usage`` then.
 
@@ -82,7 +111,7 @@ class BucketStatements:
                     else_=buckets.c.highest_generation,
                 ),
             )
-            .returning(bounded(schema))
+            .returning(bounded(schema), told(schema))
         )
         self._trash = (
             update(buckets)
@@ -146,10 +175,11 @@ class BucketStatements:
         first_generation, *lives = found
         return Held(int(first_generation), lifecycle_in(*lives))
 
-    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int, generation: int = 0) -> bool:
-        """Add to the usage, or subtract; whether a quota bounds it. ``generation``: that of a version that has come."""
+    def add_usage(self, conn: Connection, bucket: BucketName, size: int, keys: int, generation: int = 0) -> Concern:
+        """Add to the usage, or subtract; who has a say in it. ``generation``: that of a version that has come."""
         values = {"bucket": str(bucket), "bytes": size, "keys": keys, "generation": generation}
-        return bool(conn.scalar(self._usage, values))
+        row = conn.execute(self._usage, values).first()
+        return Concern(bool(row[0]), bool(row[1])) if row is not None else Concern(False, False)
 
     def add_trash(self, conn: Connection, bucket: BucketName, size: int, keys: int) -> None:
         """Add to what the trash holds, or subtract."""

@@ -10,7 +10,8 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import difference
 from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of, living
 from cephstorage.domain.serialise import to_json
-from cephstorage.index.buckets import BucketStatements
+from cephstorage.domain.webhooks import EventType
+from cephstorage.index.buckets import BucketStatements, Concern
 from cephstorage.index.listing import ListingStatements
 from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.quotas import QuotaStatements, bounded
@@ -20,10 +21,11 @@ from cephstorage.index.runner import Runner
 from cephstorage.index.schema import TEXT, Schema
 from cephstorage.index.trash import TrashStatements, restored
 from cephstorage.index.tree import Changes, FolderStatements
+from cephstorage.index.webhooks import EventStatements
 
 
 class KeyStatements:
-    """Statements over records. Usage, the queue of removals and the outbox of purges change with them."""
+    """Statements over records. Usage, the queue of removals, the outboxes of purges and of webhooks change with them."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class KeyStatements:
         purges: PurgeStatements,
         quotas: QuotaStatements,
         trash: TrashStatements,
+        events: EventStatements,
     ) -> None:
         self._trash = trash
         self._buckets = buckets
@@ -41,6 +44,7 @@ class KeyStatements:
         self._folders = folders
         self._removals = removals
         self._purges = purges
+        self._events = events
         keys = schema.keys
         one = (keys.c.bucket == bindparam("in_bucket")) & (keys.c.key == bindparam("of_key"))
         self._get = select(*(keys.c[name] for name in RECORD_COLUMNS)).where(one)
@@ -101,8 +105,10 @@ class KeyStatements:
         values = record_values(record)
         kept = previous is not None and lifecycle.trash_overwritten and self._keep(conn, previous, record, lifecycle)
         more = difference(record.size, previous.size if previous is not None else None)
-        if self._buckets.add_usage(conn, record.bucket, more.size, more.keys, record.generation):
+        concern = self._buckets.add_usage(conn, record.bucket, more.size, more.keys, record.generation)
+        if concern.bounded:
             self._quotas.check(conn, record.bucket, difference(record.size, None) if kept else more)
+        self._tell(conn, concern, EventType.CREATED, [record], record.validated_at)
         if previous is None:
             conn.execute(self._insert, values)
             self._folders.add(conn, record.bucket, {record.vfolder: (record.size, 1)})
@@ -135,6 +141,11 @@ class KeyStatements:
         if gone := [(each.key, each.store_version) for each in records if each.key not in names]:
             self._removals.queue_several(conn, bucket, gone)
 
+    def _tell(self, conn: Connection, concern: Concern, kind: EventType, records: Sequence[Record], now: float) -> None:
+        """Write the events for the webhooks, if some are told."""
+        if concern.told:
+            self._events.changed(conn, kind, records, now)
+
     def delete(self, conn: Connection, bucket: BucketName, key: str, now: float) -> None:
         """See ``KeyIndex.delete``. A later version of the key gets a higher generation than this one."""
         lifecycle = self._buckets.hold(conn, bucket).lifecycle
@@ -147,7 +158,8 @@ class KeyStatements:
         """Delete a visible record. The caller holds its bucket for writing."""
         bucket, key = record.bucket, record.key
         conn.execute(self._delete, {"in_bucket": str(bucket), "of_key": key})
-        self._buckets.add_usage(conn, bucket, -record.size, -1)
+        concern = self._buckets.add_usage(conn, bucket, -record.size, -1)
+        self._tell(conn, concern, EventType.DELETED, [record], now)
         self._folders.add(conn, bucket, {record.vfolder: (-record.size, -1)})
         self._buckets.raise_generation(conn, bucket, record.generation + 1)
         self._unname(conn, bucket, [record], now, lifecycle)
@@ -179,7 +191,8 @@ class KeyStatements:
         for record in records:
             changes.note(record.vfolder, -record.size, -1)
         conn.execute(self._delete_several, {"in_bucket": str(bucket), "names": [record.key for record in records]})
-        self._buckets.add_usage(conn, bucket, -sum(record.size for record in records), -len(records))
+        concern = self._buckets.add_usage(conn, bucket, -sum(record.size for record in records), -len(records))
+        self._tell(conn, concern, EventType.DELETED, records, now)
         self._folders.add(conn, bucket, changes)
         self._buckets.raise_generation(conn, bucket, 1 + max(record.generation for record in records))
         self._unname(conn, bucket, records, now, lifecycle)

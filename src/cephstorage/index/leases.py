@@ -20,6 +20,7 @@ from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, Plan, Sourc
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.schema import Schema, served, word
+from cephstorage.index.webhooks import EventStatements
 
 _NOTHING_HELD = {"reserved_size": 0, "reserved_keys": 0}
 _FREE: dict[str, Any] = {"owner": None, "lease_until": 0.0, **_NOTHING_HELD}
@@ -33,8 +34,9 @@ def holder(lease: Lease) -> dict[str, Any]:
 class LeaseStatements:
     """Statements over rows that somebody holds or is to hold."""
 
-    def __init__(self, schema: Schema, removals: RemovalStatements) -> None:
+    def __init__(self, schema: Schema, removals: RemovalStatements, events: EventStatements) -> None:
         self._removals = removals
+        self._events = events
         transfers, landing = schema.transfers, schema.landing_leases
         c = transfers.c
         self._running = c.state == word(State.INPROGRESS)
@@ -176,6 +178,7 @@ class LeaseStatements:
         values |= {"updated_at": now, "ended_at": now, "fence": row.fence + 1}
         values |= {"error_code": error.code, "error_msg": text(error.msg)}
         self.overwrite(conn, row.id, values)
+        self._events.failed(conn, row, error.code, now)
 
     def drop(self, conn: Connection, transfer_id: str) -> None:
         """Delete a row."""

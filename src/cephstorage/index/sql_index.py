@@ -32,6 +32,8 @@ from cephstorage.index.transfers import TransferStatements
 from cephstorage.index.trash import TrashStatements
 from cephstorage.index.tree import FolderStatements
 from cephstorage.index.walks import SqlWalkTable, WalkStatements
+from cephstorage.index.webhook_outbox import OutboxStatements, SqlWebhookOutbox
+from cephstorage.index.webhooks import EventStatements, SqlWebhookTable, WebhookStatements
 from cephstorage.ports.index import KeyIndex
 
 
@@ -40,11 +42,11 @@ class SqlIndex(ABC):
 
     def __init__(self, db: Runner, schema: Schema, names: NameIndex) -> None:
         buckets, removals, changes = BucketStatements(schema), RemovalStatements(schema), ChangeStatements(schema)
-        purges, quotas = PurgeStatements(schema), QuotaStatements(schema)
+        purges, quotas, events = PurgeStatements(schema), QuotaStatements(schema), EventStatements(schema)
         folders = FolderStatements(schema)
         trash = TrashStatements(schema, buckets, removals)
-        keys = KeyStatements(schema, buckets, folders, removals, purges, quotas, trash)
-        leases = LeaseStatements(schema, removals)
+        keys = KeyStatements(schema, buckets, folders, removals, purges, quotas, trash, events)
+        leases = LeaseStatements(schema, removals, events)
         self._db = db
         self._bucket_statements = buckets
         self._folder_statements = folders
@@ -54,7 +56,7 @@ class SqlIndex(ABC):
         self.buckets = SqlBucketIndex(db, buckets)
         self.lifecycles = SqlLifecycles(db, LifecycleStatements(schema, buckets, keys, purges))
         self.trash = SqlTrash(db, trash, keys)
-        self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders))
+        self.adoption = SqlAdoption(db, AdoptionStatements(schema, buckets, folders, events))
         self.consistency = SqlConsistency(db, ConsistencyStatements(schema, buckets, keys, removals))
         self.findings = SqlFindingTable(db, FindingStatements(schema))
         self.walks = SqlWalkTable(db, WalkStatements(schema))
@@ -63,6 +65,8 @@ class SqlIndex(ABC):
         self.landing = SqlLandingIndex(db, LandingStatements(schema, buckets, keys, leases, trash), removals)
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
         self.purges = SqlPurgeOutbox(db, purges)
+        self.webhooks = SqlWebhookTable(db, WebhookStatements(schema, buckets))
+        self.webhook_outbox = SqlWebhookOutbox(db, OutboxStatements(schema))
         self.jobs = SqlJobTable(db, JobStatements(schema, buckets, keys, purges))
         self.series = SqlSeriesTable(db, SeriesStatements(schema))
         self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))

@@ -9,6 +9,7 @@ from cephstorage_client.errors import (
     ServiceUnreachable,
     VerificationFailed,
     WaitTimeout,
+    WebhookRefused,
 )
 from cephstorage_client.names import encode_key
 from cephstorage_client.shapes import (
@@ -45,6 +46,7 @@ from cephstorage_client.shapes import (
     Walk,
     WarmOptions,
 )
+from cephstorage_client.webhooks import DeadLetter, Webhook, WebhookStatus, WebhookTrial, verify_webhook
 
 __all__ = [
     "AccessToken",
@@ -55,6 +57,7 @@ __all__ = [
     "ClientError",
     "ConsistencyOverview",
     "CopyOptions",
+    "DeadLetter",
     "Deletion",
     "DownloadInterrupted",
     "Explanation",
@@ -87,5 +90,10 @@ __all__ = [
     "WaitTimeout",
     "Walk",
     "WarmOptions",
+    "Webhook",
+    "WebhookRefused",
+    "WebhookStatus",
+    "WebhookTrial",
     "encode_key",
+    "verify_webhook",
 ]

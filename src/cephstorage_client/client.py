@@ -7,7 +7,17 @@ from cephstorage_client.copies import CopyCalls
 from cephstorage_client.following import FollowingCalls
 from cephstorage_client.keys import KeyCalls
 from cephstorage_client.transfers import TransferCalls
+from cephstorage_client.webhooks import WebhookCalls
 
 
-class Client(KeyCalls, BulkCalls, TransferCalls, CopyCalls, ConsistencyCalls, FollowingCalls, AdministrationCalls):
+class Client(
+    KeyCalls,
+    BulkCalls,
+    TransferCalls,
+    CopyCalls,
+    ConsistencyCalls,
+    FollowingCalls,
+    WebhookCalls,
+    AdministrationCalls,
+):
     """A client of the service at ``base_url``, with the rights of ``token``. One per thread."""

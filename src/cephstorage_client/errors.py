@@ -42,5 +42,9 @@ class VerificationFailed(ClientError):
     """The bytes that arrived do not have the md5 of the record."""
 
 
+class WebhookRefused(ClientError):
+    """A request to a receiver that the service did not send, or not now."""
+
+
 class WaitTimeout(ClientError):
     """The transfer was still in progress when the time to wait for it was over; it goes on."""

@@ -50,6 +50,16 @@ OWN_WRITES = {
     ("POST", "/mirrors/verify"),
     ("POST", "/mirrors/warm"),
     ("DELETE", "/mirrors/jobs/{job}"),
+    ("GET", "/webhooks"),
+    ("POST", "/webhooks"),
+    ("GET", "/webhooks/{webhook}"),
+    ("PUT", "/webhooks/{webhook}"),
+    ("DELETE", "/webhooks/{webhook}"),
+    ("POST", "/webhooks/{webhook}/test"),
+    ("POST", "/webhooks/{webhook}/rotate"),
+    ("GET", "/webhooks/{webhook}/dead"),
+    ("POST", "/webhooks/{webhook}/dead/redeliver"),
+    ("POST", "/webhooks/{webhook}/dead/drop"),
 }
 """What the tenant's own token may do beyond that. Everything else is for admins."""
 METHODS = ("get", "put", "post", "delete", "head", "patch", "options", "trace")
@@ -73,6 +83,8 @@ class House:
         self.places = {**places, "token": self.transfer, "token_id": self.kept_id, "job": job}
         self.places["host"] = "hers.example"
         self.places["name"] = service.json("POST", "/ceph/alice/photos/deletions", {"prefix": "none/"})["id"]
+        hook = {"username": "alice", "bucketname": "photos", "url": "http://127.0.0.1/hook", "events": ["key.deleted"]}
+        self.places["webhook"] = service.json("POST", "/webhooks", hook)["id"]
         self.state = self.look()
 
     def token(self, role: str, username: str | None = None, **more: Any) -> tuple[str, str]:
@@ -95,6 +107,10 @@ class House:
             "/mirrors/sign": {"url": "http://hers.example/k"},
             "/mirrors/verify": {"mirror": "hers.example"},
             "/mirrors/warm": {"mirror": "hers.example", "targets": ["/evil"]},
+            "/webhooks": {"username": "alice", "url": "http://127.0.0.1/evil"},
+            "/webhooks/{webhook}": {"url": "http://127.0.0.1/evil"},
+            "/webhooks/{webhook}/dead/redeliver": {"all": True},
+            "/webhooks/{webhook}/dead/drop": {"all": True},
             "/ceph/{username}/{bucketname}/deletions": {"prefix": "k"},
             "/ceph/{username}/{bucketname}/import": {"key_url": "http://127.0.0.1/", "key_name": "k"},
             "/ceph/{username}/{bucketname}/keys": {"key_url": "http://127.0.0.1/", "key_name": "k"},
@@ -102,6 +118,7 @@ class House:
         }
         queries = {"/explain": "?url=http://evil.example/", "/mirrors/host": "?mirror_host=evil.example"}
         queries["/mirrors/explain"] = queries["/explain"]
+        queries["/webhooks"] = "?username=alice"
         queries["/mirrors/jobs"] = "?mirror=hers.example"
         target = template.format(**self.places) + queries.get(template, "")
         body = json.dumps(bodies.get(template, {})).encode() if method in {"POST", "PUT"} else None
@@ -113,10 +130,12 @@ class House:
         record = {name: value for name, value in self.bucket.record("k").items() if name != "url"}
         mirrors = self.service.json("GET", "/mirrors/host")
         settings = self.service.json("GET", "/config")
+        webhooks = self.service.json("GET", "/webhooks")
         return (
             record,
             mirrors,
             settings,
+            webhooks,
             self.bucket.usage(),
             self.bucket.progress(self.transfer)["state"],
             self.kept_id in tokens,

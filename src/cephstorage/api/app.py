@@ -27,6 +27,7 @@ from cephstorage.api import (
     operations,
     quotas,
     trash,
+    webhooks,
 )
 from cephstorage.api.context import ApiServices, well_formed_query
 from cephstorage.domain.errors import CephStorageError
@@ -87,6 +88,7 @@ def build_api(services: ApiServices) -> Application:
         quotas.router,
         mirrors.router,
         jobs.router,
+        webhooks.router,
         configuration.router,
         consistency.router,
         operations.router,

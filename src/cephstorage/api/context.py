@@ -31,6 +31,7 @@ from cephstorage.services.purges import Purges
 from cephstorage.services.quotas import Quotas
 from cephstorage.services.trash import Trash
 from cephstorage.services.usage import Usage
+from cephstorage.services.webhooks import Webhooks
 
 
 class Explanations(Protocol):
@@ -61,6 +62,7 @@ class ApiServices:
     events: Events
     walks: WalkTable
     jobs: Jobs
+    webhooks: Webhooks
     usage: Usage
     access: Access
     publishing: Publishing

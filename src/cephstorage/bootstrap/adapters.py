@@ -16,6 +16,7 @@ from cephstorage.origin.http import HttpOrigin
 from cephstorage.origin.own_parts import OwnParts
 from cephstorage.origin.peer import ProcessPeers
 from cephstorage.origin.pool import OriginPool
+from cephstorage.origin.webhooks import HttpWebhooks
 from cephstorage.ports.store import Store
 from cephstorage.store.ceph import CephConfig, CephStore
 from cephstorage.store.disk import DiskStore
@@ -31,6 +32,7 @@ class Adapters:
     index: SqlIndex
     store: DiskStore | LiveStore
     origin: OriginPool
+    webhooks: HttpWebhooks
     own_parts: OwnParts
     peers: ProcessPeers
     presence: Presence
@@ -74,6 +76,7 @@ def make_adapters(settings: Settings, port: int | None, via: str) -> Adapters:
         index=make_index(settings),
         store=make_store(settings),
         origin=origin,
+        webhooks=HttpWebhooks(http, settings.webhook.timeout),
         own_parts=OwnParts(guard, origin.reconnect),
         peers=ProcessPeers(presence.near),
         presence=presence,

@@ -25,6 +25,7 @@ from cephstorage.bootstrap.jobs import make_jobs
 from cephstorage.bootstrap.services import Services, make_deletions, make_lifecycles, make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
+from cephstorage.bootstrap.webhooks import make_webhooks
 from cephstorage.domain.configuration import SECRETS
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.transfers import TransferRequest
@@ -104,6 +105,8 @@ class Runtime:
         self._lifecycles = make_lifecycles(
             settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
         )
+        self._webhooks, self._delivery = make_webhooks(settings, adapters, services, clock, serves=serves)
+        monitoring.registry.register(self._delivery)
         api = build_api(
             ApiServices(
                 keys=services.keys,
@@ -119,6 +122,7 @@ class Runtime:
                 events=self._events,
                 walks=index.walks,
                 jobs=self._jobs,
+                webhooks=self._webhooks,
                 usage=usage,
                 access=services.access,
                 publishing=services.publishing,
@@ -142,6 +146,7 @@ class Runtime:
         if request.mirror_host is not None:
             self._usage.count(request.mirror_host, fetched_figures(end, fetched))
         self._services.purges.wake()
+        self._delivery.wake()
 
     @property
     def peer_address(self) -> str:
@@ -155,6 +160,7 @@ class Runtime:
         await open_patiently(self._adapters.index)
         await self._services.sealed.renew(SECRETS)
         await self._services.mirrors.seal_anew()
+        await self._webhooks.seal_anew()
         self._adapters.presence.announce()
         await self._adapters.origin.start()
         await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))
@@ -163,6 +169,7 @@ class Runtime:
         await self._look_at_store()
         self._adapters.own_parts.start()
         await self._walks.take_over()
+        await self._delivery.inherit()  # the janitor removes the traces of the dead
         await self._janitor.start()
         self._engine.start()
         self._services.purges.start()
@@ -170,6 +177,7 @@ class Runtime:
             self._services.abilities.start()
         self._jobs.start()
         self._deletions.start()
+        self._delivery.start()
         self._walks.start()
         self._lifecycles.start()
         self._usage.start()
@@ -195,6 +203,7 @@ class Runtime:
         await self._deletions.stop()
         await self._jobs.stop()
         await self._engine.stop()
+        await self._delivery.stop()
         await self._usage.stop()
         await self._services.purges.stop()
         await self._janitor.stop()

@@ -121,6 +121,20 @@ class TransferSettings(BaseModel):
     )
 
 
+class WebhookSettings(BaseModel):
+    """How events are delivered to webhooks."""
+
+    timeout: float = Field(default=10.0, gt=0, le=60, description="Seconds that a receiver has to answer")
+    attempts: int = Field(default=20, ge=1, description="Tries before an event becomes a dead letter")
+    give_up_after: float = Field(default=3 * 86400.0, gt=0, description="Age in seconds at which it does at the latest")
+    retry_base: float = Field(default=5.0, gt=0, description="Pause after the first failed try; it doubles each time")
+    retry_cap: float = Field(default=3600.0, gt=0, description="Longest pause between tries")
+    concurrency: int = Field(default=8, ge=1, le=64, description="Requests to one webhook at a time")
+    outbox: int = Field(
+        default=100_000, ge=1, description="Events of a webhook that wait; of more, the oldest become dead letters"
+    )
+
+
 class PublishSettings(BaseModel):
     """Published URLs."""
 
@@ -278,6 +292,7 @@ class Settings(BaseSettings):
     origin: OriginSettings = OriginSettings()
     transfer: TransferSettings = TransferSettings()
     publish: PublishSettings = PublishSettings()
+    webhook: WebhookSettings = WebhookSettings()
     ceph: CephSettings = CephSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     edge: EdgeSettings = EdgeSettings()

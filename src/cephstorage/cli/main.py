@@ -28,6 +28,7 @@ from cephstorage.cli import (
     transfers,
     trash,
     uploads,
+    webhooks,
     within,
 )
 from cephstorage.cli.session import Session
@@ -63,6 +64,9 @@ app.add_typer(configuration.app, name="config", help="Settings while it runs: ls
 app.add_typer(consistency.app, name="consistency", help="Index and store: show, run, findings, check.")
 app.add_typer(database.app, name="db", help="The database: upgrade, copy.")
 app.add_typer(quotas.app, name="quota", help="Quotas of tenants and buckets: ls, show, set, rm.")
+app.add_typer(
+    webhooks.app, name="webhook", help="Webhooks: create, ls, show, set, rm, test, rotate; dead, redeliver, drop."
+)
 app.add_typer(tokens.app, name="token", help="Access tokens: create, ls, revoke.")
 
 

@@ -52,6 +52,8 @@ class WalkStatements:
         )
         self._write = update(walks).where(mine)
         self._mine = select(walks).where(mine).with_for_update()
+        ended = c.last_begun_at.is_not(None)
+        self._oldest = select(c.kind, func.min(c.last_begun_at)).where(ended).group_by(c.kind)
         self._owners = select(c.owner).where(c.owner.is_not(None)).distinct()
         self._expire = update(walks).where(c.owner == bindparam("by_owner")).values(owner=None, due_at=bindparam("now"))
 
@@ -138,6 +140,10 @@ class WalkStatements:
         if bucket is not None:
             asked = asked.where(c.bucket == str(bucket))
         return [_walk(row) for row in conn.execute(asked)]
+
+    def oldest(self, conn: Connection) -> dict[WalkKind, float]:
+        """See ``WalkTable.oldest``."""
+        return {WalkKind(kind): begun for kind, begun in conn.execute(self._oldest)}
 
     def owners(self, conn: Connection) -> list[str]:
         """See ``WalkTable.owners``."""
@@ -229,6 +235,10 @@ class SqlWalkTable:
     async def all(self, bucket: BucketName | None = None) -> Sequence[Walk]:
         """Every walk."""
         return await self._db.read_one(self._sql.all, bucket)
+
+    async def oldest(self) -> Mapping[WalkKind, float]:
+        """When the last whole walk began where that is longest ago."""
+        return await self._db.read_one(self._sql.oldest)
 
     async def owners(self) -> Sequence[str]:
         """Who holds walks."""

@@ -107,6 +107,10 @@ class WalkTable(Protocol):
         """Every walk, by bucket and kind."""
         ...
 
+    async def oldest(self) -> Mapping[WalkKind, float]:
+        """When the last whole walk began over the bucket where that is longest ago, by kind."""
+        ...
+
     async def owners(self) -> Sequence[str]:
         """Who holds walks."""
         ...

@@ -29,11 +29,7 @@ class ConsistencyFigures(Collector):
     async def look(self) -> None:
         """Read anew what is shown. Raises DatabaseUnavailable."""
         self._counts = await self._findings.counts()
-        oldest: dict[WalkKind, float] = {}
-        for walk in await self._walks.all():
-            if walk.last_begun_at is not None:
-                oldest[walk.kind] = min(oldest.get(walk.kind, walk.last_begun_at), walk.last_begun_at)
-        self._oldest = oldest
+        self._oldest = await self._walks.oldest()
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Findings, the age of the oldest walk that came to its end, and actions."""

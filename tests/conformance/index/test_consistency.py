@@ -135,6 +135,7 @@ async def test_a_walk_is_one_owners_at_a_time_and_goes_on_where_it_was_noted(ind
     (ended,) = await index.walks.all(BUCKET)
     assert (ended.begun_at, ended.place, ended.owner) == (None, None, None)
     assert (ended.last_begun_at, ended.last_ended_at, ended.last_counts) == (NOW, UNTIL, {"objects": 9})
+    assert await index.walks.oldest() == {RECONCILE: NOW}
     assert not await index.walks.due(RECONCILE, UNTIL + 99, NOW)
 
 

@@ -163,6 +163,11 @@ def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: 
     return StoredObject(bucket, key, name, size, md5, metadata, _custom(headers))
 
 
+def attempt_in(headers: Mapping[str, str]) -> str | None:
+    """The attempt that an object's headers speak of, be it right or not."""
+    return headers.get(_PREFIX + _ATTEMPT)
+
+
 def is_md5(etag: str) -> bool:
     """Whether an ETag is the md5 of the bytes, as it is of what did not come in parts."""
     return _MD5.fullmatch(etag) is not None

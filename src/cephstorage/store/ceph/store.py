@@ -30,6 +30,7 @@ from cephstorage.store.ceph.failures import UnknownBucket
 from cephstorage.store.ceph.gateway import Gateway
 from cephstorage.store.ceph.naming import (
     VersionName,
+    attempt_in,
     headers_of,
     is_md5,
     noted_name,
@@ -144,11 +145,19 @@ class CephStore:
         if etag is None:
             return None
         if is_md5(etag) and etag != planned.md5:
-            raise StoreUnavailable(f"The Ceph gateway copied {planned.key!r} with the md5 {etag}, not {planned.md5}.")
+            await self._drop_wrong_copy(planned)
+            return None
         version_id = await self._version_of(planned)  # RGW does not say it in its answer
         if version_id is None:
             raise StoreUnavailable(f"The Ceph gateway does not show {planned.key!r} as it was copied.")
         return await self._versioned(planned, version_id)
+
+    async def _drop_wrong_copy(self, planned: StoredObject) -> None:
+        """Other bytes lay under the source's name: a bucket without versioning has but the one version ``null``."""
+        bucket = str(planned.bucket)
+        headers = await self._s3.head(bucket, planned.key) or {}
+        if attempt_in(headers) == attempt_of(planned.store_version):
+            await self._s3.delete_version(bucket, planned.key, headers.get("x-amz-version-id", "null"))
 
     async def _copy_parts(self, source: str, planned: StoredObject, note: Note | None) -> str | None:
         """Take up the upload that this attempt has begun, or begin one. What is there of it is of the same version."""

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from cephstorage.domain.errors import BucketNotFound, KeyNotFound, PreconditionFailed
 from cephstorage.domain.lifecycle import NO_LIFECYCLE, Lifecycle, Reason
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.quotas import difference
+from cephstorage.domain.quotas import NOTHING, Amount, difference
 from cephstorage.domain.records import FolderUsage, ListQuery, OriginFacts, Page, Record, attempt_of, living
 from cephstorage.domain.serialise import to_json
 from cephstorage.domain.webhooks import EventType
@@ -96,18 +96,24 @@ class KeyStatements:
         return 0 if generation is None or ended else int(generation), bool(under_quota)
 
     def put(
-        self, conn: Connection, record: Record, previous: Record | None, lifecycle: Lifecycle = NO_LIFECYCLE
+        self,
+        conn: Connection,
+        record: Record,
+        previous: Record | None,
+        lifecycle: Lifecycle = NO_LIFECYCLE,
+        freed: Amount = NOTHING,
     ) -> None:
         """Make a record the visible one in place of ``previous``, whose bytes are queued for removal, or kept in the trash.
 
-        Raises QuotaExceeded: what is reserved for others may be used here, what is not free may not.
+        ``freed``: what this transaction has taken from the bucket's usage to make room for it. Raises QuotaExceeded:
+        what is reserved for others may be used here, what is not free may not.
         """
         values = record_values(record)
         kept = previous is not None and lifecycle.trash_overwritten and self._keep(conn, previous, record, lifecycle)
         more = difference(record.size, previous.size if previous is not None else None)
         concern = self._buckets.add_usage(conn, record.bucket, more.size, more.keys, record.generation)
         if concern.bounded:
-            self._quotas.check(conn, record.bucket, difference(record.size, None) if kept else more)
+            self._quotas.check(conn, record.bucket, (difference(record.size, None) if kept else more) - freed)
         self._tell(conn, concern, EventType.CREATED, [record], record.validated_at)
         if previous is None:
             conn.execute(self._insert, values)
@@ -209,7 +215,7 @@ class KeyStatements:
         found = self._trash.take(conn, bucket, key, generation)
         following = max(held.first_generation, previous.generation + 1 if previous is not None else 0)
         record = restored(found, following, now, held.lifecycle.rules)
-        self.put(conn, record, previous, held.lifecycle)
+        self.put(conn, record, previous, held.lifecycle, Amount(found.size, 1))
         return record
 
     def withdraw(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from cephstorage.domain.errors import LeaseLost, PreconditionFailed
 from cephstorage.domain.lifecycle import ending
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.quotas import NOTHING, Amount
 from cephstorage.domain.records import Record, attempt_of, living
 from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, TransferRequest
@@ -130,10 +131,10 @@ class LandingStatements:
         held = self._hold_buckets(conn, transfer.request)
         previous = self._keys.get(conn, transfer.request.bucket, transfer.request.key)
         _check(transfer.request, previous, now)
-        self._move_source(conn, transfer.request, now)
+        freed = self._move_source(conn, transfer.request, now)
         record = _record(transfer.request, plan, _generation(previous, held.first_generation), now)
         record = replace(record, expires_at=ending(record.key, now, record.expires, held.lifecycle.rules))
-        self._keys.put(conn, record, previous, held.lifecycle)
+        self._keys.put(conn, record, previous, held.lifecycle, freed)
         self._leases.free_key(conn, row)
         self._succeed(conn, row, record.size, now)
         return record
@@ -144,15 +145,19 @@ class LandingStatements:
         held = {bucket: self._buckets.hold(conn, bucket) for bucket in sorted({request.bucket, moved}, key=str)}
         return held[request.bucket]
 
-    def _move_source(self, conn: Connection, request: TransferRequest, now: float) -> None:
-        """Of a rename: the very version that was copied goes. Raises PreconditionFailed when there is another one."""
+    def _move_source(self, conn: Connection, request: TransferRequest, now: float) -> Amount:
+        """Of a rename: the very version that was copied goes. Raises PreconditionFailed when there is another one.
+
+        The room that this makes in the bucket.
+        """
         source = request.copy_of
         if source is None or not source.moves:
-            return
+            return NOTHING
         record = self._keys.get(conn, source.bucket, source.key)
         if record is None or (record.generation, record.store_version) != (source.generation, source.store_version):
             raise PreconditionFailed(f"The key {source.key!r} in {source.bucket} has changed since its renaming began.")
         self._keys.drop(conn, record, now)
+        return Amount(record.size, 1) if source.bucket == request.bucket else NOTHING
 
     def published(self, conn: Connection, bucket: BucketName, key: str, store_version: str) -> Record | None:
         """See ``LandingIndex.published``."""

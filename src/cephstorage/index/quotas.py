@@ -10,7 +10,7 @@ see what was committed by whoever held the locks before (READ COMMITTED; Postgre
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, exists, func, not_, or_, select, update
 from sqlalchemy.sql.functions import coalesce
 
 from cephstorage.domain.errors import BucketNotFound, TenantNotFound
@@ -58,8 +58,11 @@ class QuotaStatements:
             c.lease_until > bindparam("now"),
             c.id != bindparam("but"),
         )
-        self._replaced = select(keys.c.size).where(
-            keys.c.bucket == bindparam("in_bucket"), keys.c.key == bindparam("of_key")
+        into_trash = b.trash_days.is_not(None) & (b.trash_overwritten != 0) & keys.c.origin.is_(None)
+        self._replaced = (
+            select(keys.c.size)
+            .join(buckets, b.name == keys.c.bucket)
+            .where(keys.c.bucket == bindparam("in_bucket"), keys.c.key == bindparam("of_key"), not_(into_trash))
         )
         self._set_bucket = update(buckets).where(this)
         self._set_tenant = update(tenants).where(own)

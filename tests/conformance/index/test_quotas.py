@@ -15,9 +15,10 @@ from cephstorage.domain.errors import (
     QuotaExceeded,
     TenantNotFound,
 )
+from cephstorage.domain.lifecycle import Lifecycle
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import NO_QUOTA, Amount, Quota
-from cephstorage.domain.transfers import Kind, Lease, State
+from cephstorage.domain.transfers import CopySource, Kind, Lease, State
 from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import (
     BUCKET,
@@ -253,6 +254,33 @@ async def test_a_tenants_quota_is_over_all_its_buckets(index: SqlIndex) -> None:
     await publish(index, lease, 2)
     account = await index.quotas.of_tenant("alice", NOW)
     assert (account.used, account.reserved) == (Amount(20, 3), Amount())
+
+
+async def test_what_only_moves_is_taken_above_a_limit(index: SqlIndex) -> None:
+    record = await land(index, "1", "a", size=10)
+    await index.lifecycles.put(BUCKET, Lifecycle(trash_days=7))
+    await index.quotas.set_bucket(BUCKET, Quota(5))
+    source = CopySource(BUCKET, "a", record.generation, record.store_version, moves=True)
+    lease = Lease("id-move", OWNER, 1)
+    wish = request_for("b", Kind.COPY, copy_of=source)
+    await index.transfers.begin_upload(new("move", wish), plan_for(lease), OWNER, NOW, UNTIL)
+    await publish(index, lease, 10)
+    assert await used(index) == Amount(10, 1)
+    await index.keys.delete(BUCKET, "b", NOW)
+    await index.trash.restore(BUCKET, "b", None, NOW, over=False)
+    assert await used(index) == Amount(10, 1)
+
+
+async def test_what_is_replaced_and_kept_counts_twice(index: SqlIndex) -> None:
+    await land(index, "1", "a", size=10)
+    await index.lifecycles.put(BUCKET, Lifecycle(trash_days=7, trash_overwritten=True))
+    await index.quotas.set_bucket(BUCKET, Quota(19))
+    with pytest.raises(QuotaExceeded):
+        await expect(index, "2", 10, key="a")
+    await publish(index, await expect(index, "3", 9, key="a"), 9)
+    assert await used(index) == Amount(19, 2)
+    with pytest.raises(QuotaExceeded):
+        await land(index, "4", "a", size=1)
 
 
 # -- many at once

@@ -38,7 +38,7 @@ class Follow(BaseModel):
 async def take_events(bucket: str, token: str, request: Request, parts: Services) -> Json:
     """Events of a followed bucket, from the store itself: answered when their keys have been looked at."""
     name = BucketName.parse(decode_target(bucket.encode("latin-1")))
-    parts.events.admit(name, token)
+    await parts.events.admit(name, token)
     seen = await parts.events.take(name, await bounded_body(request, LARGEST_BODY))
     return {"checked": seen.checked, "known": seen.known, "strange": seen.strange}
 

@@ -165,7 +165,6 @@ class Runtime:
         await self._adapters.origin.start()
         await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))
         await self._services.watch.start()
-        await self._events.refresh()
         await self._look_at_store()
         self._adapters.own_parts.start()
         await self._walks.take_over()

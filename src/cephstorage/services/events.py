@@ -89,10 +89,6 @@ class Events:
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ABREAST))
     _later: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def refresh(self) -> None:
-        """Load the secret of the addresses; who starts first makes it. Raises SecretKeyWrong."""
-        self._secret = await self.sealed.made(_SETTING)
-
     async def stop(self) -> None:
         """Drop what is being looked at: events that are not answered come again, or the reconciler comes by."""
         tasks = [*self._queued.values(), *self._running.values(), *self._later]
@@ -100,8 +96,13 @@ class Events:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def admit(self, bucket: BucketName, token: str) -> None:
-        """Raises AccessDenied unless the address is the one that was set up. Nothing is read before."""
+    async def admit(self, bucket: BucketName, token: str) -> None:
+        """Raises AccessDenied unless the address is one that was set up. Nothing of the body is read before.
+
+        The secret is made when a bucket is first followed, maybe by another process.
+        """
+        if not self._secret and (kept := await self.settings.get(_SETTING)) is not None:
+            self._secret = self.sealed.opened(_SETTING, kept)
         if not self._secret or not is_token(bucket, self._secret, token):
             raise AccessDenied("This is no address for events; have it set up by 'cephstorage bucket follow'.")
 
@@ -202,8 +203,10 @@ class Events:
         Raises BucketNotFound, NotSupported, StoreMisconfigured.
         """
         await self.buckets.get(bucket)
+        notifications = self.store.notifications()
+        self._secret = await self.sealed.made(_SETTING)
         address = address_of(base, bucket, self._secret)
-        following = await self.store.notifications().follow(bucket, address, removals=removals, persistent=persistent)
+        following = await notifications.follow(bucket, address, removals=removals, persistent=persistent)
         log.info("bucket_followed", bucket=str(bucket), removals=removals, persistent=following.persistent)
         return Followed(following, await self._last_event(bucket))
 

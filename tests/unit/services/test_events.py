@@ -151,13 +151,15 @@ async def test_an_awaited_probe_is_noted_and_looked_at_by_nobody(
     }
 
 
-async def test_nobody_is_admitted_before_there_is_a_secret(make: Callable[..., Events]) -> None:
-    events = make()
+async def test_nobody_is_admitted_before_there_is_a_secret_and_then_everywhere(make: Callable[..., Events]) -> None:
+    one, two = make(), make()
     with pytest.raises(AccessDenied):
-        events.admit(BUCKET, token_of(BUCKET, ""))
-    await events.refresh()
-    with pytest.raises(AccessDenied):
-        events.admit(BUCKET, token_of(BUCKET, ""))
+        await two.admit(BUCKET, token_of(BUCKET, ""))
+    secret = await one.sealed.made("events_secret")
+    for events in (one, two):
+        await events.admit(BUCKET, token_of(BUCKET, secret))
+        with pytest.raises(AccessDenied):
+            await events.admit(BUCKET, token_of(BUCKET, ""))
 
 
 async def test_the_last_event_is_known_to_every_process(make: Callable[..., Events], looks: Looks) -> None:

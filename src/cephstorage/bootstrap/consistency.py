@@ -58,7 +58,7 @@ def make_walks(
     consistency.count = figures.count
     pace = Pace(options.rate or _RATE_WHEN_ASKED)
     reconciliation = Reconciliation(index.keys, index.buckets, adapters.store, consistency, pace)
-    scrub = Scrub(index.keys, index.walks, consistency, options.scrub or _PERCENT_WHEN_ASKED)
+    scrub = Scrub(index.keys, index.buckets, index.walks, consistency, options.scrub or _PERCENT_WHEN_ASKED)
     orders = {
         WalkKind.RECONCILE: WalkOrder(reconciliation, options.interval, by_itself=options.rate > 0),
         WalkKind.SCRUB: WalkOrder(scrub, scrub.interval, by_itself=options.scrub > 0),

@@ -21,6 +21,8 @@ NEVER = 1e15
 """When walks are due that nobody has asked for and that do not begin by themselves."""
 _KEYS_PER_SUM = 64
 _LEAST, _MOST = 16, 1 << 18
+_FEW_GONE = 100
+_PART_GONE = 20
 _WHOLE = (1 << 64) - 1
 
 
@@ -79,6 +81,12 @@ class WalkStep:
     place: str | None
     counts: Mapping[str, int]
     sums: bytes | None = None
+
+
+def mends_on(counts: Mapping[str, int], keys: int) -> bool:
+    """Whether a walk should go on bringing bytes anew: not when so much is gone that the store itself must be looked at."""
+    gone = sum(counts.get(name, 0) for name in ("damaged", "refetched", "refilled"))
+    return gone < max(_FEW_GONE, keys // _PART_GONE)
 
 
 class Sums:

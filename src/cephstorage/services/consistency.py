@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from cephstorage.domain.consistency import Graces, Judgement, Known, Policy, Seen, Verdict, judge, transfer_of
-from cephstorage.domain.errors import QuotaExceeded, StoredBytesMissing
+from cephstorage.domain.errors import QuotaExceeded, StoredBytesMissing, StoreUnavailable
 from cephstorage.domain.findings import MOST_FINDINGS, Done, Finding, FindingKind
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
@@ -124,6 +124,7 @@ class Consistency:
             hidden = record is None and any(each.marker for each in versions[:1])
             return await self._mended(bucket, key, unless=FindingKind.QUARANTINED if hidden else None)
         if found.verdict is Verdict.MISSING and record is not None:
+            await self.require(bucket)
             return await self._bring(record, MISSING, mend=mend)
         if found.verdict is Verdict.DIFFERS and record is not None:
             fault = await self.rehash.fault(record, Pace(None))
@@ -134,6 +135,15 @@ class Consistency:
             return await self._take(bucket, key, record, version, found)
         return ""
 
+    async def require(self, bucket: BucketName) -> None:
+        """See to it that the store has the bucket: else it is the store that is wrong, not each of its keys.
+
+        Raises StoreUnavailable.
+        """
+        if bucket not in await self.store.buckets():
+            msg = f"The store has no bucket {bucket}: nothing is mended. See whether it is the right store, and all there."
+            raise StoreUnavailable(msg)
+
     async def look_again(self) -> None:
         """See whether findings have been mended, those first that were looked at longest ago."""
         for finding in await self.findings.oldest(self.clock() - _RECHECK_AFTER, _RECHECKED):
@@ -142,19 +152,22 @@ class Consistency:
             if left is not None and left.seen_at == finding.seen_at:
                 await self._note(replace(left, seen_at=self.clock()))
 
-    async def damaged(self, record: Record, fault: str) -> str:
-        """The bytes of a record have been read and are not what they should be: what was done."""
-        action = await self._bring(record, fault, mend=True)
+    async def damaged(self, record: Record, fault: str, *, mend: bool = True) -> str:
+        """The bytes of a record have been read and are not what they should be: what was done. Raises StoreUnavailable."""
+        if fault == MISSING:
+            await self.require(record.bucket)
+        action = await self._bring(record, fault, mend=mend)
         self.count(action)
         log.warning("key_checked", action=action, bucket=str(record.bucket), key=record.key, code=fault)
         return action
 
     async def _bring(self, record: Record, fault: str, *, mend: bool) -> str:
         """Have bytes brought anew, and note what can't be mended at once."""
-        earlier = await self.findings.get(record.bucket, record.key) if not mend else None
-        if earlier is not None:
-            await self._note(replace(earlier, seen_at=self.clock()))
-            return ""
+        if not mend:
+            earlier = await self.findings.get(record.bucket, record.key)
+            done, detail = (earlier.done, earlier.detail) if earlier is not None else (Done.NOTHING, MEANING[fault])
+            await self._find(record.bucket, record.key, FindingKind.DAMAGED, fault, done, detail)
+            return "damaged"
         mended = await self.repairs.mend(record)
         if mended.over:
             await self._mended(record.bucket, record.key)

@@ -12,7 +12,7 @@ import structlog
 from cephstorage.domain.consistency import agrees, identity_of, suspicious
 from cephstorage.domain.errors import CephStorageError, StoredBytesMissing, Unavailable
 from cephstorage.domain.records import ListQuery, Page, Record
-from cephstorage.domain.walks import Stage, Sums
+from cephstorage.domain.walks import Stage, Sums, mends_on
 from cephstorage.ports.index import BucketIndex, KeyIndex
 from cephstorage.ports.store import Store, StoredPage
 from cephstorage.services.consistency import Consistency
@@ -39,8 +39,10 @@ class Reconciliation:
 
     async def __call__(self, course: Course) -> None:
         """Go on with a walk to its end."""
+        await self.consistency.require(course.bucket)
+        course.keys = (await self.buckets.get(course.bucket)).keyamount
         if course.sums is None:
-            course.sums = Sums((await self.buckets.get(course.bucket)).keyamount)
+            course.sums = Sums(course.keys)
         if course.stage is Stage.OBJECTS:
             await self._read_store(course, course.sums)
         if course.stage is Stage.SUMS:
@@ -123,7 +125,12 @@ class Reconciliation:
         await self.pace.turn(_COST)
         course.counts["looked"] += 1
         try:
-            checked = await self.consistency.check(course.bucket, key)
+            mend = mends_on(course.counts, course.keys)
+            if not mend and not course.counts["held_back"]:
+                log.error("walk_mends_no_more", bucket=str(course.bucket), advice="see docs/truth.md", **course.counts)
+            if not mend:
+                course.counts["held_back"] += 1
+            checked = await self.consistency.check(course.bucket, key, mend=mend)
         except Unavailable:
             raise
         except CephStorageError as error:  # whatever is wrong with one key, the others are looked at

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from cephstorage.domain.records import ListQuery
-from cephstorage.domain.walks import Stage
+from cephstorage.domain.walks import Stage, mends_on
 from cephstorage.ports.consistency import WalkTable
-from cephstorage.ports.index import KeyIndex
+from cephstorage.ports.index import BucketIndex, KeyIndex
 from cephstorage.services.consistency import Consistency
 from cephstorage.services.visits import Pace
 from cephstorage.services.walks import Course
@@ -21,6 +21,7 @@ class Scrub:
     """The work of scrubs. ``percent`` of all that buckets hold is read a day."""
 
     keys: KeyIndex
+    buckets: BucketIndex
     table: WalkTable
     consistency: Consistency
     percent: float
@@ -32,6 +33,8 @@ class Scrub:
 
     async def __call__(self, course: Course) -> None:
         """Go on with a walk to its end."""
+        await self.consistency.require(course.bucket)
+        course.keys = (await self.buckets.get(course.bucket)).keyamount
         rate = max(_SLOWEST, await self.table.stored_bytes() * self.percent / 100 / _DAY)
         pace, query = Pace(rate), ListQuery(vfolder=None, limit=_RECORDS, cursor=course.place)
         while True:
@@ -41,7 +44,8 @@ class Scrub:
                 course.counts["records"] += 1
                 course.counts["bytes"] += record.size
                 if fault is not None:
-                    course.counts[await self.consistency.damaged(record, fault)] += 1
+                    mend = mends_on(course.counts, course.keys)
+                    course.counts[await self.consistency.damaged(record, fault, mend=mend)] += 1
             if page.cursor is None:
                 return
             query = ListQuery(vfolder=None, limit=_RECORDS, cursor=page.cursor)

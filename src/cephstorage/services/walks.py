@@ -43,6 +43,7 @@ class Course:
         self.place: str | None = walk.place
         self.counts: Counter[str] = Counter(walk.counts)
         self.sums: Sums | None = Sums.of(walk.sums) if walk.sums is not None else None
+        self.keys = 0
         self._note = note
         self._next = 0.0
 

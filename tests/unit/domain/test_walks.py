@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cephstorage.domain.walks import Sums
+from cephstorage.domain.walks import Sums, mends_on
 
 KEYS = st.dictionaries(st.text(max_size=20), st.text(max_size=5), max_size=60)
 
@@ -47,6 +47,14 @@ def test_another_version_is_another_sum_and_a_version_found_twice_only_costs_a_l
     sums = added({"k": "v1"}, {"k": "v1"})
     sums.found("k", "v1")
     assert sums.differ("k")
+
+
+def test_a_walk_mends_until_too_much_is_gone() -> None:
+    assert mends_on({}, 0)
+    assert mends_on({"damaged": 50, "refilled": 49, "adopted": 500, "removed": 500}, 10)
+    assert not mends_on({"damaged": 50, "refilled": 25, "refetched": 25}, 10)
+    assert mends_on({"refilled": 499}, 10_000)
+    assert not mends_on({"refilled": 500}, 10_000)
 
 
 def test_memory_is_bounded_whatever_the_number_of_keys() -> None:

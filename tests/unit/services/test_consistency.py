@@ -9,16 +9,21 @@ from typing import Any, cast
 import pytest
 
 from cephstorage.domain.consistency import Policy, Seen, Verdict
+from cephstorage.domain.errors import StoreUnavailable
 from cephstorage.domain.findings import Done, FindingQuery
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, key_validators
 from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
+from cephstorage.domain.walks import Stage, Walk, WalkKind, WalkStep
 from cephstorage.index import SqlIndex, index_at
 from cephstorage.ports.ledger import NewTransfer
 from cephstorage.services.consistency import Bounds, Checked, Consistency
 from cephstorage.services.purges import Told
+from cephstorage.services.reconciliation import Reconciliation
 from cephstorage.services.rehash import Rehash
 from cephstorage.services.repairs import Mended
+from cephstorage.services.visits import Pace
+from cephstorage.services.walks import Course
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.description import planned_object
 
@@ -156,6 +161,26 @@ async def test_what_is_being_stored_meanwhile_is_left_alone(world: World, there:
     assert await world.check() == Checked(Verdict.FINE)
 
 
+async def test_a_store_without_the_bucket_is_no_reason_to_mend_its_keys(world: World) -> None:
+    """An unmounted disk, the keys of another user: everything seems to be gone."""
+    await world.put()
+    (world.folder / "objects").rename(world.folder / "elsewhere")
+    with pytest.raises(StoreUnavailable, match="no bucket"):
+        await world.check()
+    assert await world.aftermath() == (0, 0)
+    (world.folder / "elsewhere").rename(world.folder / "objects")
+    assert await world.check() == Checked(Verdict.FINE)
+
+
+async def test_what_is_only_looked_at_is_noted_and_not_mended(world: World) -> None:
+    record = await world.put()
+    await world.store.delete(BUCKET, "k", record.store_version)
+    assert await world.consistency.check(BUCKET, "k", mend=False) == Checked(Verdict.MISSING, "damaged")
+    (finding,) = await world.index.findings.listing(FindingQuery())
+    assert (finding.code, finding.done) == ("stored_bytes_missing", Done.NOTHING)
+    assert await world.index.keys.get(BUCKET, "k") == record
+
+
 async def test_a_late_try_of_a_transfer_that_has_ended_is_removed(world: World) -> None:
     record = await world.put()
     (seen,) = await world.store.versions(BUCKET, "k")
@@ -184,3 +209,20 @@ async def test_a_version_without_a_record_comes_back_once(world: World) -> None:
     assert adopted == replace(record, generation=adopted.generation, validated_at=NOW)
     assert adopted.generation > record.generation
     assert await world.check() == Checked(Verdict.FINE)
+
+
+@pytest.mark.parametrize(("damaged", "held_back"), [(99, 0), (100, 1)])
+async def test_a_walk_that_finds_much_missing_mends_no_more(world: World, damaged: int, held_back: int) -> None:
+    record = await world.put()
+    await world.store.delete(BUCKET, "k", record.store_version)
+    steps: list[WalkStep] = []
+
+    async def note(step: WalkStep) -> None:
+        steps.append(step)
+
+    course = Course(Walk(BUCKET, WalkKind.RECONCILE, Stage.OBJECTS, counts={"damaged": damaged}), note)
+    reconciliation = Reconciliation(world.index.keys, world.index.buckets, world.store, world.consistency, Pace(None))
+    await reconciliation(course)
+    assert (course.counts["damaged"], course.counts["held_back"]) == (damaged + 1, held_back)
+    assert [step.stage for step in steps] == [Stage.SUMS, Stage.RECORDS]
+    assert (await world.aftermath())[0] == 1

@@ -6,6 +6,7 @@ import pytest
 
 from cephstorage.domain.errors import BucketNotFound, LeaseLost
 from cephstorage.domain.findings import Done, Finding, FindingKind, FindingQuery
+from cephstorage.domain.lifecycle import Lifecycle
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
 from cephstorage.domain.walks import NEVER, Stage, WalkKind, WalkLease, WalkStep
@@ -85,6 +86,17 @@ async def test_only_what_nothing_names_is_released(index: SqlIndex) -> None:
     assert await index.consistency.release(BUCKET, "k", [record.store_version, coming, "late.1#v7"]) == 1
     assert await index.consistency.release(BUCKET, "k", ["late.1#v7"]) == 0
     assert await removal_versions(index) == ["late.1#v7"]
+
+
+async def test_what_lies_in_the_trash_is_kept(index: SqlIndex) -> None:
+    await index.lifecycles.put(BUCKET, Lifecycle(trash_days=7))
+    record = await land(index, "first")
+    await index.keys.delete(BUCKET, "k", NOW)
+    found = (await index.consistency.known(BUCKET, ["k"]))["k"]
+    assert (found.record, found.kept) == (None, frozenset({record.store_version}))
+    assert await index.consistency.release(BUCKET, "k", [record.store_version]) == 0
+    assert await index.consistency.adopt(record, None, NOW) is None
+    assert await removal_versions(index) == []
 
 
 async def test_a_finding_is_kept_since_when_it_was_found_and_goes_when_it_is_mended(index: SqlIndex) -> None:

@@ -8,7 +8,10 @@ import hashlib
 import http.client
 import itertools
 import json
+import os
 import secrets
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
@@ -292,6 +295,38 @@ def test_keys_mean_the_same_on_all_sides(world: World, key: str) -> None:
     assert answer["Body"].read() == body
     until(lambda: world.client(direct=True).list_objects_v2(Bucket=world.bucket).get("Contents"))
     assert world.client(direct=True).get_object(Bucket=world.bucket, Key=key)["Body"].read() == body
+
+
+@pytest.mark.skipif(shutil.which("aws") is None, reason="there is no aws command line on this machine")
+def test_the_aws_command_line_sees_the_origins_objects(world: World, tmp_path: Path) -> None:
+    """Its downloads of large objects are those of boto3: many ranges at a time, all under the first one's ETag."""
+    user = world.users[OWNER]
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nregion = default\nrequest_checksum_calculation = when_required\n"
+        "response_checksum_validation = when_required\ns3 =\n  addressing_style = path\n"
+    )
+    env = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_CONFIG_FILE": str(config), "AWS_MAX_ATTEMPTS": "1",
+        "AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key, "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+
+    def aws(*arguments: str) -> bytes:
+        command = ["aws", "--endpoint-url", f"http://127.0.0.1:{world.port}", *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done.stdout
+
+    world.site.put("/cold", BIG, etag='"v1"')
+    there = ("--bucket", world.bucket, "--key", "cold")
+    assert json.loads(aws("s3api", "head-object", *there))["ContentLength"] == BIG.size
+    got = json.loads(aws("s3api", "get-object", *there, "--range", "bytes=5-9", str(tmp_path / "part")))
+    assert got["ContentRange"] == f"bytes 5-9/{BIG.size}"
+    assert (tmp_path / "part").read_bytes() == BIG.read(5, 10)
+    aws("s3", "cp", "--quiet", f"s3://{world.bucket}/cold", str(tmp_path / "whole"))
+    assert (tmp_path / "whole").read_bytes() == BIG.read()
+    world.site.stored("cold")
+    assert f"{BIG.size} cold" in aws("s3", "ls", f"s3://{world.bucket}/").decode()
 
 
 def test_what_the_origin_does_not_have_is_rgws_to_refuse(world: World) -> None:

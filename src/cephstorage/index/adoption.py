@@ -19,7 +19,8 @@ from cephstorage.domain.webhooks import EventType
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 from cephstorage.index.tree import Changes, FolderStatements
 from cephstorage.index.webhooks import EventStatements
 from cephstorage.ports.index import Adopted

@@ -30,7 +30,8 @@ from cephstorage.domain.records import Bucket
 from cephstorage.domain.transfers import State
 from cephstorage.index.quotas import bounded
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 
 
 class ConsistencyStatements:

@@ -16,7 +16,8 @@ from cephstorage.domain.transfers import State
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.keys import KeyStatements
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 from cephstorage.ports.ledger import DeletionStep
 
 _LISTED = 200

@@ -33,7 +33,8 @@ from cephstorage.index.keys import KeyStatements
 from cephstorage.index.leases import text
 from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 from cephstorage.ports.jobs import JobLease
 
 _IN_COLUMNS = frozenset({"kind", "mirror", "bucket"})

@@ -18,7 +18,8 @@ from cephstorage.index.quotas import QuotaStatements, bounded
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import RECORD_COLUMNS, record_of, record_values
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import TEXT, Schema
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import TEXT
 from cephstorage.index.trash import TrashStatements, restored
 from cephstorage.index.tree import Changes, FolderStatements
 from cephstorage.index.webhooks import EventStatements

@@ -23,7 +23,8 @@ from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 from cephstorage.index.trash import TrashStatements
 from cephstorage.ports.index import Removal
 

@@ -19,7 +19,8 @@ from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, Plan, SourceFacts, State, Transfer
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.rows import transfer_of
-from cephstorage.index.schema import Schema, served, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import served, word
 from cephstorage.index.webhooks import EventStatements
 
 _NOTHING_HELD = {"reserved_size": 0, "reserved_keys": 0}

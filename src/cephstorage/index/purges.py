@@ -14,7 +14,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.purging import GRACE
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import TEXT, WHOLE, Schema
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import TEXT, WHOLE
 from cephstorage.ports.purges import Purge
 
 

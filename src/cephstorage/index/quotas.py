@@ -17,7 +17,8 @@ from cephstorage.domain.errors import BucketNotFound, TenantNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.quotas import Account, Amount, Quota, difference, granted, require_room
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import Schema, reserving
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import reserving
 
 _LISTED = 1000
 

@@ -8,7 +8,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cephstorage.domain.names import prefix_end
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import WHOLE, Schema
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import WHOLE
 
 _FORGET_AT_ONCE = 1000
 

@@ -24,7 +24,8 @@ from cephstorage.index.keys import KeyStatements
 from cephstorage.index.leases import LeaseStatements
 from cephstorage.index.quotas import QuotaStatements
 from cephstorage.index.rows import request_json, transfer_of
-from cephstorage.index.schema import Schema, word
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import word
 from cephstorage.ports.ledger import FillSlot, NewTransfer
 
 _FIRST_FENCE = 1

@@ -24,7 +24,8 @@ from cephstorage.domain.webhooks import (
 )
 from cephstorage.index.buckets import BucketStatements
 from cephstorage.index.runner import Runner
-from cephstorage.index.schema import TEXT, Schema
+from cephstorage.index.schema import Schema
+from cephstorage.index.tables.columns import TEXT
 from cephstorage.ports.webhooks import Backlog, DeadLetter, WebhookChanges
 
 _LISTED = 10_000

@@ -1,0 +1,1 @@
+"""The tables, by what they are about. ``index.schema`` puts them together."""

@@ -76,7 +76,8 @@ class Known:
 
     ``leaving``: versions that wait for their removal, by their names; ``kept``: versions named by something else than the
     record; ``coming``: attempts that are being stored; ``ended``: transfers to this very key that have ended, of those
-    that were asked for.
+    that were asked for. ``since``: when the index began to know the bucket (epoch seconds); what other clients wrote
+    before is its history, not ours to remove.
     """
 
     record: Record | None = None
@@ -84,6 +85,7 @@ class Known:
     kept: frozenset[str] = frozenset()
     coming: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
+    since: float = 0.0
 
     def names(self, seen: Seen) -> bool:
         """Whether the record names this version.
@@ -228,4 +230,6 @@ class _Case:
     def _is_leftover(self, seen: Seen) -> bool:
         if seen is self.named or self.now - seen.written_at < self.graces.ours:
             return False
-        return self._our_own(seen) or (self.policy is Policy.ADOPT and seen is not self.top)
+        if self._our_own(seen):
+            return True
+        return self.policy is Policy.ADOPT and seen is not self.top and seen.written_at >= self.known.since

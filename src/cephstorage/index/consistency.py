@@ -37,6 +37,7 @@ class ConsistencyStatements:
         names: BindParameter[Any] = bindparam("names", expanding=True)
         ids: BindParameter[Any] = bindparam("ids", expanding=True)
         bucket: BindParameter[str] = bindparam("in_bucket")
+        self._since = select(schema.buckets.c.created_at).where(schema.buckets.c.name == bucket)
         self._leaving = select(removals.c.key, removals.c.store_version).where(
             removals.c.bucket == bucket, removals.c.key.in_(names)
         )
@@ -64,7 +65,7 @@ class ConsistencyStatements:
         coming = _grouped((key, attempt_of(from_json(Plan, plan).store_version)) for key, plan in plans)
         asked = {"in_bucket": str(bucket), "ids": list(transfers)}
         ended = _grouped(conn.execute(self._ended, asked)) if transfers else {}
-        nothing = frozenset[str]()
+        nothing, since = frozenset[str](), conn.scalar(self._since, {"in_bucket": str(bucket)}) or 0.0
         return {
             key: Known(
                 records.get(key),
@@ -72,6 +73,7 @@ class ConsistencyStatements:
                 kept.get(key, nothing),
                 coming.get(key, nothing),
                 ended.get(key, nothing),
+                since,
             )
             for key in keys
         }

@@ -108,6 +108,16 @@ TABLE: dict[str, tuple[Known, list[Seen], Policy, Judgement]] = {
     "deleted there with its bytes": (HAS, [MARK], ADOPT, Judgement(Verdict.HIDDEN, MARK, adoptable=True)),
     "deleted there with its bytes, reported": (HAS, [MARK], REPORT, Judgement(Verdict.MISSING)),
     "stored again by us": (HAS, [NAMED, MARK], ADOPT, Judgement(Verdict.FINE, NAMED)),
+    "overwritten before the index knew the bucket": (
+        replace(HAS, since=FRESH), [NAMED, FOREIGN, FOREIGN_TOO], ADOPT, Judgement(Verdict.FINE, NAMED),
+    ),
+    "overwritten twice, once before the index knew the bucket": (
+        replace(HAS, since=OLD), [FOREIGN_TOO, replace(FOREIGN, written_at=OLD - 1), NAMED], ADOPT,
+        Judgement(Verdict.UNKNOWN, FOREIGN_TOO, adoptable=True),
+    ),
+    "a failed write of ours, before an index that was lost": (
+        replace(ENDED, since=FRESH), [FAILED, NAMED], ADOPT, Judgement(Verdict.LEFTOVER, NAMED, leftovers=(FAILED,)),
+    ),
     "come and gone": (NOTHING, [MARK, FOREIGN], ADOPT, Judgement(Verdict.LEFTOVER, leftovers=(FOREIGN,))),
     "kept in quarantine": (NOTHING, [MARK, FOREIGN], QUARANTINE, Judgement(Verdict.FINE)),
 }  # fmt: skip

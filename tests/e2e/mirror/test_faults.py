@@ -246,7 +246,7 @@ def test_an_origin_that_asks_for_patience_in_mid_fill_gets_it(site: Site) -> Non
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_storm_of_refusals(site: Site, status: int) -> None:
-    """What is stored is served; what isn't gets the origin's own answer, with its Retry-After."""
+    """What is stored is served; what isn't gets the origin's own answer, with what is left of its Retry-After."""
     site.order(rules=[{"path": "/fresh/**", "mode": "revalidate", "ttl": 0}])
     for path in ("/stored", "/fresh/stored"):
         site.fill(path, BODY)
@@ -257,7 +257,8 @@ def test_a_storm_of_refusals(site: Site, status: int) -> None:
     assert site.count("/stored") == 1
     assert site.count("/fresh/stored") <= 2
     cold = site.get("/cold")
-    assert (cold.status, cold.headers["retry-after"]) == (status, "7")
+    assert cold.status == status
+    assert 1 <= int(cold.headers["retry-after"]) <= 7
     _nothing_is_left(site, "/cold")
 
 

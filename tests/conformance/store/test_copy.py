@@ -96,7 +96,7 @@ async def test_a_key_is_copied_onto_itself(store: Store, tmp_path: Path) -> None
 async def test_large_objects_are_copied_in_parts_of_the_one_version(store: Store, tmp_path: Path) -> None:
     ceph = store._store if isinstance(store, PatientStore) else store
     if isinstance(ceph, CephStore):
-        ceph.copied_whole, ceph.copied_part = 6 * MIB, 5 * MIB
+        ceph.writing.copied_whole, ceph.writing.copied_part = 6 * MIB, 5 * MIB
     body = Content(1, 12 * MIB).read()
     source = await put(store, tmp_path, body, "a")
     await put(store, tmp_path, b"newer", "a")

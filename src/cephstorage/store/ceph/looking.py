@@ -1,0 +1,60 @@
+"""Looking at versions of a key: one by its id, the current one, those of an attempt."""
+
+from collections.abc import AsyncIterator
+
+from cephstorage.domain.errors import StoredBytesMissing
+from cephstorage.domain.names import BucketName
+from cephstorage.domain.records import attempt_of
+from cephstorage.ports.store import StoredObject
+from cephstorage.store.ceph.naming import VersionName, object_of
+from cephstorage.store.ceph.s3 import S3
+
+FEW = 20
+"""Versions on a page where one key is looked at."""
+
+
+class Looking:
+    """Looks by HEAD, and by listing where only an attempt's name is known."""
+
+    def __init__(self, s3: S3) -> None:
+        self._s3 = s3
+
+    async def holds(self, planned: StoredObject) -> str | None:
+        """Look at the version that is named, else at the key's current one, else at all of them."""
+        version_id = VersionName.parse(planned.store_version).version_id
+        found = await self.look(planned.bucket, planned.key, version_id)
+        if found is not None and same(found, planned):
+            return found.store_version
+        if version_id is None:
+            async for found in self.of_attempt(planned.bucket, planned.key, attempt_of(planned.store_version)):
+                if same(found, planned):
+                    return found.store_version
+        return None
+
+    async def look(self, bucket: BucketName, key: str, version_id: str | None) -> StoredObject | None:
+        """A version, by default the current one; None when there is none."""
+        headers = await self._s3.head(str(bucket), key, version_id)
+        if headers is None:
+            return None
+        return object_of(bucket, key, version_id or headers.get("x-amz-version-id", "null"), headers)
+
+    async def of_attempt(self, bucket: BucketName, key: str, attempt: str) -> AsyncIterator[StoredObject]:
+        """The versions that an attempt has made of a key: one, unless answers were lost."""
+        async for version in self._s3.versions(str(bucket), key, page_size=FEW):
+            if version.key != key:
+                return  # in byte order, the key itself comes before all others that begin with it
+            if version.marker:
+                continue
+            found = await self.look(bucket, key, version.version_id)
+            if found is not None and attempt_of(found.store_version) == attempt:
+                yield found
+
+
+def same(found: StoredObject, planned: StoredObject) -> bool:
+    """Whether a version is what the attempt planned, whole."""
+    return found.size == planned.size and attempt_of(found.store_version) == attempt_of(planned.store_version)
+
+
+def missing(bucket: BucketName, key: str) -> StoredBytesMissing:
+    """What is raised when a version is not there."""
+    return StoredBytesMissing(f"Ceph lost the bytes of {key!r} in {bucket}; upload it again.")

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _TRIES = 8
 _PAUSE = 0.01
+_SETUP_RESTS = 60.0
 _BEYOND = 5.0
 """Seconds that a call may take beyond a statement's timeout: several statements, or a server that hangs."""
 
@@ -77,6 +78,7 @@ class PostgresDatabase:
     def _alone(self, work: Callable[[Connection], T]) -> T:
         session = Session(self._dialer.dial(), 0)
         try:
+            session.may_rest(_SETUP_RESTS)
             return session.run(WRITE, work)
         except (SQLAlchemyError, psycopg.Error) as error:
             raise translated(error, self.name) from error

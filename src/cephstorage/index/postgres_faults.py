@@ -9,9 +9,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from cephstorage.domain.errors import CephStorageError, DatabaseUnavailable, InvalidInput, StoreFull
 
-_CONFLICTS = {"40001", "40P01", "23505", "23503"}
-"""Serialization failure, deadlock, and a row that another transaction made or took away meanwhile."""
-_TIMEOUTS = {"57014", "55P03", "25P03", "25P04"}
+_RESTED = "25P03"
+_CONFLICTS = {"40001", "40P01", "23505", "23503", _RESTED}
+"""Serialization failure, deadlock, a row that another transaction made or took away meanwhile, and a transaction that
+the server ended because its process had been stopped."""
+_TIMEOUTS = {"57014", "55P03", _RESTED, "25P04"}
 _FULL, _READ_ONLY = "53100", "25006"
 _GONE = ("08", "57P")
 """Connection exceptions and operator intervention (shutdown, crash, starting up, session ended)."""
@@ -43,7 +45,7 @@ def is_lost(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = code_of(error)
     if code:
-        return code.startswith(_GONE) or code in {_READ_ONLY, "25P03"}
+        return code.startswith(_GONE) or code in {_READ_ONLY, _RESTED}
     return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
 
 

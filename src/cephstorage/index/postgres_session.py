@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_IDLE = 60
 _PORT = 5432
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -30,7 +29,9 @@ _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 class PostgresOptions:
     """Where the database is and how long to wait for it. Times in seconds.
 
-    ``url`` may name several hosts (``postgresql://u:p@one,two/db``); the one that writes is taken.
+    ``url`` may name several hosts (``postgresql://u:p@one,two/db``); the one that writes is taken. A transaction that
+    rests for half of ``lock_timeout`` is ended by the server: a process that is stopped with locks in its hands holds
+    nobody up for as long as others wait.
     """
 
     url: str = field(repr=False)
@@ -97,7 +98,7 @@ class Dialer:
         limits = {
             "statement_timeout": self._options.statement_timeout,
             "lock_timeout": self._options.lock_timeout,
-            "idle_in_transaction_session_timeout": _IDLE,
+            "idle_in_transaction_session_timeout": self._options.lock_timeout / 2,
         }
         settings = "; ".join(f"SET {name} = {round(1000 * seconds)}" for name, seconds in limits.items())
         connection.execute(f"{settings}; SET jit = off; SET client_encoding = 'UTF8'; SET timezone = 'UTC'")
@@ -142,6 +143,10 @@ class Session:
             raise DatabaseUnavailable("The database rolled a transaction back; nothing of it was kept.", retry_after=1)
         self.used = True
         return result
+
+    def may_rest(self, seconds: float) -> None:
+        """Let transactions rest for longer than usual."""
+        self._say(f"SET idle_in_transaction_session_timeout = {round(1000 * seconds)}")
 
     def _say(self, command: str) -> None:
         self._cursor.execute(command, prepare=False)

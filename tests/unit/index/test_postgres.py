@@ -144,6 +144,33 @@ async def test_limits_of_time_are_the_servers(db: PostgresDatabase) -> None:
     assert await db.write(put, "b") == "b"
 
 
+async def test_a_transaction_that_nobody_goes_on_with_holds_others_up_no_longer_than_they_wait(
+    postgres: Postgres,
+) -> None:
+    """A process may be stopped (SIGSTOP, a paused machine) between two statements, with locks in its hands."""
+    options = PostgresOptions(postgres.fresh(), connections=2, lock_timeout=1.0)
+    stopped, other = PostgresDatabase(options), PostgresDatabase(options)
+    await stopped.open(make)
+    await other.open(make)
+    held, leave = threading.Event(), threading.Event()
+
+    def hold(conn: Connection) -> None:
+        conn.exec_driver_sql('LOCK TABLE "CephStorageConfiguration".settings')
+        held.set()
+        leave.wait(60)
+
+    holding = asyncio.create_task(stopped.write(hold))
+    await asyncio.to_thread(held.wait, 60)
+    try:
+        assert await other.write(put, "b") == "b"
+    finally:
+        leave.set()
+        await asyncio.gather(holding, return_exceptions=True)
+    assert await stopped.write(put, "c") == "c"
+    await stopped.close()
+    await other.close()
+
+
 async def test_no_more_connections_than_allowed(db: PostgresDatabase) -> None:
     await asyncio.gather(*(db.write(put, str(number)) for number in range(20)), *(db.read(names) for _ in range(20)))
     asked = (

@@ -36,7 +36,7 @@ from cephstorage.proxy.passthrough import header
 from cephstorage.services.confirmations import confirmed_record, note_confirmation
 from cephstorage.transfer.engine import Elsewhere, KeyMoved
 from cephstorage.transfer.fetch import SEGMENT
-from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
+from cephstorage.transfer.live import Confirmed, Flowing, Landed, LiveTransfer, NotStored, Refused
 
 log = structlog.get_logger()
 
@@ -155,6 +155,8 @@ class FollowedFills:
                     return await self._confirmed(pursuit, live, facts, first=first)
                 case NotStored():
                     return await self._not_stored(pursuit, head, theirs=not first and self._differs(pursuit, live))
+                case Landed():
+                    return False
                 case Refused() if late:
                     return False  # the error belongs to those who waited for it; the fill is about to end
                 case Refused():

@@ -62,7 +62,12 @@ class NotStored:
         return response
 
 
-Head = Flowing | Confirmed | Refused | NotStored
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """There is no answer of the origin: what an earlier owner had brought was found stored. The key is to be looked at."""
+
+
+Head = Flowing | Confirmed | Refused | NotStored | Landed
 
 
 class LiveTransfer:
@@ -154,6 +159,8 @@ class LiveTransfer:
     def landed(self, record: Record | None) -> None:
         """The transfer ended well; ``record`` is None when there was nothing to land."""
         self.record = record
+        if not self._head.done():
+            self._head.set_result(Landed())
         if not self._ended.done():
             self._ended.set_result(record)
         self._wake()

@@ -13,7 +13,7 @@ from cephstorage.domain.errors import OriginBroken
 from cephstorage.domain.ranges import Span
 from cephstorage.domain.transfers import Lease, SourceFacts
 from cephstorage.domain.validators import Validators
-from cephstorage.transfer.live import WITHHELD, Flowing, LiveTransfer
+from cephstorage.transfer.live import WITHHELD, Flowing, Landed, LiveTransfer
 from cephstorage.transfer.spool import SpoolDirectory
 from tests.harness.content import MIB, Content
 from tests.unit.transfer.conftest import fill_request
@@ -164,6 +164,14 @@ async def test_failure_before_the_answer_reaches_everybody_who_waits_for_it(live
     for wait in (live.head, live.ended):
         with pytest.raises(OriginBroken):
             await wait()
+
+
+async def test_who_waits_for_the_answer_of_a_transfer_that_is_found_stored_is_told(live: LiveTransfer) -> None:
+    """Its owner died between the store and the index: nobody asks the origin any more."""
+    reader = await waiting(live.head())
+    live.landed(None)
+    assert isinstance(await reader, Landed)
+    assert isinstance(await live.head(), Landed)
 
 
 async def test_failure_in_the_middle_comes_after_the_bytes_that_are_there(live: LiveTransfer) -> None:

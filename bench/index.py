@@ -8,6 +8,7 @@ sizes of rows and indexes at the end are what `docs/scaling.md` reckons with.
 
 import argparse
 import asyncio
+import gc
 import http.client
 import random
 import statistics
@@ -174,9 +175,11 @@ def on_sqlite(keys: int, rounds: int) -> None:
 
 
 async def opened(url: str, path: Path, keys: int, rounds: int) -> None:
-    """Open an index and measure it."""
+    """Open an index and measure it, with the memory as ``serve`` leaves it after its start."""
     index = index_at(url, path)
     await index.open()
+    gc.collect()
+    gc.freeze()
     await measure(index, keys, rounds)
     await index.close()
 

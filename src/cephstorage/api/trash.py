@@ -46,8 +46,7 @@ async def list_trash(
 ) -> Json:
     """What may be restored, by key and generation."""
     page = await parts.trash.listing(bucket, prefix, min(limit, MOST_LISTED), cursor)
-    more = f"{page.place[1]}-{page.place[0].encode().hex()}" if page.place is not None else None
-    return {"versions": [trashed_json(each) for each in page.versions], "cursor": more}
+    return {"versions": [trashed_json(each) for each in page.versions], "cursor": page.cursor}
 
 
 @router.post("/restore", status_code=201)

@@ -62,10 +62,10 @@ class Trashed:
 
 @dataclass(frozen=True, slots=True)
 class TrashPage:
-    """A page of the trash by key and generation, and the place behind which the next one begins."""
+    """A page of the trash by key and generation, and where to go on."""
 
     versions: tuple[Trashed, ...]
-    place: tuple[str, int] | None = None
+    cursor: str | None = None
 
 
 def ending(key: str, stored_at: float, expires: float | None, rules: Iterable[ExpiryRule]) -> float | None:

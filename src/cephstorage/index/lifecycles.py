@@ -21,7 +21,7 @@ from cephstorage.index.keys import KeyStatements
 from cephstorage.index.purges import PurgeStatements
 from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
-from cephstorage.index.trash import TrashStatements, read_cursor
+from cephstorage.index.trash import TrashStatements
 
 Swept = list[tuple[BucketName, list[str]]]
 
@@ -152,7 +152,7 @@ class SqlTrash:
 
     async def listing(self, bucket: BucketName, prefix: str, limit: int, cursor: str | None, now: float) -> TrashPage:
         """A page of what may be restored. Raises BucketNotFound, InvalidCursor."""
-        return await self._db.read(self._sql.listing, bucket, prefix, limit, read_cursor(cursor), now)
+        return await self._db.read(self._sql.listing, bucket, prefix, limit, cursor, now)
 
     async def restore(self, bucket: BucketName, key: str, generation: int | None, now: float, *, over: bool) -> Record:
         """Make a version visible again. Raises BucketNotFound, KeyNotFound, PreconditionFailed, QuotaExceeded."""

@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, tuple_, update
 
-from cephstorage.domain.errors import InvalidCursor, KeyNotFound
+from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.lifecycle import DAY, ExpiryRule, Reason, Trashed, TrashPage, ending
 from cephstorage.domain.names import BucketName, prefix_end
 from cephstorage.domain.records import Record
 from cephstorage.domain.serialise import from_json, to_json
 from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.cursors import VERSION, read_place, write_place
 from cephstorage.index.removals import RemovalStatements
 from cephstorage.index.schema import Schema
 
@@ -81,19 +82,21 @@ class TrashStatements:
         self._buckets.add_trash(conn, BucketName.parse(row.bucket), -row.size, -1)
 
     def listing(
-        self, conn: Connection, bucket: BucketName, prefix: str, limit: int, cursor: tuple[str, int] | None, now: float
+        self, conn: Connection, bucket: BucketName, prefix: str, limit: int, cursor: str | None, now: float
     ) -> TrashPage:
         """See ``Trash.listing``."""
+        place = read_place(cursor, VERSION)
         self._buckets.lifecycle(conn, bucket)  # raises BucketNotFound
         c, asked = self._trash.c, self._listed
         if prefix:
             asked = asked.where(c.key >= prefix)
             asked = asked if (end := prefix_end(prefix)) is None else asked.where(c.key < end)
-        if cursor is not None:
-            asked = asked.where(tuple_(c.key, c.generation) > tuple_(*cursor))
+        if place is not None:
+            asked = asked.where(tuple_(c.key, c.generation) > tuple_(place.name, place.generation))
         rows = conn.execute(asked.limit(limit + 1), {"in_bucket": str(bucket), "now": now}).all()
-        more = (rows[limit - 1].key, rows[limit - 1].generation) if len(rows) > limit else None
-        return TrashPage(tuple(_trashed(row) for row in rows[:limit]), more)
+        last = rows[limit - 1] if len(rows) > limit else None
+        following = write_place(VERSION, last.key, last.generation) if last is not None else None
+        return TrashPage(tuple(_trashed(row) for row in rows[:limit]), following)
 
     def empty(self, conn: Connection, bucket: BucketName, key: str | None, generation: int | None, now: float) -> int:
         """See ``Trash.empty``."""
@@ -131,17 +134,6 @@ class TrashStatements:
 def _trashed(row: Row[Any]) -> Trashed:
     record = from_json(Record, row.record, bucket=BucketName.parse(row.bucket), key=row.key)
     return Trashed(record, Reason(row.reason), row.trashed_at, row.due_at)
-
-
-def read_cursor(text: str | None) -> tuple[str, int] | None:
-    """Where a listing of the trash goes on: the generation, and the key in hex. Raises InvalidCursor."""
-    if text is None:
-        return None
-    generation, _, key = text.partition("-")
-    try:
-        return bytes.fromhex(key).decode(), int(generation)
-    except ValueError as error:
-        raise InvalidCursor("The cursor is none of this listing; begin again without one.") from error
 
 
 def restored(record: Record, generation: int, now: float, rules: Iterable[ExpiryRule]) -> Record:

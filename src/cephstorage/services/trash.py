@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from cephstorage.domain.lifecycle import TrashPage
+from cephstorage.domain.listing import checked
 from cephstorage.domain.names import BucketName, key_name
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import ListQuery, Record
 from cephstorage.ports.lifecycles import Trash as TrashTable
 from cephstorage.services.purges import Purges
 
@@ -21,7 +22,8 @@ class Trash:
         self._on_due = on_due
 
     async def listing(self, bucket: BucketName, prefix: str, limit: int, cursor: str | None) -> TrashPage:
-        """A page of what may be restored. Raises BucketNotFound, InvalidCursor."""
+        """A page of what may be restored. Raises InvalidInput, BucketNotFound, InvalidCursor."""
+        checked(ListQuery(vfolder=None, prefix=prefix))
         return await self._table.listing(bucket, prefix, limit, cursor, self._clock())
 
     async def restore(self, bucket: BucketName, key: str, generation: int | None, *, over: bool) -> Record:

@@ -11,6 +11,7 @@ from cephstorage.domain.quotas import Quota
 from cephstorage.domain.records import Record
 from cephstorage.domain.transfers import CopySource, Kind, Lease
 from cephstorage.index import SqlIndex
+from cephstorage.index.cursors import KEY, VERSION, write_place
 from tests.conformance.index.conftest import (
     BUCKET,
     FACTS,
@@ -119,15 +120,21 @@ async def test_a_long_trash_is_read_page_by_page(index: SqlIndex) -> None:
     while True:
         page = await index.trash.listing(BUCKET, "", 2, cursor, NOW)
         found += [(each.record.key, each.record.generation) for each in page.versions]
-        if page.place is None:
+        if (cursor := page.cursor) is None:
             break
-        cursor = f"{page.place[1]}-{page.place[0].encode().hex()}"
     assert found == sorted(found, key=lambda each: (each[0].encode(), each[1]))
     assert len(found) == 5
-    with pytest.raises(InvalidCursor):
-        await index.trash.listing(BUCKET, "", 2, "nonsense", NOW)
     with pytest.raises(BucketNotFound):
         await index.trash.listing(OTHER, "", 2, None, NOW)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "nonsense", write_place(VERSION, "k", 2**63), write_place(VERSION, "k\0", 1), write_place(KEY, "k")],
+)
+async def test_a_cursor_that_is_none_of_the_trash_is_refused(index: SqlIndex, cursor: str) -> None:
+    with pytest.raises(InvalidCursor):
+        await index.trash.listing(BUCKET, "", 2, cursor, NOW)
 
 
 async def test_deletions_of_many_keys_go_to_the_trash_and_mirrored_copies_do_not(index: SqlIndex) -> None:

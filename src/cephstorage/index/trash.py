@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select, tuple_, update
 
 from cephstorage.domain.errors import KeyNotFound
 from cephstorage.domain.lifecycle import DAY, ExpiryRule, Reason, Trashed, TrashPage, ending
@@ -34,9 +34,11 @@ class TrashStatements:
         here = c.bucket == bindparam("in_bucket")
         of_key = here & (c.key == bindparam("of_key"))
         self._insert = insert(schema.trash)
-        self._of_key = select(schema.trash).where(of_key).order_by(c.generation.desc())
+        self._newest = select(func.max(c.generation)).where(of_key)
         self._versions = select(c.store_version).where(of_key)
-        self._drop = delete(schema.trash).where(of_key, c.generation == bindparam("of_generation"))
+        one = delete(schema.trash).where(of_key, c.generation == bindparam("of_generation"))
+        self._take = one.returning(*c)
+        self._end = one.where(c.due_at <= bindparam("now")).returning(c.key, c.store_version, c.size)
         due = select(c.bucket, c.key, c.generation).where(c.due_at <= bindparam("now"))
         self._due = due.order_by(c.due_at).limit(bindparam("limit"))
         self._hurry = update(schema.trash).where(here, c.due_at > bindparam("now")).values(due_at=bindparam("now"))
@@ -69,17 +71,13 @@ class TrashStatements:
 
     def take(self, conn: Connection, bucket: BucketName, key: str, generation: int | None) -> Record:
         """Take a version out again, by default the newest of its key. Raises KeyNotFound."""
-        rows = conn.execute(self._of_key, {"in_bucket": str(bucket), "of_key": key}).all()
-        row = next((row for row in rows if generation in {None, row.generation}), None)
+        named = {"in_bucket": str(bucket), "of_key": key}
+        wanted = generation if generation is not None else conn.scalar(self._newest, named)
+        row = conn.execute(self._take, {**named, "of_generation": wanted}).first()
         if row is None:
             raise KeyNotFound(f"The trash of {bucket} has no such version of {key!r}.")
-        self._forget(conn, row)
+        self._buckets.add_trash(conn, bucket, -row.size, -1)
         return _trashed(row).record
-
-    def _forget(self, conn: Connection, row: Row[Any]) -> None:
-        named = {"in_bucket": row.bucket, "of_key": row.key, "of_generation": row.generation}
-        conn.execute(self._drop, named)
-        self._buckets.add_trash(conn, BucketName.parse(row.bucket), -row.size, -1)
 
     def listing(
         self, conn: Connection, bucket: BucketName, prefix: str, limit: int, cursor: str | None, now: float
@@ -121,13 +119,12 @@ class TrashStatements:
         for name, versions in sorted(found.items()):
             bucket = BucketName.parse(name)
             self._buckets.write(conn, bucket)
-            for key, generation in sorted(versions):
-                rows = conn.execute(self._of_key, {"in_bucket": name, "of_key": key}).all()
-                row = next((row for row in rows if row.generation == generation and row.due_at <= now), None)
-                if row is not None:  # else it was restored just now
-                    self._forget(conn, row)
-                    self._removals.queue(conn, bucket, key, row.store_version)
-                    count += 1
+            named = [{"in_bucket": name, "of_key": key, "of_generation": number} for key, number in sorted(versions)]
+            gone = [row for one in named for row in conn.execute(self._end, {**one, "now": now})]
+            if gone:  # else all of them were restored just now
+                self._buckets.add_trash(conn, bucket, -sum(row.size for row in gone), -len(gone))
+                self._removals.queue_several(conn, bucket, [(row.key, row.store_version) for row in gone])
+            count += len(gone)
         return count
 
 

@@ -13,7 +13,7 @@ from cephstorage.domain.lifecycle import Trashed
 from cephstorage.domain.listing import LARGEST_NUMBER
 
 router = APIRouter(prefix="/ceph/{username}/{bucketname}/trash", tags=["keys"], route_class=BoundedRoute)
-Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER, description="One version; default: all of the key")]
+Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER, description="One version of the key; default: all")]
 
 
 class RestoreKey(BaseModel):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from cephstorage.domain.errors import InvalidInput
 from cephstorage.domain.lifecycle import TrashPage
 from cephstorage.domain.listing import checked
 from cephstorage.domain.names import BucketName, key_name
@@ -33,7 +34,9 @@ class Trash:
         return record
 
     async def empty(self, bucket: BucketName, key: str | None, generation: int | None) -> int:
-        """Remove versions for good, soon; how many. Raises BucketNotFound."""
+        """Remove versions for good, soon; how many. Raises InvalidInput, BucketNotFound."""
+        if generation is not None and key is None:
+            raise InvalidInput("A generation is one of a key: name the key, too.")
         count = await self._table.empty(bucket, None if key is None else key_name(key), generation, self._clock())
         self._on_due()
         return count

@@ -1,12 +1,13 @@
 """Calls about many keys at once: deletion in the background, export and import of listings."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import cast
 
 import httpx
 
-from cephstorage_client.connection import CONNECT_TIMEOUT, Connection, api_error, bucket_path, given, unreachable
+from cephstorage_client.connection import Connection, api_error, bucket_path, given, unreachable
 from cephstorage_client.names import encode_segment
 from cephstorage_client.shapes import Deletion, ImportReport, Record
 from cephstorage_client.waiting import until_ended
@@ -76,10 +77,10 @@ class BulkCalls(Connection):
         expires_in: int | None = None,
     ) -> Iterator[Record]:
         """Every record, in byte order of the keys, as it arrives."""
-        params = given({"vfolder": vfolder, "prefix": prefix, "urls": urls, "expires_in": expires_in})
-        path = f"{self.base_url}{bucket_path(username, bucketname)}/export"
+        params = {"vfolder": vfolder, "prefix": prefix, "urls": urls, "expires_in": expires_in}
+        request = self._request("GET", f"{bucket_path(username, bucketname)}/export", params=params)
         try:
-            with self._http.stream("GET", path, params=params, headers=self._authorization) as answer:
+            with contextlib.closing(self._http.send(request, stream=True)) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise api_error(answer)
@@ -90,16 +91,9 @@ class BulkCalls(Connection):
 
     def import_records(self, username: str, bucketname: str, lines: Iterable[bytes]) -> ImportReport:
         """Have keys created from the lines of an export with addresses, or of ``key_url`` and ``key_name``."""
-        path = f"{self.base_url}{bucket_path(username, bucketname)}/import"
-        headers = {**self._authorization, "Content-Type": "application/x-ndjson"}
-        timeout = httpx.Timeout(_LANDING, connect=CONNECT_TIMEOUT)
-        try:
-            answer = self._http.post(path, content=_joined(lines), headers=headers, timeout=timeout)
-        except httpx.HTTPError as error:
-            raise unreachable(self.base_url, error) from error
-        if not answer.is_success:
-            raise api_error(answer)
-        report: Any = answer.json()
+        path = f"{bucket_path(username, bucketname)}/import"
+        headers = {"Content-Type": "application/x-ndjson"}
+        report = self._call("POST", path, content=_joined(lines), headers=headers, timeout=_LANDING)
         return cast("ImportReport", report)
 
     def _deletion_path(self, username: str, bucketname: str, name: str) -> str:

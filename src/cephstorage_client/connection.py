@@ -55,7 +55,18 @@ class Connection:
                 response.status_code, "unexpected_answer", f"{self.base_url} does not answer like CephStorage."
             ) from error
 
-    def _send(
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request; ``options`` are those of ``_request``. Raises ApiError, ServiceUnreachable, InvalidArgument."""
+        request = self._request(method, path, **options)
+        try:
+            response = self._http.send(request)
+        except httpx.HTTPError as error:
+            raise unreachable(self.base_url, error) from error
+        if not response.is_success:
+            raise api_error(response)
+        return response
+
+    def _request(
         self,
         method: str,
         path: str,
@@ -65,9 +76,10 @@ class Connection:
         content: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> httpx.Response:
+    ) -> httpx.Request:
+        """A request as it will be sent. Raises InvalidArgument for what HTTP or JSON can't carry."""
         try:
-            response = self._http.request(
+            return self._http.build_request(
                 method,
                 self.base_url + path,
                 params=given(params or {}) or None,
@@ -76,11 +88,8 @@ class Connection:
                 headers={**self._authorization, **(headers or {})},
                 timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT) if timeout else self._timeout,
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise unreachable(self.base_url, error) from error
-        if not response.is_success:
-            raise api_error(response)
-        return response
+        except (httpx.InvalidURL, ValueError) as error:
+            raise InvalidArgument(f"The request can't be sent: {error}.") from error
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

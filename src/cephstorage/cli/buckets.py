@@ -1,4 +1,4 @@
-"""``bucket create | ls | rm | follow | unfollow | following``."""
+"""``bucket create | ls | lifecycle | rm | follow | unfollow | following``."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +53,12 @@ def lifecycle(
     no_trash: Annotated[bool, typer.Option("--no-trash", help="What is deleted is gone.")] = False,
 ) -> None:
     """Show how long a bucket's keys live, or set it: the rules that are given replace those that were there."""
+    if expire and none:
+        raise UsageMistake("--none wants no --expire beside it.")
+    if trash_days is None and trash_overwritten:
+        raise UsageMistake("--trash-overwritten goes with --trash-days.")
+    if no_trash and trash_days is not None:
+        raise UsageMistake("--no-trash wants no --trash-days beside it.")
     place = only_bucket(bucket)
     with session.connect() as client:
         shown = client.lifecycle(place.username, place.bucketname)

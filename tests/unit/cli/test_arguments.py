@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cephstorage.cli.buckets import lifecycle
 from cephstorage.cli.exits import UsageMistake
 from cephstorage.cli.output import printable, readable_size, shown
 from cephstorage.cli.rules import parse_rule, read_policy
-from cephstorage.cli.session import is_loopback
+from cephstorage.cli.session import Session, is_loopback
 from cephstorage.cli.tokens import duration
 from cephstorage.cli.transfers import url_name
 from cephstorage.cli.uploads import guessed_type
@@ -49,6 +51,20 @@ def test_mirror_rules(text: str, rule: dict[str, object]) -> None:
 def test_no_mirror_rules(text: str) -> None:
     with pytest.raises(UsageMistake):
         parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"expire": ["=1"], "none": True},
+        {"trash_overwritten": True},
+        {"no_trash": True, "trash_overwritten": True},
+        {"no_trash": True, "trash_days": 1.0},
+    ],
+)
+def test_a_lifecycle_that_contradicts_itself_is_no_change_in_silence(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageMistake):
+        lifecycle(Session(url="http://127.0.0.1:9"), "alice/photos", **options)
 
 
 RULE = {"suffix": ".iso", "digest": ".sha256", "response_headers": {"set": {"X-A": "b"}}}

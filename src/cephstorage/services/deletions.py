@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from cephstorage.domain.deletions import Deletion, DeletionWish
-from cephstorage.domain.errors import CephStorageError, JobNotFound
+from cephstorage.domain.errors import JobNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.index import BucketIndex
 from cephstorage.ports.ledger import Deletions as DeletionTable
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -82,19 +83,12 @@ class Deletions:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _for_ever(self) -> None:
-        said = ""
+        rounds = Rounds("deletion_failed", "deletion_crashed")
         while True:
-            try:
+            busy = False
+            with rounds.guarded():
                 busy = await self._one_step()
                 await self._forget()
-                said = ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("deletion_failed", code=error.code, msg=error.msg)
-                said, busy = error.msg, False
-            except Exception:
-                log.exception("deletion_crashed")
-                busy = False
             if not busy:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _ROUND)

@@ -19,6 +19,7 @@ from cephstorage.domain.errors import CephStorageError, LeaseLost, Unavailable
 from cephstorage.domain.jobs import Item, Job, JobKind, JobRequest, Step
 from cephstorage.domain.transfers import State
 from cephstorage.ports.jobs import JobLease, JobTable
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -143,21 +144,16 @@ class Jobs:
             await self._table.put_off(lease, now, now + pause)
 
     async def _for_ever(self) -> None:
-        said, next_forget = "", 0.0
+        rounds, next_forget = Rounds("jobs_not_tended", "jobs_crashed"), 0.0
         while True:
             await asyncio.sleep(_BEAT)
-            try:
+            with rounds.guarded():
                 await self._renew()
                 if self._takes_over:
                     await self._take_over()
                     if time.monotonic() >= next_forget:
                         next_forget = time.monotonic() + _FORGET_EVERY
                         await self._table.forget_ended(self._clock() - self._retention)
-                said = ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("jobs_not_tended", code=error.code, msg=error.msg)
-                said = error.msg
 
     async def _renew(self) -> None:
         held = [lease for lease, _ in self._running.values()]

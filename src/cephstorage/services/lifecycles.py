@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import structlog
 
-from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.lifecycle import Lifecycle
 from cephstorage.domain.names import BucketName
 from cephstorage.ports.lifecycles import Lifecycles as LifecycleTable
 from cephstorage.ports.lifecycles import Trash
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -62,19 +62,12 @@ class Lifecycles:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _for_ever(self) -> None:
-        said = ""
+        rounds = Rounds("lifecycle_failed", "lifecycle_crashed")
         while True:
             busy = False
-            try:
+            with rounds.guarded():
                 # Shielded: whoever stops this process does not cut a step off its outcome.
                 busy = await asyncio.shield(self._one_step())
-                said = ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("lifecycle_failed", code=error.code, msg=error.msg)
-                said = error.msg
-            except Exception:
-                log.exception("lifecycle_crashed")
             if not busy:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _ROUND)

@@ -23,6 +23,7 @@ from cephstorage.ports.edge import EdgeCaches
 from cephstorage.ports.index import KeyIndex
 from cephstorage.ports.purges import Purge, PurgeOutbox
 from cephstorage.services.mirrors import Mirrors
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -191,19 +192,14 @@ class Purges:
             log.warning("mirror_not_forgotten", mirror=mirror.host, code=error.code, msg=error.msg)
 
     async def _for_ever(self) -> None:
-        said = ""
+        rounds = Rounds("purges_not_read", "purges_crashed")
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), _EVERY)
             ahead = GRACE if self._due.is_set() else 0.0
             self._due.clear()
-            try:
+            with rounds.guarded():
                 await self._deliver(self._clock() + ahead)
-                said = ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("purges_not_read", code=error.code, msg=error.msg)
-                said = error.msg
 
     async def _deliver(self, until: float) -> None:
         """Go through what is due. Without edges there is nothing to tell."""

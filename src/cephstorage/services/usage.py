@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.usage import KEPT, MINUTE, Figures, Period, series_name, summary
 from cephstorage.ports.tables import SeriesTable
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -89,18 +90,14 @@ class Usage(Collector):
             raise
 
     async def _for_ever(self) -> None:
-        said, rounds = "", 0
+        rounds, done = Rounds("usage_not_written", "usage_crashed"), 0
         while True:
             await asyncio.sleep(_EVERY)
-            try:
+            with rounds.guarded():
                 await self.write()
-                if rounds % _FORGET_EVERY == 0:
+                if done % _FORGET_EVERY == 0:
                     await self._table.forget(int((self._clock() - KEPT) // MINUTE))
-                rounds, said = rounds + 1, ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("usage_not_written", code=error.code, msg=error.msg)
-                said = error.msg
+                done += 1
 
     async def of(self, mirror: str, period: Period) -> Use:
         """What a mirror did in a period, as far as every process has written it."""

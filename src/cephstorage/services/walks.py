@@ -19,6 +19,7 @@ from cephstorage.domain.errors import CephStorageError, LeaseLost, Unavailable
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.walks import NEVER, Stage, Sums, Walk, WalkKind, WalkLease, WalkStep
 from cephstorage.ports.consistency import WalkTable
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -90,11 +91,12 @@ class Walks:
         self._orders = orders
         self._chore = chore
         self._tasks: list[asyncio.Task[None]] = []
-        self._said: set[str] = set()
+        self._burying = _rounds()
 
     async def take_over(self) -> None:
         """Have what dead processes of this machine held go on at once; before their traces are tidied away."""
-        await self._guarded(self._bury)
+        with self._burying.guarded():
+            await self._bury()
 
     def start(self) -> None:
         """Begin to walk, and to look after what was found."""
@@ -110,8 +112,11 @@ class Walks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _for_ever(self, kind: WalkKind, order: WalkOrder) -> None:
+        rounds = _rounds()
         while True:
-            walk = await self._guarded(lambda: self._next_walk(kind, order))
+            walk = None
+            with rounds.guarded():
+                walk = await self._next_walk(kind, order)
             if walk is None:
                 await asyncio.sleep(_ROUND)
             else:
@@ -178,27 +183,18 @@ class Walks:
 
     async def _tend(self) -> None:
         """Take over from dead processes, and look after findings."""
+        chores = _rounds()
         while True:
-            await self._guarded(self._bury)
-            await self._guarded(self._chore)
+            with self._burying.guarded():
+                await self._bury()
+            with chores.guarded():
+                await self._chore()
             await asyncio.sleep(_AGAIN)
 
     async def _bury(self) -> None:
         for owner in self._dead(await self._table.owners()):
             await self._table.expire_owner(owner, self._clock())
 
-    async def _guarded(self, step: "Callable[[], Awaitable[Walk | None]]") -> Walk | None:
-        """What a step gives; what fails again and again is said once."""
-        try:
-            found = await step()
-        except CephStorageError as error:
-            if error.msg not in self._said:
-                log.warning("walks_not_tended", code=error.code, msg=error.msg)
-            self._said.add(error.msg)
-        except Exception:
-            log.exception("walks_crashed")
-            await asyncio.sleep(_LATER)
-        else:
-            self._said.clear()
-            return found
-        return None
+
+def _rounds() -> Rounds:
+    return Rounds("walks_not_tended", "walks_crashed")

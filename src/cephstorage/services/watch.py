@@ -7,6 +7,7 @@ import structlog
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.ports.tables import SettingsTable
+from cephstorage.services.rounds import Rounds
 
 log = structlog.get_logger()
 _EVERY = 0.2
@@ -42,18 +43,11 @@ class ChangeWatch:
             self._version = version
 
     async def _for_ever(self) -> None:
-        said = ""
+        rounds = Rounds("watch_failed", "watch_crashed")
         while True:
             await asyncio.sleep(_EVERY)
-            try:
+            with rounds.guarded():
                 await self.look()
-                said = ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("watch_failed", code=error.code, msg=error.msg)
-                said = error.msg
-            except Exception:
-                log.exception("watch_crashed")
 
 
 async def _fault_of(refresh: Callable[[], Awaitable[None]]) -> CephStorageError | None:

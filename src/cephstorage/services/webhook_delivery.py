@@ -33,6 +33,7 @@ from cephstorage.ports.webhooks import (
     WebhookSender,
     WebhookTable,
 )
+from cephstorage.services.rounds import Rounds
 from cephstorage.services.webhooks import WebhookSecrets, signed_headers
 
 log = structlog.get_logger()
@@ -136,17 +137,10 @@ class WebhookDelivery(Collector):
         yield GaugeMetricFamily("cephstorage_webhook_lag_seconds", "Age of the oldest event that waits", value=lag)
 
     async def _for_ever(self) -> None:
-        said = ""
+        rounds = Rounds("webhooks_not_tended", "webhooks_crashed")
         while True:
-            try:
+            with rounds.guarded():
                 await self._round()
-                said = ""
-            except CephStorageError as error:
-                if error.msg != said:
-                    log.warning("webhooks_not_tended", code=error.code, msg=error.msg)
-                said = error.msg
-            except Exception:
-                log.exception("webhooks_crashed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _BEAT)
             self._wake.clear()

@@ -51,7 +51,7 @@ def make_walks(
     figures: ConsistencyFigures,
     *,
     clock: Callable[[], float],
-    serves: bool,
+    works: bool,
 ) -> Walks:
     """The walks of this process, if it does what no request waits for."""
     index, presence, options = adapters.index, adapters.presence, settings.reconcile
@@ -68,7 +68,6 @@ def make_walks(
         await consistency.look_again()
         await figures.look()
 
-    works = settings.background or not serves
     return Walks(index.walks, presence.owner, presence.dead, clock, orders if works else {}, tend)
 
 

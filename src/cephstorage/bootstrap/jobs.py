@@ -22,7 +22,7 @@ def make_jobs(
     removed: Callable[[], None],
     *,
     clock: Callable[[], float],
-    serves: bool,
+    works: bool,
 ) -> Jobs:
     """Jobs that this process runs: those it makes, and others' unless workers take these over."""
     index, presence = adapters.index, adapters.presence
@@ -31,7 +31,7 @@ def make_jobs(
         presence.owner,
         presence.dead,
         clock,
-        takes_over=settings.background or not serves,
+        takes_over=works,
         retention=settings.transfer.progress_retention,
     )
     jobs.forget_absences = services.absences.forget_everywhere

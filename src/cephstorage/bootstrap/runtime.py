@@ -19,13 +19,11 @@ import structlog
 from cephstorage.api.app import Application, build_api
 from cephstorage.api.context import ApiServices
 from cephstorage.bootstrap.adapters import Adapters, instance_name, make_adapters, via_name
-from cephstorage.bootstrap.consistency import make_consistency, make_events, make_walks
+from cephstorage.bootstrap.background import make_background
 from cephstorage.bootstrap.database import open_patiently
-from cephstorage.bootstrap.jobs import make_jobs
-from cephstorage.bootstrap.services import Services, make_deletions, make_lifecycles, make_services
+from cephstorage.bootstrap.services import Services, make_services
 from cephstorage.bootstrap.settings import Settings, settings_in_force
 from cephstorage.bootstrap.transfers import make_engine, make_janitor, make_parts
-from cephstorage.bootstrap.webhooks import make_webhooks
 from cephstorage.domain.configuration import SECRETS
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.transfers import TransferRequest
@@ -39,11 +37,9 @@ from cephstorage.proxy.objects import Objects
 from cephstorage.proxy.s3_door import S3Door
 from cephstorage.proxy.stored import StoredAnswers
 from cephstorage.proxy.visit import MirrorVisitor
-from cephstorage.services.consistency_figures import ConsistencyFigures
 from cephstorage.services.expectations import Expectations
 from cephstorage.services.monitoring import Monitoring
 from cephstorage.services.origin_figures import OriginFigures
-from cephstorage.services.trash import Trash
 from cephstorage.services.usage import Usage
 from cephstorage.transfer.engine import TransferEngine
 
@@ -85,44 +81,26 @@ class Runtime:
         proxy = MirrorProxy(mirror_parts)
         visitor = MirrorVisitor(proxy, mirror_parts, usage.count)
         parts.expected = Expectations(services.mirrors, visitor, index.keys)
-        self._jobs = make_jobs(
-            settings,
-            adapters,
-            services,
-            visitor,
-            engine.landed.set,
-            clock=clock,
-            serves=serves,
+        works = settings.background or not serves
+        self._background = background = make_background(
+            settings, adapters, services, visitor, monitoring, engine.landed.set, clock=clock, works=works
         )
-        self._consistency = make_consistency(settings, adapters, services, visitor, engine.landed.set, clock)
-        figures = ConsistencyFigures(index.findings, index.walks, clock)
-        monitoring.registry.register(figures)
-        self._walks = make_walks(settings, adapters, self._consistency, figures, clock=clock, serves=serves)
-        self._events = make_events(adapters, services, self._consistency, clock, monitoring.told)
-        self._deletions = make_deletions(
-            settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
-        )
-        self._lifecycles = make_lifecycles(
-            settings, adapters, services.purges, engine.landed.set, clock=clock, serves=serves
-        )
-        self._webhooks, self._delivery = make_webhooks(settings, adapters, services, clock, serves=serves)
-        monitoring.registry.register(self._delivery)
         api = build_api(
             ApiServices(
                 keys=services.keys,
                 copies=services.copies,
-                lifecycles=self._lifecycles,
-                trash=Trash(index.trash, services.purges, clock, self._lifecycles.wake),
+                lifecycles=background.lifecycles,
+                trash=background.trash,
                 buckets=services.buckets,
                 quotas=services.quotas,
                 mirrors=services.mirrors,
                 purges=services.purges,
-                deletions=self._deletions,
-                consistency=self._consistency,
-                events=self._events,
+                deletions=background.deletions,
+                consistency=background.consistency,
+                events=background.events,
                 walks=index.walks,
-                jobs=self._jobs,
-                webhooks=self._webhooks,
+                jobs=background.jobs,
+                webhooks=background.webhooks,
                 usage=usage,
                 access=services.access,
                 publishing=services.publishing,
@@ -146,7 +124,7 @@ class Runtime:
         if request.mirror_host is not None:
             self._usage.count(request.mirror_host, fetched_figures(end, fetched))
         self._services.purges.wake()
-        self._delivery.wake()
+        self._background.delivery.wake()
 
     @property
     def peer_address(self) -> str:
@@ -160,25 +138,20 @@ class Runtime:
         await open_patiently(self._adapters.index)
         await self._services.sealed.renew(SECRETS)
         await self._services.mirrors.seal_anew()
-        await self._webhooks.seal_anew()
+        await self._background.webhooks.seal_anew()
         self._adapters.presence.announce()
         await self._adapters.origin.start()
         await self._services.access.ensure_admin(self._settings.token_file, instance_name(self._settings))
         await self._services.watch.start()
         await self._look_at_store()
         self._adapters.own_parts.start()
-        await self._walks.take_over()
-        await self._delivery.inherit()  # the janitor removes the traces of the dead
+        await self._background.inherit()  # the janitor removes the traces of the dead
         await self._janitor.start()
         self._engine.start()
         self._services.purges.start()
         if self._services.abilities is not None:
             self._services.abilities.start()
-        self._jobs.start()
-        self._deletions.start()
-        self._delivery.start()
-        self._walks.start()
-        self._lifecycles.start()
+        self._background.start()
         self._usage.start()
 
     async def _look_at_store(self) -> None:
@@ -196,13 +169,9 @@ class Runtime:
         """Bring everything down; unfinished transfers keep their spools and are resumed at the next start."""
         if self._services.abilities is not None:
             await self._services.abilities.stop()
-        await self._walks.stop()
-        await self._lifecycles.stop()
-        await self._events.stop()
-        await self._deletions.stop()
-        await self._jobs.stop()
+        await self._background.stop()
         await self._engine.stop()
-        await self._delivery.stop()
+        await self._background.delivery.stop()
         await self._usage.stop()
         await self._services.purges.stop()
         await self._janitor.stop()

@@ -14,12 +14,10 @@ from cephstorage.services.absences import Absences
 from cephstorage.services.access import Access
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.configuration import Configuration
-from cephstorage.services.deletions import Deletions
 from cephstorage.services.edge import EdgeTrust
 from cephstorage.services.invalidations import Invalidations
 from cephstorage.services.key_copies import KeyCopies
 from cephstorage.services.keys import Keys
-from cephstorage.services.lifecycles import Lifecycles
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.origins import OriginSecrets
 from cephstorage.services.publishing import Publishing
@@ -52,56 +50,6 @@ class Services:
     watch: ChangeWatch
     abilities: StoreAbilities | None
     """None: objects lie on disk, which is able to do everything."""
-
-
-def make_deletions(
-    settings: Settings,
-    adapters: Adapters,
-    purges: Purges,
-    on_removal: Callable[[], None],
-    *,
-    clock: Callable[[], float],
-    serves: bool,
-) -> Deletions:
-    """Deletions of many keys, worked off by the processes that do what no request waits for."""
-    deletions = Deletions(
-        adapters.index.deletions,
-        adapters.index.buckets,
-        clock,
-        rate=settings.transfer.deletion_rate,
-        retention=settings.transfer.progress_retention,
-        works=settings.background or not serves,
-    )
-
-    def deleted() -> None:
-        on_removal()
-        purges.wake()
-
-    deletions.on_deleted = deleted
-    return deletions
-
-
-def make_lifecycles(
-    settings: Settings,
-    adapters: Adapters,
-    purges: Purges,
-    on_removal: Callable[[], None],
-    *,
-    clock: Callable[[], float],
-    serves: bool,
-) -> Lifecycles:
-    """The lives of keys, seen to by the processes that do what no request waits for."""
-    works = settings.background or not serves
-    lifecycles = Lifecycles(
-        adapters.index.lifecycles, adapters.index.trash, clock, rate=settings.transfer.deletion_rate, works=works
-    )
-
-    def deleted() -> None:
-        on_removal()
-        purges.wake()
-
-    lifecycles.on_deleted = deleted
-    return lifecycles
 
 
 def make_services(

@@ -11,7 +11,7 @@ from cephstorage.services.webhooks import Webhooks, WebhookSecrets
 
 
 def make_webhooks(
-    settings: Settings, adapters: Adapters, services: Services, clock: Callable[[], float], *, serves: bool
+    settings: Settings, adapters: Adapters, services: Services, clock: Callable[[], float], *, works: bool
 ) -> tuple[Webhooks, WebhookDelivery]:
     """What the API calls, and what works in the background."""
     index, presence, options = adapters.index, adapters.presence, settings.webhook
@@ -30,7 +30,7 @@ def make_webhooks(
             concurrency=options.concurrency,
             outbox=options.outbox,
             retention=settings.transfer.progress_retention,
-            works=settings.background or not serves,
+            works=works,
         ),
     )
     webhooks.on_work = delivery.wake

@@ -4,7 +4,7 @@ Proxies named in the environment are never used: the service is usually on loopb
 network, and a token must not travel through a proxy that nobody chose for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,6 +54,14 @@ class Connection:
             raise ApiError(
                 response.status_code, "unexpected_answer", f"{self.base_url} does not answer like CephStorage."
             ) from error
+
+    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Any]:
+        """Every page of what is listed at ``path``, each fetched when it is asked for."""
+        page = self._call("GET", path, params=params)
+        yield page
+        while page["cursor"] is not None:
+            page = self._call("GET", path, params={**params, "cursor": page["cursor"]})
+            yield page
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request; ``options`` are those of ``_request``. Raises ApiError, ServiceUnreachable, InvalidArgument."""

@@ -1,7 +1,7 @@
 """Calls about whether index and store agree: walks over buckets, findings, the check of a key."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 from cephstorage_client.connection import Connection, given
 from cephstorage_client.shapes import CheckedKey, ConsistencyOverview, Finding
@@ -22,14 +22,8 @@ class ConsistencyCalls(Connection):
 
     def findings(self, bucket: str | None = None, *, kind: str | None = None) -> Iterator[Finding]:
         """Every key that is not as it should be."""
-        cursor: str | None = None
-        while True:
-            params = {"bucket": bucket, "kind": kind, "limit": 1000, "cursor": cursor}
-            page: Any = self._call("GET", "/monitor/consistency/findings", params=params)
+        for page in self._pages("/monitor/consistency/findings", {"bucket": bucket, "kind": kind, "limit": 1000}):
             yield from cast("list[Finding]", page["findings"])
-            cursor = page["cursor"]
-            if cursor is None:
-                return
 
     def check_key(self, bucket: str, key: str, *, changed: bool = False) -> CheckedKey:
         """Hold one key against the store, and have what does not agree mended, followed or noted.

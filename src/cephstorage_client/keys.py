@@ -120,11 +120,7 @@ class KeyCalls(Connection):
 
     def pages(self, username: str, bucketname: str, **options: Unpack[ListOptions]) -> Iterator[Page]:
         """Every page of a listing, each fetched when it is asked for."""
-        page = self.page(username, bucketname, **options)
-        yield page
-        while page["cursor"] is not None:
-            page = self.page(username, bucketname, cursor=page["cursor"], **options)
-            yield page
+        yield from cast("Iterator[Page]", self._pages(f"{bucket_path(username, bucketname)}/keys", options))
 
     def records(self, username: str, bucketname: str, **options: Unpack[ListOptions]) -> Iterator[Record]:
         """Every record that a listing shows, in byte order of the keys."""
@@ -140,13 +136,8 @@ class KeyCalls(Connection):
 
     def folders(self, username: str, bucketname: str, vfolder: str = "") -> Iterator[Folder]:
         """Every direct sub-folder with what it holds."""
-        cursor: str | None = None
-        while True:
-            page = self.usage(username, bucketname, vfolder, cursor=cursor)
-            yield from page["vfolders"]
-            cursor = page["cursor"]
-            if cursor is None:
-                return
+        for page in self._pages(f"{bucket_path(username, bucketname)}/folders", {"vfolder": vfolder}):
+            yield from cast("list[Folder]", page["vfolders"])
 
     def buckets(self, username: str) -> list[Bucket]:
         """A tenant's buckets with their usage."""
@@ -171,14 +162,8 @@ class KeyCalls(Connection):
 
     def trash(self, username: str, bucketname: str, prefix: str | None = None) -> Iterator[TrashedRecord]:
         """Every version in a bucket's trash, by key and generation."""
-        cursor: str | None = None
-        while True:
-            params = {"prefix": prefix, "cursor": cursor}
-            page = self._call("GET", f"{bucket_path(username, bucketname)}/trash", params=params)
+        for page in self._pages(f"{bucket_path(username, bucketname)}/trash", {"prefix": prefix}):
             yield from cast("list[TrashedRecord]", page["versions"])
-            cursor = page["cursor"]
-            if cursor is None:
-                return
 
     def restore_key(
         self, username: str, bucketname: str, key: str, *, generation: int | None = None, over: bool = False

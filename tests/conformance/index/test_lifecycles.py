@@ -33,9 +33,9 @@ def clock(index: SqlIndex) -> list[float]:
     return now
 
 
-async def expiring(index: SqlIndex, name: str, key: str = "k", **fields: object) -> Record:
-    lease = await begin(index, name, key)
-    plan = plan_for(lease, expires=LATER, **fields)
+async def expiring(index: SqlIndex, name: str, key: str = "k", bucket: BucketName = BUCKET) -> Record:
+    lease = await begin(index, name, key, bucket=bucket)
+    plan = plan_for(lease, expires=LATER)
     assert await index.landing.plan(lease, plan, NOW)
     return await index.landing.publish(lease, NOW)
 
@@ -76,8 +76,8 @@ async def test_the_sweep_deletes_what_has_expired_and_nothing_else(index: SqlInd
 
 async def test_the_sweep_is_bounded_and_goes_over_buckets(index: SqlIndex) -> None:
     await index.buckets.create(OTHER, NOW)
-    for number in range(4):
-        await expiring(index, f"n{number}", f"k{number}")
+    for number, bucket in enumerate((BUCKET, OTHER, BUCKET, OTHER)):
+        await expiring(index, f"n{number}", f"k{number}", bucket)
     assert [await index.lifecycles.sweep(3, LATER) for _ in range(3)] == [3, 1, 0]
 
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cephstorage.domain.errors import InvalidInput, KeyNotFound, PreconditionFailed
+from cephstorage.domain.errors import InvalidInput, PreconditionFailed
 from cephstorage.domain.lifecycle import parse_expires
 from cephstorage.domain.metadata import metadata_of
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.records import NO_PRECONDITION, Precondition, Record, parse_timetag
 from cephstorage.domain.transfers import CopySource, Kind, TransferRequest
 from cephstorage.ports.index import BucketIndex, KeyIndex
-from cephstorage.services.keys import content_type_of
+from cephstorage.services.keys import content_type_of, visible
 from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine
 
@@ -85,14 +85,12 @@ class KeyCopies:
         return record
 
     async def _source(self, order: CopyOrder) -> Record:
-        bucket, key = order.source_bucket, key_name(order.source_key)
-        record = await self._keys.get(bucket, key)
-        if record is None:
-            await self._buckets.get(bucket)
-            raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
-        if not Precondition(if_match=order.if_source_match).holds(record.etag, exists=True):
-            raise PreconditionFailed(f"The key {key!r} in {bucket} is another version than the one to be copied.")
-        return record
+        source = await visible(self._keys, self._buckets, order.source_bucket, order.source_key)
+        if not Precondition(if_match=order.if_source_match).holds(source.etag, exists=True):
+            raise PreconditionFailed(
+                f"The key {source.key!r} in {source.bucket} is another version than the one to be copied."
+            )
+        return source
 
 
 def _request(bucket: BucketName, order: CopyOrder, source: Record, now: float) -> TransferRequest:

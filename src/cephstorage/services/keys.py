@@ -143,11 +143,7 @@ class Keys:
 
     async def get(self, bucket: BucketName, key: str) -> Record:
         """The record of a key. Raises KeyNotFound, BucketNotFound."""
-        record = await self._keys.get(bucket, key_name(key))
-        if record is None:
-            await self._buckets.get(bucket)
-            raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
-        return record
+        return await visible(self._keys, self._buckets, bucket, key)
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
         """One page of keys and sub-folders. Raises InvalidInput, BucketNotFound, InvalidCursor."""
@@ -194,6 +190,15 @@ class Keys:
             metadata=metadata_of(order.metadata),
             expires=parse_expires(order.expires, self._clock()),
         )
+
+
+async def visible(keys: KeyIndex, buckets: BucketIndex, bucket: BucketName, key: str) -> Record:
+    """The record of a key. Raises InvalidKey, KeyNotFound, BucketNotFound."""
+    record = await keys.get(bucket, key_name(key))
+    if record is None:
+        await buckets.get(bucket)
+        raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
+    return record
 
 
 def content_type_of(text: str | None) -> str | None:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import ReadBucket, Services, WriteBucket
 from cephstorage.api.models import Json, Text, number
-from cephstorage.domain.lifecycle import MOST_DAYS, MOST_RULES, Lifecycle, lifecycle_of
+from cephstorage.domain.lifecycle import MOST_DAYS, MOST_RULES, ExpiryRule, Lifecycle, lifecycle_of
 
 router = APIRouter(prefix="/ceph/{username}/{bucketname}", tags=["buckets"], route_class=BoundedRoute)
 
@@ -31,7 +31,8 @@ class ChangeLifecycle(BaseModel):
 
     def lifecycle(self) -> Lifecycle:
         """The settings as the service takes them."""
-        return lifecycle_of([rule.model_dump() for rule in self.rules], self.trash_days, self.trash_overwritten)
+        rules = [ExpiryRule(rule.prefix, rule.days) for rule in self.rules]
+        return lifecycle_of(rules, self.trash_days, self.trash_overwritten)
 
 
 def lifecycle_json(lifecycle: Lifecycle) -> Json:

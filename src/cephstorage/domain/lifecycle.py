@@ -5,10 +5,9 @@ its lifecycle rules), not from the creation time that a caller may have given.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from cephstorage.domain.errors import InvalidExpiry, InvalidInput, InvalidTimetag
 from cephstorage.domain.names import key_name
@@ -96,17 +95,18 @@ def parse_expires(value: str | float | None, now: float) -> float | None:
     return moment
 
 
-def lifecycle_of(rules: Sequence[Mapping[str, Any]], trash_days: float | None, trash_overwritten: bool) -> Lifecycle:
-    """Read a bucket's settings. Raises InvalidExpiry, InvalidInput, InvalidKey."""
+def lifecycle_of(rules: Sequence[ExpiryRule], trash_days: float | None, trash_overwritten: bool) -> Lifecycle:
+    """A bucket's settings, checked. Raises InvalidExpiry, InvalidInput, InvalidKey."""
     if len(rules) > MOST_RULES:
         raise InvalidExpiry(f"A bucket has at most {MOST_RULES} rules; these are {len(rules)}.")
-    read = [ExpiryRule(str(rule["prefix"]) and key_name(str(rule["prefix"])), float(rule["days"])) for rule in rules]
-    if any(not 0 < rule.days <= MOST_DAYS for rule in read):
+    for prefix in filter(None, (rule.prefix for rule in rules)):
+        key_name(prefix)
+    if any(not 0 < rule.days <= MOST_DAYS for rule in rules):
         raise InvalidExpiry(f"The days of a rule must be more than 0 and at most {MOST_DAYS}.")
-    if len({rule.prefix for rule in read}) < len(read):
+    if len({rule.prefix for rule in rules}) < len(rules):
         raise InvalidExpiry("Two rules have the same prefix.")
     if trash_days is not None and not 0 < trash_days <= MOST_DAYS:
         raise InvalidInput(f"trash_days must be more than 0 and at most {MOST_DAYS}; leave it out to have no trash.")
     if trash_overwritten and trash_days is None:
         raise InvalidInput("trash_overwritten needs trash_days.")
-    return Lifecycle(tuple(sorted(read, key=lambda rule: rule.prefix)), trash_days, trash_overwritten)
+    return Lifecycle(tuple(sorted(rules, key=lambda rule: rule.prefix)), trash_days, trash_overwritten)

@@ -5,7 +5,6 @@ time, whose place stands in the bucket's row; nobody owns it, so whoever comes d
 found by an index of those that expire, and looked at again under their bucket's lock: a newer version stays.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,9 +57,8 @@ class LifecycleStatements:
     def put(self, conn: Connection, bucket: BucketName, lifecycle: Lifecycle) -> None:
         """See ``Lifecycles.put``."""
         before = self._buckets.hold(conn, bucket).lifecycle
-        rules = [json.loads(to_json(rule)) for rule in lifecycle.rules]
         values: dict[str, Any] = {
-            "expiry_rules": json.dumps(rules) if rules else None,
+            "expiry_rules": to_json(lifecycle.rules) if lifecycle.rules else None,
             "trash_days": lifecycle.trash_days,
             "trash_overwritten": int(lifecycle.trash_overwritten),
         }

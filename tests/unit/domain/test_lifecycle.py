@@ -62,7 +62,7 @@ def test_a_key_ends_at_the_earliest_of_its_moments(key: str, expires: float | No
 )
 def test_rules_that_make_no_sense(rules: list[dict[str, Any]]) -> None:
     with pytest.raises(CephStorageError):
-        lifecycle_of(rules, None, False)
+        lifecycle_of([ExpiryRule(**rule) for rule in rules], None, False)
 
 
 @pytest.mark.parametrize(("days", "overwritten"), [(0, False), (-1, False), (36501, False), (None, True)])

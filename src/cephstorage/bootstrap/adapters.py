@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from cephstorage.bootstrap.settings import CephSettings, Settings
+from cephstorage.bootstrap.sections import CephSettings
+from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import Values
 from cephstorage.files import create_once, make_private_directory
 from cephstorage.index import SqlIndex, index_at

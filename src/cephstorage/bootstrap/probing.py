@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from cephstorage.bootstrap.adapters import ceph_config
-from cephstorage.bootstrap.settings import CephSettings
+from cephstorage.bootstrap.sections import CephSettings
 from cephstorage.domain.abilities import Ability
 from cephstorage.domain.configuration import Values, missing_for_ceph
 from cephstorage.domain.names import BucketName

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from cephstorage.bootstrap.adapters import instance_name, via_name
-from cephstorage.bootstrap.settings import CephSettings, Settings
+from cephstorage.bootstrap.sections import CephSettings
+from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import OPTIONS
 
 SECRET = "rgw-secret-0123456789"

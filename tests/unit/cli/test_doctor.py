@@ -8,7 +8,8 @@ import pytest
 
 from cephstorage.bootstrap.doctor import Finding, examine
 from cephstorage.bootstrap.doctor.machine import file_system, nearest_existing, spooled_bytes
-from cephstorage.bootstrap.settings import MIB, Settings, TransferSettings
+from cephstorage.bootstrap.sections import MIB, TransferSettings
+from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.names import BucketName
 from cephstorage.index import SqliteIndex
 

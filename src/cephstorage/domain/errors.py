@@ -2,7 +2,8 @@
 
 The type of an error decides what happens next. ``retryable`` says whether the transfer engine tries
 again; the HTTP faces map ``code`` to a status in one table (``cephstorage.wire.problems``). Adapters
-translate foreign exceptions into these exactly once and keep the cause.
+translate foreign exceptions into these exactly once and keep the cause. It is long because it is all of
+them: whoever looks for a code, or for a parent of a new one, looks here.
 """
 
 from typing import ClassVar

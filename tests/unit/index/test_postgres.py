@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -56,6 +57,13 @@ def value_of(conn: Connection, asked: str) -> Any:
 
 def fault(conn: Connection, code: str) -> None:
     conn.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{code}'; END $$")
+
+
+def lock_settings(conn: Connection, held: threading.Event, leave: threading.Event) -> None:
+    """Lock the table of settings, say so, and keep the transaction open until it is let go."""
+    conn.exec_driver_sql('LOCK TABLE "CephStorageConfiguration".settings')
+    held.set()
+    leave.wait(60)
 
 
 async def test_a_failing_call_leaves_nothing_and_no_open_transaction(db: PostgresDatabase) -> None:
@@ -128,12 +136,7 @@ async def test_limits_of_time_are_the_servers(db: PostgresDatabase) -> None:
     assert isinstance(getattr(slow.value.__cause__, "orig", None), psycopg.errors.QueryCanceled)
     await db.write(put, "a")
     held, leave = threading.Event(), threading.Event()
-
-    def hold(conn: Connection) -> None:
-        conn.exec_driver_sql('LOCK TABLE "CephStorageConfiguration".settings')
-        held.set()
-        leave.wait(60)
-
+    hold = partial(lock_settings, held=held, leave=leave)
     holding = asyncio.create_task(db.alone(hold))
     await asyncio.to_thread(held.wait, 60)
     with pytest.raises(DatabaseUnavailable) as locked:
@@ -153,12 +156,7 @@ async def test_a_transaction_that_nobody_goes_on_with_holds_others_up_no_longer_
     await stopped.open(make)
     await other.open(make)
     held, leave = threading.Event(), threading.Event()
-
-    def hold(conn: Connection) -> None:
-        conn.exec_driver_sql('LOCK TABLE "CephStorageConfiguration".settings')
-        held.set()
-        leave.wait(60)
-
+    hold = partial(lock_settings, held=held, leave=leave)
     holding = asyncio.create_task(stopped.write(hold))
     await asyncio.to_thread(held.wait, 60)
     try:

@@ -19,11 +19,12 @@ from cephstorage.domain.errors import TransferCancelled
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Lease, Transfer, TransferRequest
+from cephstorage.domain.transfers import Kind, Lease, Transfer, TransferRequest
 from cephstorage.transfer.attempt import Attempts
 from cephstorage.transfer.claims import Claiming, renew_for_ever
 from cephstorage.transfer.cooling import Cooling
 from cephstorage.transfer.copy import Copies
+from cephstorage.transfer.fetch import SEGMENT
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.landing import Landing
 from cephstorage.transfer.live import LiveTransfer
@@ -226,9 +227,16 @@ class TransferEngine:
         return held + self._uploads.leases() + self._copies.leases()
 
     def _claimed(self, transfer: Transfer) -> None:
+        """Carry on what was queued, or left by another owner.
+
+        A fill whose readers have not come over yet begins with a segment: had the whole been asked for, it would be cut
+        where they go on, with what is under way by then fetched in vain.
+        """
         lease = Lease(transfer.id, self.owner, transfer.fence)
         live = LiveTransfer(transfer.request, lease, self._parts.spools.open(transfer.id))
         live.source = transfer.source
+        if transfer.request.kind is Kind.FILL and live.source is not None and live.source.resume_validator is not None:
+            live.first_range = RangeRequest(0, SEGMENT - 1)
         self._run(live, transfer, claimed=True)
 
     def _run(self, live: LiveTransfer, transfer: Transfer | None, *, claimed: bool = False) -> None:

@@ -20,13 +20,15 @@ from cephstorage.domain.errors import (
     UploadInterrupted,
 )
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, Lease, Phase, State, Transfer, TransferRequest
+from cephstorage.domain.transfers import Kind, Lease, Phase, SourceFacts, State, Transfer, TransferRequest
+from cephstorage.domain.validators import Validators
 from cephstorage.index import SqliteIndex
 from cephstorage.index.landing import SqlLandingIndex
 from cephstorage.origin.http import HttpOrigin
 from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
+from cephstorage.transfer.fetch import SEGMENT
 from cephstorage.transfer.live import LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
 from cephstorage.transfer.presence import Presence
@@ -165,6 +167,32 @@ async def test_two_engines_make_one_fill(machine: Machine, origin: FaultOrigin) 
     assert await machine.bytes_of(record) == BODY.read()
     assert origin.body_bytes(PATH) == BODY.size
     assert isinstance(await other.fill(request, None, {}), KeyMoved)
+
+
+async def test_a_fill_that_is_taken_over_before_its_readers_come_leaves_room_for_them(
+    machine: Machine, origin: FaultOrigin
+) -> None:
+    """Where they go on is not known: what was asked for must not have to be cut there."""
+    body = Content(2, 20 * MIB + 1)
+    origin.put(PATH, body, etag='"v1"')
+    ledger, now = machine.index.transfers, time.time()
+    slot = await ledger.begin_fill(new_transfer(fill_request(origin.url + PATH)), "dead", now, now + 30)
+    assert slot.lease is not None
+    source = SourceFacts(origin.url + PATH, body.size, '"v1"', Validators('"v1"'), "text/plain")
+    await ledger.set_phase(slot.lease, Phase.FETCHING, now, source)
+    await ledger.expire_owner("dead", now)
+    engine = machine.engine()
+    engine.start()
+    async with asyncio.timeout(30):
+        while (live := engine.live(BUCKET, "k")) is None:  # noqa: ASYNC110 - a claim makes no noise
+            await asyncio.sleep(0.01)
+    record = await live.ended()
+    assert record is not None
+    assert record.md5 == body.md5
+    asked = [request.headers["range"] for request in origin.logged(PATH)]
+    assert asked[0] == f"bytes=0-{SEGMENT - 1}"
+    assert len(asked) == 3
+    assert origin.body_bytes(PATH) == body.size
 
 
 async def test_two_engines_share_queued_transfers(machine: Machine, origin: FaultOrigin) -> None:

@@ -29,7 +29,7 @@ def install(point: str, armed: Path) -> None:
 
 def _deadly(function: Callable[..., Any], when: str, point: str, armed: Path) -> Callable[..., Any]:
     def die(moment: str) -> None:
-        if moment == when and armed.exists() and armed.read_text() in {"", point}:
+        if moment == when and _is_armed(armed, point):
             os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(function)
@@ -47,6 +47,13 @@ def _deadly(function: Callable[..., Any], when: str, point: str, armed: Path) ->
         return result
 
     return asynchronous if inspect.iscoroutinefunction(function) else plain
+
+
+def _is_armed(armed: Path, point: str) -> bool:
+    try:
+        return armed.read_text() in {"", point}
+    except FileNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, select
 
@@ -99,8 +98,10 @@ class Installation:
         self.service.stop()
 
     def arm(self, point: str) -> None:
-        """Be killed at this point, whenever something comes to it."""
-        self._armed.write_text(point)
+        """Be killed at this point, whenever something comes to it; an empty file would stand for all of them."""
+        written = self._armed.with_suffix(".new")
+        written.write_text(point)
+        written.replace(self._armed)
 
     def disarm(self) -> None:
         self._armed.unlink(missing_ok=True)
@@ -186,7 +187,7 @@ class Installation:
     def stored(self, bucket: str) -> set[str]:
         """The attempts of which the store holds bytes for the bucket."""
         if self._node is not None:
-            return set(self._attempts(bucket))
+            return set(self._attempts(self._node, bucket))
         return {name.partition(".")[2] for name in self.files(bucket) if not name.endswith(".json")}
 
     def files(self, bucket: str) -> set[str]:
@@ -198,9 +199,9 @@ class Installation:
         """What lies in the spool."""
         return [path.name for path in (self.service.data_dir / "spool").glob("*")]
 
-    def _attempts(self, bucket: str) -> Iterator[str]:
+    def _attempts(self, node: Ceph, bucket: str) -> Iterator[str]:
         """The attempts that have stored the versions of a bucket, as these say themselves; what is going is nobody's."""
-        seen = self._bystander(bucket)
+        seen = self._bystander(node, bucket)
         for key, version in seen.versions():
             if version not in self._stored_by:
                 with contextlib.suppress(seen.client.exceptions.ClientError):
@@ -209,15 +210,10 @@ class Installation:
             if version in self._stored_by:
                 yield self._stored_by[version]
 
-    def _bystander(self, bucket: str) -> Bystander:
+    def _bystander(self, node: Ceph, bucket: str) -> Bystander:
         if self._seen is None:
             settings = self.service.settings
-            user = SimpleNamespace(
-                gateway=settings["ceph_gateway"],
-                access_key=settings["ceph_access_key"],
-                secret_key=settings["ceph_secret_key"],
-            )
-            self._seen = Bystander(cast("Ceph", user), bucket)
+            self._seen = Bystander(node, bucket, settings["ceph_access_key"], settings["ceph_secret_key"])
         self._seen.bucket = bucket
         return self._seen
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,12 +85,10 @@ def test_what_ceph_has_lost_or_damaged_is_brought_anew(
     engines = shared_engines(postgres, ceph)
     machines = Machines(tmp_path, **engines, origin_allowed_ports=str(origin.port), ceph_removal_grace="0.2")
     site = Site(machines.serve("one"), origin, "repaired")
-    user: Any = SimpleNamespace(
-        gateway=ceph.gateway, access_key=engines["ceph_access_key"], secret_key=engines["ceph_secret_key"]
-    )
+    keys = engines["ceph_access_key"], engines["ceph_secret_key"]
     with contextlib.ExitStack() as opened:
         opened.callback(machines.stop)
-        seen = opened.enter_context(contextlib.closing(Bystander(user, site.bucket)))
+        seen = opened.enter_context(contextlib.closing(Bystander(ceph, site.bucket, *keys)))
         site.order()
         for path, body in (("/a", BODY), ("/b", b"12345"), ("/good", b"good")):
             site.fill(path, body)

@@ -46,11 +46,12 @@ class RequestBody:
 class OriginRequest:
     """One request. ``if_range`` goes with ``range`` only. ``headers`` are extra request headers.
 
-    ``encodings`` are the content codings that are taken (Accept-Encoding). Any method but GET and HEAD is asked of one origin once, and its redirects are not followed.
+    ``encodings`` are the content codings that are taken (Accept-Encoding). Any method but GET and HEAD is asked of one
+    origin once, and its redirects are not followed.
 
     ``mirror`` is the host of the mirror that asks: its other origins may answer in place of the one that ``url``
-    names, and its credentials are shown; they do after ``missing`` statuses, too (None: those that the mirror says). Without it the URL stands alone; ``userinfo`` is sealed then, and is shown to
-    its host as if it stood in the URL.
+    names, and its credentials are shown; they do after ``missing`` statuses, too (None: those that the mirror says).
+    Without it the URL stands alone; ``userinfo`` is sealed then, and is shown to its host as if it stood in the URL.
     """
 
     url: str

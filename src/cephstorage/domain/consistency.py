@@ -10,13 +10,16 @@ laid over them. What somebody works on, and what is younger than a grace, is lef
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cephstorage.domain.records import Record, attempt_of
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_LATEST_TRY = 600.0
+"""Seconds for which a try whose answer was lost may still store something. What bears our metadata and came later is a
+copy that a client made: of a key, to its old name, from a backup."""
 
 
 class Verdict(StrEnum):
@@ -76,7 +79,7 @@ class Known:
 
     ``leaving``: versions that wait for their removal, by their names; ``kept``: versions named by something else than the
     record; ``coming``: attempts that are being stored; ``ended``: transfers to this very key that have ended, of those
-    that were asked for. ``since``: when the index began to know the bucket (epoch seconds); what other clients wrote
+    that were asked for, and when (epoch seconds). ``since``: when the index began to know the bucket (epoch seconds); what other clients wrote
     before is its history, not ours to remove.
     """
 
@@ -84,7 +87,7 @@ class Known:
     leaving: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
     coming: frozenset[str] = frozenset()
-    ended: frozenset[str] = frozenset()
+    ended: Mapping[str, float] = field(default_factory=dict)
     since: float = 0.0
 
     def names(self, seen: Seen) -> bool:
@@ -191,8 +194,12 @@ class _Case:
         record, transfer = self.known.record, transfer_of(seen.store_version)
         if seen.foreign:
             return False
-        of_record = record is not None and transfer_of(record.store_version) == transfer
-        return transfer in self.known.ended or of_record or (seen.mirrored and self.named is not None)
+        if record is not None and transfer_of(record.store_version) == transfer:
+            return self.named is None or seen.written_at <= self.named.written_at + _LATEST_TRY
+        ended_at = self.known.ended.get(transfer)
+        if ended_at is not None:
+            return seen.written_at <= ended_at + _LATEST_TRY
+        return seen.mirrored and self.named is not None
 
     def main(self) -> Judgement:
         """The verdict on the key, whatever else lies there."""

@@ -50,7 +50,7 @@ class ConsistencyStatements:
             transfers.c.bucket == bucket,
             transfers.c.key.in_(names),
         )
-        self._ended = select(transfers.c.key, transfers.c.id).where(
+        self._ended = select(transfers.c.key, transfers.c.id, transfers.c.ended_at).where(
             transfers.c.id.in_(ids), transfers.c.bucket == bucket, transfers.c.state != word(State.INPROGRESS)
         )
 
@@ -64,7 +64,9 @@ class ConsistencyStatements:
         plans = conn.execute(self._coming, here)
         coming = _grouped((key, attempt_of(from_json(Plan, plan).store_version)) for key, plan in plans)
         asked = {"in_bucket": str(bucket), "ids": list(transfers)}
-        ended = _grouped(conn.execute(self._ended, asked)) if transfers else {}
+        ended: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        for key, transfer, ended_at in conn.execute(self._ended, asked) if transfers else ():
+            ended[key][transfer] = ended_at
         nothing, since = frozenset[str](), conn.scalar(self._since, {"in_bucket": str(bucket)}) or 0.0
         return {
             key: Known(
@@ -72,7 +74,7 @@ class ConsistencyStatements:
                 leaving.get(key, nothing),
                 kept.get(key, nothing),
                 coming.get(key, nothing),
-                ended.get(key, nothing),
+                ended.get(key, {}),
                 since,
             )
             for key in keys

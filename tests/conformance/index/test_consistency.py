@@ -35,22 +35,22 @@ async def known(index: SqlIndex, key: str = "k", *transfers: str) -> tuple[objec
 
 
 async def test_everything_that_speaks_of_a_version_is_known(index: SqlIndex) -> None:
-    assert await known(index) == (None, frozenset(), frozenset(), frozenset())
+    assert await known(index) == (None, frozenset(), frozenset(), {})
     first = await land(index, "first")
     lease = await begin(index, "second")
     assert await index.landing.plan(lease, plan_for(lease, 11), NOW)
     await index.landing.note_version(lease, f"{lease.transfer_id}.{lease.fence}#upload/u")
     coming = frozenset({f"{lease.transfer_id}.{lease.fence}"})
     assert await known(index, "k", "id-first", "id-second") == (
-        first.store_version, frozenset(), coming, frozenset({"id-first"}),
+        first.store_version, frozenset(), coming, {"id-first": NOW},
     )  # fmt: skip
     second = await index.landing.publish(lease, NOW)
-    ended = frozenset({"id-first", "id-second"})
+    ended = {"id-first": NOW, "id-second": NOW}
     assert await known(index, "k", *ended) == (
         second.store_version, frozenset({first.store_version}), frozenset(), ended,
     )  # fmt: skip
     await land(index, "elsewhere", key="other")
-    assert (await known(index, "k", "id-elsewhere"))[3] == frozenset()
+    assert (await known(index, "k", "id-elsewhere"))[3] == {}
 
 
 async def test_what_lies_in_the_store_becomes_visible_in_place_of_what_was_seen(index: SqlIndex) -> None:

@@ -45,7 +45,7 @@ FAILED = version("failed.1#v5")
 STRANGE = version("strange.1#v6")
 COPY = version("strange.1#v7", mirrored=True)
 HAS = Known(RECORD)
-ENDED = Known(RECORD, ended=frozenset({"failed"}))
+ENDED = Known(RECORD, ended={"failed": OLD})
 ADOPT, QUARANTINE, REPORT = Policy
 
 TABLE: dict[str, tuple[Known, list[Seen], Policy, Judgement]] = {
@@ -94,6 +94,19 @@ TABLE: dict[str, tuple[Known, list[Seen], Policy, Judgement]] = {
         ENDED, [FAILED, FOREIGN, NAMED], ADOPT, Judgement(Verdict.UNKNOWN, FOREIGN, adoptable=True, leftovers=(FAILED,)),
     ),
     "overwritten by what may be a copy with our metadata": (HAS, [STRANGE, NAMED], ADOPT, Judgement(Verdict.UNKNOWN, STRANGE)),
+    "overwritten by a copy of what a transfer once stored": (
+        Known(RECORD, ended={"failed": OLD - 3600}), [FAILED, NAMED], ADOPT, Judgement(Verdict.UNKNOWN, FAILED),
+    ),
+    "copied elsewhere, deleted, and copied back": (
+        Known(ended={"failed": OLD - 3600}), [FAILED], ADOPT, Judgement(Verdict.UNKNOWN, FAILED, adoptable=True),
+    ),
+    "copied elsewhere, deleted, and copied back, reported": (
+        Known(ended={"failed": OLD - 3600}), [FAILED], REPORT, Judgement(Verdict.UNKNOWN, FAILED),
+    ),
+    "copied elsewhere, deleted, and copied back, before anybody looked": (
+        HAS, [STALE, MARK, replace(NAMED, written_at=OLD - 3600)], ADOPT,
+        Judgement(Verdict.UNKNOWN, STALE),
+    ),
     "overwritten twice": (
         HAS, [FOREIGN_TOO, FOREIGN, NAMED], ADOPT, Judgement(Verdict.UNKNOWN, FOREIGN_TOO, adoptable=True, leftovers=(FOREIGN,)),
     ),

@@ -199,7 +199,7 @@ class _Case:
         ended_at = self.known.ended.get(transfer)
         if ended_at is not None:
             return seen.written_at <= ended_at + _LATEST_TRY
-        return seen.mirrored and self.named is not None
+        return seen.mirrored and self.named is not None and record is not None and record.origin is not None
 
     def main(self) -> Judgement:
         """The verdict on the key, whatever else lies there."""

@@ -18,7 +18,7 @@ from cephstorage.domain.consistency import (
     transfer_of,
 )
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import Record
+from cephstorage.domain.records import OriginFacts, Record
 
 NOW, GRACE = 10_000.0, 100.0
 GRACES = Graces(GRACE, GRACE)
@@ -45,6 +45,7 @@ FAILED = version("failed.1#v5")
 STRANGE = version("strange.1#v6")
 COPY = version("strange.1#v7", mirrored=True)
 HAS = Known(RECORD)
+MIRRORED = Known(replace(RECORD, origin=OriginFacts("/k")))
 ENDED = Known(RECORD, ended={"failed": OLD})
 ADOPT, QUARANTINE, REPORT = Policy
 
@@ -76,7 +77,7 @@ TABLE: dict[str, tuple[Known, list[Seen], Policy, Judgement]] = {
     "a failed write above": (ENDED, [FAILED, NAMED], ADOPT, Judgement(Verdict.LEFTOVER, NAMED, leftovers=(FAILED,))),
     "a failed write below": (ENDED, [NAMED, FAILED], REPORT, Judgement(Verdict.LEFTOVER, NAMED, leftovers=(FAILED,))),
     "a failed write of no key": (replace(ENDED, record=None), [FAILED], ADOPT, Judgement(Verdict.LEFTOVER, leftovers=(FAILED,))),
-    "an old copy of a mirror": (HAS, [COPY, NAMED], ADOPT, Judgement(Verdict.LEFTOVER, NAMED, leftovers=(COPY,))),
+    "an old copy of a mirror": (MIRRORED, [COPY, NAMED], ADOPT, Judgement(Verdict.LEFTOVER, NAMED, leftovers=(COPY,))),
     "all that is left of a key": (ENDED, [FAILED, STALE], ADOPT, Judgement(Verdict.MISSING)),
     # What other clients do
     "a new object": (NOTHING, [FOREIGN], ADOPT, Judgement(Verdict.UNKNOWN, FOREIGN, adoptable=True)),
@@ -107,6 +108,7 @@ TABLE: dict[str, tuple[Known, list[Seen], Policy, Judgement]] = {
         HAS, [STALE, MARK, replace(NAMED, written_at=OLD - 3600)], ADOPT,
         Judgement(Verdict.UNKNOWN, STALE),
     ),
+    "overwritten by a copy of a mirror's copy": (HAS, [COPY, NAMED], REPORT, Judgement(Verdict.UNKNOWN, COPY)),
     "overwritten twice": (
         HAS, [FOREIGN_TOO, FOREIGN, NAMED], ADOPT, Judgement(Verdict.UNKNOWN, FOREIGN_TOO, adoptable=True, leftovers=(FOREIGN,)),
     ),

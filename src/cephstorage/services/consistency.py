@@ -102,7 +102,11 @@ class Consistency:
         return None
 
     async def _remove(self, bucket: BucketName, key: str, found: Judgement) -> str:
+        """Have leftovers removed, but for what was laid aside to be looked at by a person."""
         names = [each.store_version for each in found.leftovers]
+        finding = await self.findings.get(bucket, key) if names else None
+        if finding is not None and finding.kind is FindingKind.QUARANTINED:
+            return ""
         if not names or not await self.index.release(bucket, key, names):
             return ""
         self.removed()
@@ -121,7 +125,7 @@ class Consistency:
         """What follows from a verdict."""
         record, version = known.record, found.version
         if found.verdict in {Verdict.FINE, Verdict.LEFTOVER}:
-            hidden = record is None and any(each.marker for each in versions[:1])
+            hidden = record is None and versions and versions[0].marker and not all(each.marker for each in versions)
             return await self._mended(bucket, key, unless=FindingKind.QUARANTINED if hidden else None)
         if found.verdict is Verdict.MISSING and record is not None:
             await self.require(bucket)
@@ -191,9 +195,10 @@ class Consistency:
         if found.adoptable:
             return await self._adopt(bucket, key, record, version)
         if self.bounds.policy is Policy.QUARANTINE and record is None:
-            await self.store.hide(bucket, key)
             msg = f"No record names this version: {version.store_version}. It is hidden from clients of the store."
-            await self._find(bucket, key, FindingKind.QUARANTINED, "unknown_object", Done.ASIDE, msg)
+            if not await self._find(bucket, key, FindingKind.QUARANTINED, "unknown_object", Done.ASIDE, msg):
+                return "unknown"  # nobody would ever learn of it, nor would anything keep it
+            await self.store.hide(bucket, key)
             return "quarantined"
         msg = f"The store's clients get a version that no record names: {version.store_version}."
         await self._find(bucket, key, FindingKind.UNKNOWN, "unknown_object", Done.NOTHING, msg)
@@ -228,13 +233,16 @@ class Consistency:
         await self.purges.settle(bucket, key)
         await self._mended(bucket, key)
 
-    async def _find(self, bucket: BucketName, key: str, kind: FindingKind, code: str, done: Done, detail: str) -> None:
+    async def _find(self, bucket: BucketName, key: str, kind: FindingKind, code: str, done: Done, detail: str) -> bool:
         now = self.clock()
-        await self._note(Finding(bucket, key, kind, code, done, detail, now, now))
+        return await self._note(Finding(bucket, key, kind, code, done, detail, now, now))
 
-    async def _note(self, finding: Finding) -> None:
-        if not await self.findings.keep(finding, MOST_FINDINGS):
+    async def _note(self, finding: Finding) -> bool:
+        """Note a finding; False when the bucket has too many already."""
+        kept = await self.findings.keep(finding, MOST_FINDINGS)
+        if not kept:
             log.warning("finding_not_listed", bucket=str(finding.bucket), key=finding.key, code=finding.code)
+        return kept
 
     async def _mended(self, bucket: BucketName, key: str, unless: FindingKind | None = None) -> str:
         finding = await self.findings.get(bucket, key)

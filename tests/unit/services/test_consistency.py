@@ -31,16 +31,23 @@ BUCKET, NOW = BucketName("alice", "photos"), 1e12
 
 
 class Interrupted(DiskStore):
-    """A store in which something happens each time just before a key is looked at."""
+    """A store in which something happens each time just before a key is looked at.
+
+    ``foreign``: what other clients have done there, newest first, as Ceph lists it; it lies above all else.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+        self.foreign: list[Seen] = []
 
     async def versions(self, bucket: BucketName, key: str) -> list[Seen]:
         if self.meanwhile:
             await self.meanwhile.pop(0)()
-        return await super().versions(bucket, key)
+        return [*self.foreign, *await super().versions(bucket, key)]
+
+    async def hide(self, bucket: BucketName, key: str) -> None:
+        self.foreign.insert(0, Seen(key, f"m{len(self.foreign)}", written_at=NOW, marker=True))
 
 
 class Nobody:
@@ -209,6 +216,31 @@ async def test_a_version_without_a_record_comes_back_once(world: World) -> None:
     assert adopted == replace(record, generation=adopted.generation, validated_at=NOW)
     assert adopted.generation > record.generation
     assert await world.check() == Checked(Verdict.FINE)
+
+
+STRANGER = Seen("k", "v9", 5, "e", NOW, store_version="s3.e.v9#v9", foreign=True)
+
+
+async def test_what_was_laid_aside_is_kept_when_others_are_followed_from_then_on(world: World) -> None:
+    world.store.foreign = [STRANGER]
+    world.consistency.bounds = Bounds(0.0, Policy.QUARANTINE)
+    assert await world.check() == Checked(Verdict.UNKNOWN, "quarantined")
+    assert await world.aftermath() == (1, 0)
+    for policy in Policy:
+        world.consistency.bounds = Bounds(0.0, policy)
+        await world.check()
+        assert await world.aftermath() == (1, 0)
+    world.consistency.bounds = Bounds(0.0, Policy.ADOPT)
+    del world.store.foreign[1]
+    assert await world.check() == Checked(Verdict.FINE, "mended")  # nothing lies there any more
+
+
+async def test_what_there_is_no_room_to_note_is_not_laid_aside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cephstorage.services.consistency.MOST_FINDINGS", 0)
+    world.store.foreign = [STRANGER]
+    world.consistency.bounds = Bounds(0.0, Policy.QUARANTINE)
+    assert await world.check() == Checked(Verdict.UNKNOWN, "unknown")
+    assert world.store.foreign == [STRANGER]
 
 
 @pytest.mark.parametrize(("damaged", "held_back"), [(99, 0), (100, 1)])

@@ -149,12 +149,13 @@ class Consistency:
             raise StoreUnavailable(msg)
 
     async def look_again(self) -> None:
-        """See whether findings have been mended, those first that were looked at longest ago."""
+        """See whether findings have been mended, those first that were looked at longest ago.
+
+        Each goes to the end of the queue first: one that can't be looked at keeps none waiting.
+        """
         for finding in await self.findings.oldest(self.clock() - _RECHECK_AFTER, _RECHECKED):
+            await self._note(replace(finding, seen_at=self.clock()))
             await self.check(finding.bucket, finding.key, mend=False)
-            left = await self.findings.get(finding.bucket, finding.key)
-            if left is not None and left.seen_at == finding.seen_at:
-                await self._note(replace(left, seen_at=self.clock()))
 
     async def damaged(self, record: Record, fault: str, *, mend: bool = True) -> str:
         """The bytes of a record have been read and are not what they should be: what was done. Raises StoreUnavailable."""

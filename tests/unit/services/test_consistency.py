@@ -10,7 +10,7 @@ import pytest
 
 from cephstorage.domain.consistency import Policy, Seen, Verdict
 from cephstorage.domain.errors import StoreUnavailable
-from cephstorage.domain.findings import Done, FindingQuery
+from cephstorage.domain.findings import Done, Finding, FindingKind, FindingQuery
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, key_validators
 from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
@@ -241,6 +241,26 @@ async def test_what_there_is_no_room_to_note_is_not_laid_aside(world: World, mon
     world.consistency.bounds = Bounds(0.0, Policy.QUARANTINE)
     assert await world.check() == Checked(Verdict.UNKNOWN, "unknown")
     assert world.store.foreign == [STRANGER]
+
+
+async def test_a_finding_that_cannot_be_looked_at_keeps_none_of_the_others_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store lacks the bucket of the one that was seen longest ago."""
+    monkeypatch.setattr("cephstorage.services.consistency._RECHECKED", 1)
+    await world.put()
+    lost = BucketName("bob", "lost")
+    await world.index.buckets.create(lost, NOW)
+    record = await world.index.keys.get(BUCKET, "k")
+    assert record is not None
+    assert await world.index.consistency.adopt(replace(record, bucket=lost), None, NOW) is not None
+    damaged = Finding(lost, "k", FindingKind.DAMAGED, "stored_bytes_missing", Done.NOTHING, "", 0.0, 0.0)
+    assert await world.index.findings.keep(damaged, 9)
+    assert await world.index.findings.keep(replace(damaged, bucket=BUCKET, seen_at=1.0), 9)
+    with pytest.raises(StoreUnavailable, match="no bucket"):
+        await world.consistency.look_again()
+    await world.consistency.look_again()
+    assert [each.bucket for each in await world.index.findings.listing(FindingQuery())] == [lost]
 
 
 @pytest.mark.parametrize(("damaged", "held_back"), [(99, 0), (100, 1)])

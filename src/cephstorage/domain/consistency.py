@@ -21,6 +21,9 @@ _LATEST_TRY = 600.0
 """Seconds for which a try whose answer was lost may still store something. What bears our metadata and came later is a
 copy that a client made: of a key, to its old name, from a backup."""
 
+_CLOCKS = 60.0
+"""Seconds by which the store's clock and ours may differ."""
+
 
 class Verdict(StrEnum):
     """What is to be thought of a key.
@@ -222,7 +225,13 @@ class _Case:
             return Judgement(Verdict.YOUNG, seen)
         others = seen.foreign or seen.marker or self.hinted
         sure = others or self.known.record is None or self.named is None
+        sure = sure and not (seen.marker and self._restored_since(seen))
         return Judgement(verdict, seen, adoptable=sure and self.policy is Policy.ADOPT)
+
+    def _restored_since(self, seen: Seen) -> bool:
+        """Whether a version became visible after it was hidden: somebody has taken it out of the trash."""
+        record = self.known.record
+        return record is not None and record.origin is None and record.validated_at > seen.written_at + _CLOCKS
 
     def _is_old(self, seen: Seen) -> bool:
         others = seen.foreign or seen.marker or self.hinted

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from cephstorage.domain.consistency import Known, Seen, identity_of
+from cephstorage.domain.lifecycle import ending
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, attempt_of
 from cephstorage.domain.serialise import from_json
@@ -82,23 +83,24 @@ class ConsistencyStatements:
 
     def adopt(self, conn: Connection, record: Record, in_place_of: Record | None, now: float) -> Record | None:
         """See ``ConsistencyIndex.adopt``."""
-        first = self._buckets.write(conn, record.bucket)
+        held = self._buckets.hold(conn, record.bucket)
         known = self.known(conn, record.bucket, [record.key], ())[record.key]
         identity = identity_of(record.store_version)
         seen = Seen(record.key, identity, store_version=record.store_version)
         if not _same(known.record, in_place_of) or known.tends(seen):
             return None
-        generation = max(first, in_place_of.generation + 1 if in_place_of is not None else first)
-        adopted = replace(record, generation=generation, validated_at=now)
-        self._keys.put(conn, adopted, known.record)
+        following = in_place_of.generation + 1 if in_place_of is not None else 0
+        ends = ending(record.key, now, record.expires, held.lifecycle.rules)
+        adopted = replace(record, generation=max(held.first_generation, following), validated_at=now, expires_at=ends)
+        self._keys.put(conn, adopted, known.record, held.lifecycle)
         return adopted
 
     def drop(self, conn: Connection, record: Record, now: float) -> bool:
         """See ``ConsistencyIndex.drop``."""
-        self._buckets.write(conn, record.bucket)
+        lifecycle = self._buckets.hold(conn, record.bucket).lifecycle
         if not _same(self._keys.get(conn, record.bucket, record.key), record):
             return False
-        self._keys.drop_several(conn, record.bucket, [record], now)
+        self._keys.drop_several(conn, record.bucket, [record], now, lifecycle=lifecycle)
         return True
 
     def release(self, conn: Connection, bucket: BucketName, key: str, store_versions: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from cephstorage.domain.errors import BucketNotFound, LeaseLost
 from cephstorage.domain.findings import Done, Finding, FindingKind, FindingQuery
-from cephstorage.domain.lifecycle import Lifecycle
+from cephstorage.domain.lifecycle import DAY, ExpiryRule, Lifecycle
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
 from cephstorage.domain.walks import NEVER, Stage, WalkKind, WalkLease, WalkStep
@@ -97,6 +97,21 @@ async def test_what_lies_in_the_trash_is_kept(index: SqlIndex) -> None:
     assert await index.consistency.release(BUCKET, "k", [record.store_version]) == 0
     assert await index.consistency.adopt(record, None, NOW) is None
     assert await removal_versions(index) == []
+
+
+async def test_what_other_clients_replace_and_delete_lives_by_the_buckets_lifecycle(index: SqlIndex) -> None:
+    rule = ExpiryRule("", 1)
+    await index.lifecycles.put(BUCKET, Lifecycle((rule,), trash_days=7, trash_overwritten=True))
+    before = await land(index, "first")
+    adopted = await index.consistency.adopt(FOREIGN, before, NOW)
+    assert adopted is not None
+    assert adopted.expires_at == NOW + DAY
+    assert (await index.consistency.known(BUCKET, ["k"]))["k"].record == adopted
+    assert await index.consistency.drop(adopted, NOW)
+    kept = (await index.consistency.known(BUCKET, ["k"]))["k"].kept
+    assert kept == {before.store_version, FOREIGN.store_version}
+    assert await removal_versions(index) == []
+    assert await index.usage_drift() == []
 
 
 async def test_a_finding_is_kept_since_when_it_was_found_and_goes_when_it_is_mended(index: SqlIndex) -> None:

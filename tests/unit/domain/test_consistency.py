@@ -122,6 +122,13 @@ TABLE: dict[str, tuple[Known, list[Seen], Policy, Judgement]] = {
     "deleted there just now": (HAS, [s := replace(MARK, written_at=FRESH), NAMED], ADOPT, Judgement(Verdict.YOUNG, s)),
     "deleted there with its bytes": (HAS, [MARK], ADOPT, Judgement(Verdict.HIDDEN, MARK, adoptable=True)),
     "deleted there with its bytes, reported": (HAS, [MARK], REPORT, Judgement(Verdict.MISSING)),
+    "deleted there, then taken out of the trash": (
+        Known(replace(RECORD, validated_at=OLD + 61)), [MARK, NAMED], ADOPT, Judgement(Verdict.HIDDEN, MARK),
+    ),
+    "a mirror's copy that was deleted there and confirmed since": (
+        Known(replace(RECORD, origin=OriginFacts("/k"), validated_at=NOW)), [MARK, NAMED], ADOPT,
+        Judgement(Verdict.HIDDEN, MARK, adoptable=True),
+    ),
     "stored again by us": (HAS, [NAMED, MARK], ADOPT, Judgement(Verdict.FINE, NAMED)),
     "overwritten before the index knew the bucket": (
         replace(HAS, since=FRESH), [NAMED, FOREIGN, FOREIGN_TOO], ADOPT, Judgement(Verdict.FINE, NAMED),

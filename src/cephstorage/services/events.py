@@ -116,9 +116,10 @@ class Events:
         ours = sum(len(some) for some in by_key.values())
         await self._note(bucket)
         for key in [key for key in by_key if key.startswith(PROBE_PREFIX)]:
-            if await self.settings.get(_PROBED + key) == _AWAITED:
+            if (state := await self.settings.get(_PROBED + key)) is not None:
                 del by_key[key]
-                await self.settings.put(_PROBED + key, _SEEN)
+                if state == _AWAITED:
+                    await self.settings.put(_PROBED + key, _SEEN)
         known = await self.index.known(bucket, list(by_key)) if by_key else {}
         news = [key for key, some in by_key.items() if is_news(some, known[key])]
         seen = Seen(len(news), len(by_key) - len(news), strange + len(events) - ours)
@@ -155,6 +156,7 @@ class Events:
             return queued
         task = asyncio.create_task(self._look(name, self._running.get(name)))
         self._queued[name] = task
+        task.add_done_callback(_heard)
         return task
 
     async def _look(self, name: _Name, before: "asyncio.Task[None] | None") -> None:
@@ -178,6 +180,11 @@ class Events:
             checked = await self.consistency.check(bucket, key, hinted=True)
         except BucketNotFound:
             return Verdict.FINE
+        except CephStorageError as error:
+            if error.retryable:
+                raise
+            _left(bucket, key, error)  # sent again it would fail again, and hold up what comes after it
+            return Verdict.FINE
         if checked.verdict is Verdict.PASSING and first:
             again = asyncio.create_task(self._again(bucket, key))
             self._later.add(again)
@@ -192,7 +199,7 @@ class Events:
                 if await self._check(bucket, key, first=False) is not Verdict.PASSING:
                     return
             except CephStorageError as error:
-                log.warning("hint_left_to_reconciler", bucket=str(bucket), key=key, code=error.code, msg=error.msg)
+                _left(bucket, key, error)
                 return
 
     async def follow(
@@ -267,3 +274,13 @@ class Events:
             version = await self.settings.version()
             if await self.settings.get(name) is None or await self.settings.change({name: None}, version):
                 return
+
+
+def _left(bucket: BucketName, key: str, error: CephStorageError) -> None:
+    log.warning("hint_left_to_reconciler", bucket=str(bucket), key=key, code=error.code, msg=error.msg)
+
+
+def _heard(look: "asyncio.Task[None]") -> None:
+    """Whoever waited for a look that failed has been told, or has gone and sends its events again."""
+    if not look.cancelled():
+        look.exception()

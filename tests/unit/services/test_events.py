@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from cephstorage.domain.consistency import Verdict
-from cephstorage.domain.errors import AccessDenied, StoreUnavailable, Unavailable
+from cephstorage.domain.errors import AccessDenied, InvalidInput, StoreUnavailable, Unavailable
 from cephstorage.domain.events import PROBE_PREFIX, token_of
 from cephstorage.domain.names import BucketName
 from cephstorage.index import SqlIndex, index_at
@@ -125,6 +125,17 @@ async def test_a_store_that_fails_is_told_and_the_rest_is_looked_at(make: Callab
     assert counted == {"known": 0, "strange": 0, "checked": 1, "unsettled": 1}
 
 
+async def test_what_coming_again_does_not_help_is_left_to_the_reconciler(
+    make: Callable[..., Events], looks: Looks
+) -> None:
+    """Who pushes would send it again for ever, and all that comes after it would wait."""
+    events = make(patience=60)
+    looks.leave.set()
+    looks.verdicts = [InvalidInput("A text holds NUL.")]
+    seen = await events.take(BUCKET, body("k"))
+    assert (seen.checked, looks.begun) == (1, ["k"])
+
+
 async def test_a_key_that_our_own_transfer_works_on_is_looked_at_again(
     make: Callable[..., Events], looks: Looks
 ) -> None:
@@ -143,8 +154,11 @@ async def test_an_awaited_probe_is_noted_and_looked_at_by_nobody(
     looks.leave.set()
     awaited, other = f"{PROBE_PREFIX}abc", f"{PROBE_PREFIX}a client's own key"
     await index.settings.put(f"events_probe:{awaited}", "awaited")
-    seen = await make().take(BUCKET, body(awaited, other))
+    events = make()
+    seen = await events.take(BUCKET, body(awaited, other))
     assert (seen.checked, looks.begun) == (1, [other])
+    await events.take(BUCKET, body(awaited))  # again, before the probe has taken its object away
+    assert looks.begun == [other]
     kept = await index.settings.all()
     assert {name: value for name, value in kept.items() if name.startswith("events_probe")} == {
         f"events_probe:{awaited}": "seen"

@@ -66,6 +66,12 @@ async def test_other_bytes_under_the_same_version_id_are_another_version(
         seen.append(await store.current(bucket, "k"))
     assert all(seen)
     assert len({each.store_version for each in seen if each}) == 2
+    first, second = (each.store_version for each in seen if each)
+    await store.delete(bucket, "k", first)  # as when the second was adopted in its place
+    assert await store.current(bucket, "k") == seen[1]
+    await store.delete(bucket, "k", second)
+    await store.delete(bucket, "k", second)
+    assert await store.current(bucket, "k") is None
 
 
 async def test_the_md5_of_what_came_in_parts_is_not_guessed(bystander: Bystander, store: CephStore) -> None:

@@ -6,7 +6,7 @@ from cephstorage.domain.errors import StoredBytesMissing
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import attempt_of
 from cephstorage.ports.store import StoredObject
-from cephstorage.store.ceph.naming import VersionName, object_of
+from cephstorage.store.ceph.naming import NO_VERSIONS, VersionName, object_of
 from cephstorage.store.ceph.s3 import S3
 
 FEW = 20
@@ -36,7 +36,7 @@ class Looking:
         headers = await self._s3.head(str(bucket), key, version_id)
         if headers is None:
             return None
-        return object_of(bucket, key, version_id or headers.get("x-amz-version-id", "null"), headers)
+        return object_of(bucket, key, version_id or headers.get("x-amz-version-id", NO_VERSIONS), headers)
 
     async def of_attempt(self, bucket: BucketName, key: str, attempt: str) -> AsyncIterator[StoredObject]:
         """The versions that an attempt has made of a key: one, unless answers were lost."""

@@ -29,6 +29,8 @@ _UPLOAD = "upload/"
 _BESIDES = "besides/"
 FOREIGN = "s3"
 """The source of what another S3 client stored."""
+NO_VERSIONS = "null"
+"""The version id of everything in a bucket that has no versions."""
 _PREFIX = "x-amz-meta-"
 _ATTEMPT = "attempt"
 _ROOM = 2048

@@ -17,17 +17,14 @@ from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import BucketNotEmpty
 from cephstorage.domain.handover import EDGE_LIFETIME
 from cephstorage.domain.names import BucketName, bucket_or_none
+from cephstorage.domain.records import attempt_of
 from cephstorage.domain.sigv4 import Credentials, path_of, presigned
 from cephstorage.ports.store import Note, StoredObject, StoredPage, StoredUrl, StoredVersion
 from cephstorage.store.ceph.config import CephConfig, base_of, host_of
 from cephstorage.store.ceph.failures import UnknownBucket
 from cephstorage.store.ceph.gateway import Gateway
 from cephstorage.store.ceph.looking import FEW, Looking, missing
-from cephstorage.store.ceph.naming import (
-    VersionName,
-    seen_of,
-    strays_name,
-)
+from cephstorage.store.ceph.naming import NO_VERSIONS, VersionName, seen_of, strays_name
 from cephstorage.store.ceph.notifications import CephNotifications
 from cephstorage.store.ceph.probe import Probe
 from cephstorage.store.ceph.reader import CephReader
@@ -140,16 +137,24 @@ class CephStore:
         return base + presigned(config.credentials, host, path_of(str(bucket), key), query, time.time(), expires_in)
 
     async def delete(self, bucket: BucketName, key: str, store_version: str) -> None:
-        """Remove a version by its id; of a planned one the unfinished upload, and whatever came of the attempt."""
+        """Remove a version by its id; of a planned one the unfinished upload, and whatever came of the attempt.
+
+        Under the id that all objects of a bucket without versions have, another client's may lie by now.
+        """
         name, place = VersionName.parse(store_version), str(bucket)
         if name.version_id is not None:
-            await self._s3.delete_version(place, key, name.version_id)
+            if name.version_id != NO_VERSIONS or await self._still(bucket, key, name):
+                await self._s3.delete_version(place, key, name.version_id)
             return
         for upload in {name.upload, self.writing.forget(name.attempt)} - {None}:
             await self._s3.abort(place, key, str(upload))
         async for version in self._looking.of_attempt(bucket, key, name.attempt):
             if (found := str(VersionName.parse(version.store_version).version_id)) != name.besides:
                 await self._s3.delete_version(place, key, found)
+
+    async def _still(self, bucket: BucketName, key: str, name: VersionName) -> bool:
+        found = await self._looking.look(bucket, key, name.version_id)
+        return found is not None and attempt_of(found.store_version) == name.attempt
 
     def strays(self, store_version: str) -> str | None:
         """A request whose answer was lost may have stored, or may store yet, the same bytes once more."""

@@ -19,6 +19,7 @@ from cephstorage.domain.sigv4 import path_of
 from cephstorage.ports.store import Note, StoredObject, StoredVersion
 from cephstorage.store.ceph.looking import Looking, missing, same
 from cephstorage.store.ceph.naming import (
+    NO_VERSIONS,
     VersionName,
     attempt_in,
     headers_of,
@@ -120,7 +121,7 @@ class Writing:
         bucket = str(planned.bucket)
         headers = await self._s3.head(bucket, planned.key) or {}
         if attempt_in(headers) == attempt_of(planned.store_version):
-            await self._s3.delete_version(bucket, planned.key, headers.get("x-amz-version-id", "null"))
+            await self._s3.delete_version(bucket, planned.key, headers.get("x-amz-version-id", NO_VERSIONS))
 
     async def _copy_parts(self, source: str, planned: StoredObject, note: Note | None) -> str | None:
         """Take up the upload that this attempt has begun, or begin one. What is there of it is of the same version."""
@@ -166,7 +167,7 @@ class Writing:
         answer = await self._s3.put(bucket, planned.key, body, content_md5(planned.md5), headers_of(planned))
         if (etag := answer.headers.get("etag", "").strip('"')) != planned.md5:
             raise StoreUnavailable(f"The Ceph gateway stored {planned.key!r} with the md5 {etag}, not {planned.md5}.")
-        return await self._versioned(planned, answer.headers.get("x-amz-version-id", "null"))
+        return await self._versioned(planned, answer.headers.get("x-amz-version-id", NO_VERSIONS))
 
     async def _send_parts(self, file: SpoolFile, planned: StoredObject, note: Note | None) -> str:
         """Take up the upload that this attempt has begun, or begin one; send what is missing; put it together."""
@@ -211,7 +212,7 @@ class Writing:
 
     async def _versioned(self, planned: StoredObject, version_id: str) -> str:
         """The version id, which a bucket without versioning does not give: that is mended, and this try fails."""
-        if version_id == "null":
+        if version_id == NO_VERSIONS:
             bucket = str(planned.bucket)
             await self._s3.delete_version(bucket, planned.key, version_id)
             await self._s3.enable_versioning(bucket)

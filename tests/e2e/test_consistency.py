@@ -1,6 +1,7 @@
 """Index and store are held against each other: what was damaged by hand is found, mended, followed or noted."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import itertools
@@ -426,6 +427,14 @@ def test_walks_begin_by_themselves_and_what_is_not_to_be_adopted_is_laid_aside(
         assert len(world.identities("stranger")) == 1
     finally:
         service.stop()
+
+
+@pytest.mark.parametrize("service", ["disk"], indirect=True)
+def test_bad_cursors_of_findings(world: World) -> None:
+    for text in ("", "[]", '["a___b"]', '["a___b", 5]', '["a___b", "\\u0000"]', '["\\ud800", "k"]', "[" * 2000, "\x00"):
+        cursor = base64.urlsafe_b64encode(text.encode()).decode() or "%C3%A4"
+        reply = world.service.call("GET", f"/monitor/consistency/findings?cursor={cursor}")
+        assert (reply.status, reply.json()["code"]) == (400, "invalid_cursor"), text
 
 
 @pytest.mark.parametrize("service", ["disk"], indirect=True)

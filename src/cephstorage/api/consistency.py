@@ -1,7 +1,6 @@
 """Endpoints for whoever runs the service: whether index and store agree, and what does not."""
 
 import base64
-import binascii
 import json
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import Administrator, Services
 from cephstorage.api.models import Json, Text, number
-from cephstorage.domain.errors import InvalidCursor
+from cephstorage.domain.errors import InvalidCursor, InvalidInput
 from cephstorage.domain.findings import Finding, FindingKind, FindingQuery
 from cephstorage.domain.names import BucketName, key_name
 from cephstorage.domain.walks import NEVER, Walk, WalkKind
@@ -133,8 +132,6 @@ def _after(cursor: str | None) -> tuple[str, str]:
         return ("", "")
     try:
         bucket, key = json.loads(base64.b64decode(cursor.encode(), b"-_", validate=True))
-    except (binascii.Error, ValueError, TypeError) as error:
+        return str(BucketName.parse(bucket)), key_name(key)
+    except (ValueError, TypeError, AttributeError, RecursionError, InvalidInput) as error:
         raise InvalidCursor("The cursor was not made by this service.") from error
-    if not isinstance(bucket, str) or not isinstance(key, str):
-        raise InvalidCursor("The cursor was not made by this service.")
-    return bucket, key

@@ -23,6 +23,7 @@ from cephstorage.services.legacy.run import LONGEST_LINE, LegacyImport, Target
 from cephstorage.services.legacy.settings import SettingsImport
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.origins import OriginSecrets
+from cephstorage.services.rehash import Rehash
 from cephstorage.services.sealing import Seal, SealedSettings
 
 STANDARD_INPUT = "-"
@@ -72,7 +73,8 @@ async def _target(settings: Settings, index: SqlIndex, store: Store, seal: Seal,
     secrets = OriginSecrets(SealedSettings(index.settings, seal))
     mirrors = Mirrors(index.mirrors, buckets, secrets, settings.local_address, time.time)
     await mirrors.refresh()
-    return Target(KeyImport(store, buckets, index.adoption, wishes, told), mirrors)
+    rehash = Rehash(index.keys, store)
+    return Target(KeyImport(store, buckets, index.adoption, rehash, wishes, told), mirrors)
 
 
 def files_of(paths: Iterable[str]) -> list[str]:

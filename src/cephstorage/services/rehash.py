@@ -40,9 +40,12 @@ class Rehash:
         """The md5 of a version. Raises StoredBytesMissing, StoreUnavailable."""
         reader = await self.store.open(found.bucket, found.key, found.store_version)
         try:
-            return await _md5(reader, found.size, pace) or ""
+            md5 = await _md5(reader, found.size, pace)
         finally:
             await reader.close()
+        if md5 is None:
+            raise StoredBytesMissing(f"The store holds less of {found.key!r} in {found.bucket} than it says.")
+        return md5
 
     async def _is_whole(self, record: Record, pace: Pace) -> bool:
         """Whether the stored bytes are those of the record. Raises StoredBytesMissing, StoreUnavailable."""

@@ -18,7 +18,6 @@ from cephstorage.services.rehash import MEANING, Rehash
 from cephstorage.services.visits import Pace, Visitor, abreast
 
 _AT_ONCE = 16
-_PIECE = 1 << 20
 
 
 @dataclass(slots=True)

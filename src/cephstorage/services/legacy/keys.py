@@ -1,10 +1,9 @@
 """Keys of the original: each is checked against Ceph, and becomes a record of the version that lies there."""
 
-import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from cephstorage.domain.errors import StoredBytesMissing
 from cephstorage.domain.legacy import Kind, LegacyKey
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, attempt_of, key_validators
@@ -12,12 +11,13 @@ from cephstorage.ports.index import Adoption
 from cephstorage.ports.store import Store, StoredObject
 from cephstorage.services.buckets import Buckets
 from cephstorage.services.legacy.findings import Finding, Line, Outcome, Told, Wishes
-from cephstorage.services.visits import abreast
+from cephstorage.services.rehash import Rehash
+from cephstorage.services.visits import Pace, abreast
 from cephstorage.transfer.description import record_of
 
 BATCH = 200
 """Keys that are looked up and adopted at once: in memory, and in one transaction."""
-_PIECE = 1 << 20
+_NO_OBJECT = "Ceph has no object under this key."
 _SOURCE = "legacy"
 _WRITTEN_SINCE = "The index has another version of this key, which stays."
 
@@ -50,6 +50,7 @@ class KeyImport:
     store: Store
     buckets: Buckets
     adoption: Adoption
+    rehash: Rehash
     wishes: Wishes
     told: Told
     _in_ceph: frozenset[BucketName] | None = None
@@ -116,7 +117,7 @@ class KeyImport:
     async def _judged(self, wanted: Wanted, found: StoredObject | None, now: Record | None) -> "_Checked | Finding":
         """Compare document, object and index (``now``)."""
         if found is None:
-            return wanted.told(Outcome.MISSING, "Ceph has no object under this key.")
+            return wanted.told(Outcome.MISSING, _NO_OBJECT)
         differences = wanted.key.differences(found.size, found.md5)
         if now is not None:
             same = attempt_of(now.store_version) == attempt_of(found.store_version)
@@ -124,25 +125,19 @@ class KeyImport:
         if differences:
             return wanted.told(Outcome.DIFFERS, differences)
         if not found.md5 and (self.wishes.read or wanted.key.md5 is None):
-            found = replace(found, md5=await self._hashed(found))
+            if (found := await self._hashed(found)) is None:
+                return wanted.told(Outcome.MISSING, _NO_OBJECT)
             if differences := wanted.key.differences(found.size, found.md5):
                 return wanted.told(Outcome.DIFFERS, differences)
         remark = "" if found.md5 else "Its ETag is no md5, so that only its size was compared; --read hashes it."
         return _Checked(wanted, _record(wanted.key, found), remark)
 
-    async def _hashed(self, found: StoredObject) -> str:
-        reader, digest, place = (
-            await self.store.open(found.bucket, found.key, found.store_version),
-            hashlib.md5(usedforsecurity=False),
-            0,
-        )
+    async def _hashed(self, found: StoredObject) -> StoredObject | None:
+        """An object with its md5; None when it has gone meanwhile."""
         try:
-            while piece := await reader.read(place, _PIECE):
-                await asyncio.to_thread(digest.update, piece)
-                place += len(piece)
-        finally:
-            await reader.close()
-        return digest.hexdigest()
+            return replace(found, md5=await self.rehash.md5(found, Pace(None)))
+        except StoredBytesMissing:
+            return None
 
     async def _adopt(self, bucket: BucketName, checked: Sequence[_Checked]) -> None:
         """Make the records visible where nothing is, and tell what became of each."""
@@ -182,7 +177,7 @@ class KeyImport:
             found = await self.store.current(bucket, name)
             if found is None or found.md5 or not self.wishes.unlisted:
                 return found
-            return replace(found, md5=await self._hashed(found))
+            return await self._hashed(found)
 
         founds = [found for found in await abreast(look, lacking, self.wishes.concurrency) if found is not None]
         records = [record for found in founds if (record := record_of(found)) is not None]

@@ -94,8 +94,9 @@ class AdoptionStatements:
     def _passing(self, conn: Connection, bucket: BucketName, records: Sequence[Record]) -> set[str]:
         """The attempts that are on their way into the store or out of it, or in the trash."""
         here = {"in_bucket": str(bucket)}
+        plans = conn.scalars(self._coming, here).all()  # first: of one that fails meanwhile the version is leaving then
+        coming = (from_json(Plan, plan).store_version for plan in plans)
         leaving = conn.scalars(self._leaving, {**here, "names": [each.key for each in records]})
-        coming = (from_json(Plan, plan).store_version for plan in conn.scalars(self._coming, here))
         kept = conn.scalars(self._kept, {**here, "names": [each.key for each in records]})
         return {attempt_of(version) for version in (*leaving, *coming, *kept)}
 

@@ -61,9 +61,9 @@ class ConsistencyStatements:
         """See ``ConsistencyIndex.known``."""
         here = {"in_bucket": str(bucket), "names": list(keys)}
         records = {record.key: record for record in self._keys.several(conn, bucket, keys)}
-        leaving, kept = _grouped(conn.execute(self._leaving, here)), _grouped(conn.execute(self._trashed, here))
-        plans = conn.execute(self._coming, here)
+        plans = conn.execute(self._coming, here).all()  # first: of one that fails meanwhile the version is leaving then
         coming = _grouped((key, attempt_of(from_json(Plan, plan).store_version)) for key, plan in plans)
+        leaving, kept = _grouped(conn.execute(self._leaving, here)), _grouped(conn.execute(self._trashed, here))
         asked = {"in_bucket": str(bucket), "ids": list(transfers)}
         ended: defaultdict[str, dict[str, float]] = defaultdict(dict)
         for key, transfer, ended_at in conn.execute(self._ended, asked) if transfers else ():

@@ -1,8 +1,10 @@
 """The indexes under test, and short ways to make what the tests need."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 import pytest
 
@@ -19,6 +21,7 @@ OTHER = BucketName("bob", "photos")
 OWNER, RIVAL = "owner-1", "owner-2"
 NOW = 1000.0
 UNTIL = NOW + 30
+T = TypeVar("T")
 
 FACTORIES: dict[str, Callable[[str], SqlIndex]] = {
     "sqlite": lambda place: index_at("", Path(place) / "cephstorage.db"),
@@ -64,6 +67,22 @@ async def index(factory: Callable[[], SqlIndex]) -> AsyncIterator[SqlIndex]:
     drift = await opened.usage_drift()
     await opened.close()
     assert drift == []
+
+
+@pytest.fixture
+async def several(index: SqlIndex, factory: Callable[[], SqlIndex]) -> AsyncIterator[list[SqlIndex]]:
+    """Three indexes over one database, as three processes have them; the first is ``index``."""
+    others = [factory(), factory()]
+    for other in others:
+        await other.open()
+    yield [index, *others]
+    for other in others:
+        await other.close()
+
+
+async def at_once(several: list[SqlIndex], times: int, work: Callable[[SqlIndex, int], Awaitable[T]]) -> list[T]:
+    """What comes of doing something so many times at the same moment, by the indexes in turn."""
+    return await asyncio.gather(*(work(several[number % len(several)], number) for number in range(times)))
 
 
 def request_for(key: str, kind: Kind = Kind.FETCH, bucket: BucketName = BUCKET, **fields: object) -> TransferRequest:

@@ -1,7 +1,6 @@
 """Deletions of many keys: exactly what was there when they were asked for, step by step, whoever does the steps."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -81,17 +80,12 @@ async def test_a_step_waits_for_its_time(index: SqlIndex) -> None:
     assert await index.deletions.step(1, 5.0, NOW + 5.0) is not None
 
 
-async def test_steps_of_many_processes_delete_each_key_once(factory: Callable[[], SqlIndex], index: SqlIndex) -> None:
+async def test_steps_of_many_processes_delete_each_key_once(index: SqlIndex, several: list[SqlIndex]) -> None:
     await fill(index, [f"k{number:02}" for number in range(40)])
     await index.deletions.create("d", BUCKET, DeletionWish(prefix="k"), NOW)
-    others = [factory(), factory()]
-    for other in others:
-        await other.open()
-    await asyncio.gather(*(work_off(each) for each in (index, *others)))
+    await asyncio.gather(*(work_off(each) for each in several))
     while (await index.deletions.get("d")).ended_at is None:
         await work_off(index)
-    for other in others:
-        await other.close()
     assert await there(index) == []
     assert (await index.deletions.get("d")).done == 40
     assert len(set(await removal_versions(index))) == 40

@@ -1,8 +1,6 @@
 """Quotas: what is reserved, what is given back, and that no commit exceeds them, whoever commits at the same moment."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -27,6 +25,7 @@ from tests.conformance.index.conftest import (
     OWNER,
     RIVAL,
     UNTIL,
+    at_once,
     begin,
     begin_fill,
     land,
@@ -286,18 +285,7 @@ async def test_what_is_replaced_and_kept_counts_twice(index: SqlIndex) -> None:
 # -- many at once
 
 
-@asynccontextmanager
-async def several(index: SqlIndex, factory: Callable[[], SqlIndex]) -> AsyncIterator[list[SqlIndex]]:
-    """Three indexes over one database, as three processes have them."""
-    others = [factory(), factory()]
-    for other in others:
-        await other.open()
-    yield [index, *others]
-    for other in others:
-        await other.close()
-
-
-async def test_as_many_are_let_in_as_fit(index: SqlIndex, factory: Callable[[], SqlIndex]) -> None:
+async def test_as_many_are_let_in_as_fit(index: SqlIndex, several: list[SqlIndex]) -> None:
     await index.buckets.create(DRAFTS, NOW)
     await index.quotas.set_tenant("alice", Quota(100))
     await index.quotas.set_bucket(DRAFTS, Quota(None, 4))
@@ -311,8 +299,7 @@ async def test_as_many_are_let_in_as_fit(index: SqlIndex, factory: Callable[[], 
         await publish(some, lease, 10)
         return bucket
 
-    async with several(index, factory) as indexes:
-        ends = await asyncio.gather(*(one(indexes[number % 3], number) for number in range(AT_ONCE)))
+    ends = await at_once(several, AT_ONCE, one)
     in_, out = [end for end in ends if end is not None], ends.count(None)
     assert (len(in_), out) == (10, AT_ONCE - 10)
     assert in_.count(DRAFTS) <= 4
@@ -320,9 +307,7 @@ async def test_as_many_are_let_in_as_fit(index: SqlIndex, factory: Callable[[], 
     assert (account.used, account.reserved) == (Amount(100, 10), Amount())
 
 
-async def test_reservations_of_one_bucket_do_not_pass_each_other(
-    index: SqlIndex, factory: Callable[[], SqlIndex]
-) -> None:
+async def test_reservations_of_one_bucket_do_not_pass_each_other(index: SqlIndex, several: list[SqlIndex]) -> None:
     await index.quotas.set_bucket(BUCKET, Quota(50))
 
     async def one(some: SqlIndex, number: int) -> bool:
@@ -332,14 +317,11 @@ async def test_reservations_of_one_bucket_do_not_pass_each_other(
             return False
         return True
 
-    async with several(index, factory) as indexes:
-        ends = await asyncio.gather(*(one(indexes[number % 3], number) for number in range(AT_ONCE)))
+    ends = await at_once(several, AT_ONCE, one)
     assert (ends.count(True), await reserved(index)) == (5, Amount(50, 5))
 
 
-async def test_commits_without_reservations_end_at_the_limit_too(
-    index: SqlIndex, factory: Callable[[], SqlIndex]
-) -> None:
+async def test_commits_without_reservations_end_at_the_limit_too(index: SqlIndex, several: list[SqlIndex]) -> None:
     await index.buckets.create(DRAFTS, NOW)
     leases = []
     for number in range(AT_ONCE):
@@ -348,15 +330,14 @@ async def test_commits_without_reservations_end_at_the_limit_too(
         leases.append(lease)
     await index.quotas.set_tenant("alice", Quota(75))
 
-    async def one(some: SqlIndex, lease: Lease) -> str:
+    async def one(some: SqlIndex, number: int) -> str:
         try:
-            await some.landing.publish(lease, NOW)
+            await some.landing.publish(leases[number], NOW)
         except CephStorageError as error:
             return error.code
         return "published"
 
-    async with several(index, factory) as indexes:
-        ends = await asyncio.gather(*(one(indexes[number % 3], lease) for number, lease in enumerate(leases)))
+    ends = await at_once(several, AT_ONCE, one)
     assert sorted(set(ends)) == ["published", "quota_exceeded"]
     assert ends.count("published") == 7
     assert (await index.quotas.of_tenant("alice", NOW)).used == Amount(70, 7)

@@ -24,6 +24,7 @@ from tests.conformance.index.conftest import (
     OWNER,
     RIVAL,
     UNTIL,
+    at_once,
     begin,
     begin_fill,
     land,
@@ -41,21 +42,6 @@ AT_ONCE = 12
 # -- every engine: many at once through several processes' indexes
 
 
-@pytest.fixture
-async def several(index: SqlIndex, factory: Callable[[], SqlIndex]) -> AsyncIterator[list[SqlIndex]]:
-    """Three indexes over one database, as three processes have them."""
-    others = [factory(), factory()]
-    for other in others:
-        await other.open()
-    yield [index, *others]
-    for other in others:
-        await other.close()
-
-
-async def at_once(several: list[SqlIndex], work: Callable[[SqlIndex, int], Any]) -> list[Any]:
-    return await asyncio.gather(*(work(several[number % len(several)], number) for number in range(AT_ONCE)))
-
-
 async def test_one_of_many_gets_the_slot_of_a_fill(several: list[SqlIndex]) -> None:
     for turn in range(ROUNDS):
         request = request_for(f"k{turn}", Kind.FILL)
@@ -63,7 +49,7 @@ async def test_one_of_many_gets_the_slot_of_a_fill(several: list[SqlIndex]) -> N
         def ask(index: SqlIndex, number: int, request: Any = request, turn: int = turn) -> Any:
             return index.transfers.begin_fill(new(f"{turn}-{number}", request), f"o{number}", NOW, UNTIL)
 
-        slots: list[FillSlot] = await at_once(several, ask)
+        slots: list[FillSlot] = await at_once(several, AT_ONCE, ask)
         leases = [slot.lease for slot in slots if slot.lease is not None]
         assert len(leases) == 1
         assert {slot.owner for slot in slots if slot.lease is None} == {leases[0].owner}
@@ -76,7 +62,7 @@ async def test_equal_requests_at_once_are_one_transfer(several: list[SqlIndex]) 
             transfer = new(f"{turn}-{number}", request_for(f"k{turn}"), fingerprint=f"f{turn}")
             return index.transfers.create([transfer], NOW)
 
-        assert len({tuple(tokens) for tokens in await at_once(several, ask)}) == 1
+        assert len({tuple(tokens) for tokens in await at_once(several, AT_ONCE, ask)}) == 1
 
 
 async def test_an_idempotency_key_used_at_once_is_one_transfer(several: list[SqlIndex]) -> None:
@@ -86,7 +72,7 @@ async def test_an_idempotency_key_used_at_once_is_one_transfer(several: list[Sql
             transfer = new(f"{turn}-{number}", request_for(f"k{turn}"), fingerprint="f", idempotency_key=f"i{turn}")
             return index.transfers.create([transfer], NOW)
 
-        assert len({tuple(tokens) for tokens in await at_once(several, ask)}) == 1
+        assert len({tuple(tokens) for tokens in await at_once(several, AT_ONCE, ask)}) == 1
 
 
 async def test_a_setting_made_at_once_has_one_value(several: list[SqlIndex]) -> None:
@@ -95,17 +81,17 @@ async def test_a_setting_made_at_once_has_one_value(several: list[SqlIndex]) -> 
         def ask(index: SqlIndex, number: int, turn: int = turn) -> Any:
             return index.settings.put(f"s{turn}", str(number), only_if_absent=True)
 
-        values = set(await at_once(several, ask))
+        values = set(await at_once(several, AT_ONCE, ask))
         assert len(values) == 1
         assert {await several[1].settings.get(f"s{turn}")} == values
 
 
 async def test_a_bucket_and_a_mirror_made_at_once_are_there_once(several: list[SqlIndex]) -> None:
-    made = await at_once(several, lambda index, _: index.buckets.create(OTHER, NOW))
+    made = await at_once(several, AT_ONCE, lambda index, _: index.buckets.create(OTHER, NOW))
     assert sorted(made) == [False] * (AT_ONCE - 1) + [True]
     before = await several[0].settings.version()
     mirror = Mirror("m.example", OTHER, "http://o.example")
-    await at_once(several, lambda index, _: index.mirrors.put(mirror))
+    await at_once(several, AT_ONCE, lambda index, _: index.mirrors.put(mirror))
     assert await several[0].mirrors.all() == [mirror]
     assert await several[0].settings.version() == before + AT_ONCE
 

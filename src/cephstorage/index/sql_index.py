@@ -33,6 +33,8 @@ from cephstorage.index.trash import TrashStatements
 from cephstorage.index.tree import FolderStatements
 from cephstorage.index.walks import SqlWalkTable, WalkStatements
 from cephstorage.index.webhook_outbox import OutboxStatements, SqlWebhookOutbox
+from cephstorage.index.webhook_tidying import TidyingStatements
+from cephstorage.index.webhook_turns import TurnStatements
 from cephstorage.index.webhooks import EventStatements, SqlWebhookTable, WebhookStatements
 from cephstorage.ports.index import KeyIndex
 
@@ -66,7 +68,8 @@ class SqlIndex(ABC):
         self.mirrors = SqlMirrorTable(db, MirrorStatements(schema, buckets, changes))
         self.purges = SqlPurgeOutbox(db, purges)
         self.webhooks = SqlWebhookTable(db, WebhookStatements(schema, buckets))
-        self.webhook_outbox = SqlWebhookOutbox(db, OutboxStatements(schema))
+        turns = TurnStatements(schema)
+        self.webhook_outbox = SqlWebhookOutbox(db, OutboxStatements(schema, turns), TidyingStatements(schema, turns))
         self.jobs = SqlJobTable(db, JobStatements(schema, buckets, keys, purges))
         self.series = SqlSeriesTable(db, SeriesStatements(schema))
         self.tokens = SqlTokenTable(db, TokenStatements(schema, changes))

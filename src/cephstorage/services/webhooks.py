@@ -35,6 +35,7 @@ OVERLAP = 86400.0
 """Seconds that a replaced secret goes on signing, unless told otherwise."""
 LONGEST_OVERLAP = 30 * 86400.0
 MOST_LETTERS = 1000
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)

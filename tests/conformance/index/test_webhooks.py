@@ -14,7 +14,7 @@ from cephstorage.domain.webhook_delivery import Answer, Fate, Verdict
 from cephstorage.domain.webhooks import MOST_OF_TENANT, SUBSCRIBABLE, EventType, Webhook
 from cephstorage.index import SqlIndex
 from cephstorage.ports.webhooks import DueEvent, Result, WebhookChanges, WebhookLease
-from tests.conformance.index.conftest import BUCKET, NOW, OTHER, OWNER, RIVAL, UNTIL, begin, plan_for
+from tests.conformance.index.conftest import BUCKET, NOW, OTHER, OWNER, RIVAL, UNTIL, at_once, begin, plan_for
 
 SECOND = BucketName("alice", "videos")
 FAILED = Answer(status=400)
@@ -316,6 +316,21 @@ async def test_the_outbox_is_bounded_and_its_oldest_become_dead_letters(index: S
     assert await index.webhook_outbox.tidy(0, 2, NOW + 1, NOW) == 0
     assert await index.webhooks.backlog("hook") == await index.webhooks.backlog()
     assert (await index.webhooks.backlog()).dead == 0
+
+
+async def test_who_tidies_at_the_same_moment_does_not_go_below_the_bounds(
+    index: SqlIndex, several: list[SqlIndex]
+) -> None:
+    await index.webhooks.create(hook())
+    for key in "abcdefghij":
+        await publish(index, key)
+
+    died = await at_once(several, 6, lambda some, _: some.webhook_outbox.tidy(7, 2, 0.0, NOW))
+
+    backlog = await index.webhooks.backlog("hook")
+    assert (sum(died), backlog.waiting, backlog.dead) == (3, 7, 2)
+    assert [each.key for each in await index.webhooks.dead("hook", 9)] == ["b", "c"]
+    assert (await index.webhooks.get("hook")).standing.dropped == 1
 
 
 async def test_events_go_with_their_webhook(index: SqlIndex) -> None:

@@ -83,7 +83,6 @@ def webhook_json(webhook: Webhook, backlog: Backlog | None, now: float) -> Json:
     if backlog is not None:
         lag = max(0.0, now - backlog.oldest) if backlog.oldest is not None else 0.0
         state |= {"waiting": backlog.waiting, "dead": backlog.dead, "lag": round(lag, 3)}
-    both = webhook.previous_until is not None and webhook.previous_until > now
     return {
         "id": webhook.id,
         "username": webhook.username,
@@ -94,7 +93,7 @@ def webhook_json(webhook: Webhook, backlog: Backlog | None, now: float) -> Json:
         "events": [each.value for each in webhook.events],
         "enabled": webhook.enabled,
         "disabled_by": webhook.disabled_by,
-        "old_secret_until": number(webhook.previous_until) if both else None,
+        "old_secret_until": number(webhook.previous_until) if len(webhook.signing(now)) > 1 else None,
         "created": number(webhook.created_at),
         "updated": number(webhook.updated_at),
         "status": state,

@@ -131,7 +131,7 @@ def rotate(
     with session.connect() as client:
         made = client.rotate_webhook_secret(webhook, overlap=None if overlap is None else duration(overlap))
     session.output.document(made, made["secret"])
-    if not session.json:
+    if not session.json and made["old_secret_until"] is not None:
         session.output.remark(f"the old one signs along until {readable_time(made['old_secret_until'])}")
 
 

@@ -75,6 +75,11 @@ class Webhook:
     updated_at: float
     standing: Standing = Standing()
 
+    def signing(self, now: float) -> tuple[str, ...]:
+        """The secrets that sign now, the newest first."""
+        both = self.previous_until is not None and self.previous_until > now
+        return self.secrets if both else self.secrets[:1]
+
 
 def wants(prefix: str, events: Collection[str], kind: EventType, key: str) -> bool:
     """Whether a webhook with this prefix and these events is told of an event of the key."""

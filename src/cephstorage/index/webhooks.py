@@ -122,6 +122,7 @@ class WebhookStatements:
         self._write = update(hooks).where(this)
         self._delete = delete(hooks).where(this)
         self._all = select(hooks).order_by(hooks.c.created_at, hooks.c.id).limit(_LISTED)
+        self._page = select(hooks).where(hooks.c.id > bindparam("after")).order_by(hooks.c.id).limit(bindparam("limit"))
         self._hooks, self._events = hooks, events
         self._tenant = select(tenants.c.username).where(tenants.c.username == bindparam("username"))
         self._count = select(func.count()).select_from(hooks).where(hooks.c.username == bindparam("username"))
@@ -160,6 +161,10 @@ class WebhookStatements:
         if bucket is not None:
             asked = asked.where(c.bucket.is_(None) | (c.bucket == str(bucket)))
         return [webhook_of(row) for row in conn.execute(asked)]
+
+    def page(self, conn: Connection, after: str, limit: int) -> list[Webhook]:
+        """See ``WebhookTable.page``."""
+        return [webhook_of(row) for row in conn.execute(self._page, {"after": after, "limit": limit})]
 
     def change(self, conn: Connection, webhook: str, changes: WebhookChanges, now: float) -> Webhook:
         """See ``WebhookTable.change``. A change of address, or being switched on, is a new beginning."""
@@ -281,6 +286,10 @@ class SqlWebhookTable:
     async def of_tenant(self, username: str | None, bucket: BucketName | None = None) -> Sequence[Webhook]:
         """A tenant's webhooks, oldest first."""
         return await self._db.read_one(self._sql.of_tenant, username, bucket)
+
+    async def page(self, after: str, limit: int) -> Sequence[Webhook]:
+        """Everybody's webhooks by id."""
+        return await self._db.read_one(self._sql.page, after, limit)
 
     async def change(self, webhook: str, changes: WebhookChanges, now: float) -> Webhook:
         """Change it. Raises WebhookNotFound."""

@@ -63,6 +63,10 @@ class WebhookTable(Protocol):
         """A tenant's webhooks (None: everybody's), oldest first; with ``bucket`` those that are told of it."""
         ...
 
+    async def page(self, after: str, limit: int) -> Sequence[Webhook]:
+        """Everybody's webhooks in the order of their ids, behind one."""
+        ...
+
     async def change(self, webhook: str, changes: WebhookChanges, now: float) -> Webhook:
         """Change it. Raises WebhookNotFound."""
         ...

@@ -87,17 +87,27 @@ class WebhookSecrets:
 
     def valid(self, webhook: Webhook, now: float) -> list[str]:
         """The secrets that sign now, the newest first. Raises SecretKeyWrong."""
-        both = webhook.previous_until is not None and webhook.previous_until > now
-        kept = webhook.secrets if both else webhook.secrets[:1]
-        return [self._sealed.opened(_name(webhook.id), each) for each in kept]
+        return [self._opened(webhook.id, each) for each in webhook.signing(now)]
 
-    def anew(self, webhook: Webhook) -> tuple[str, ...]:
-        """The secrets, sealed with the first key. Raises SecretKeyWrong."""
-        name = _name(webhook.id)
+    def opens(self, webhook: Webhook) -> bool:
+        """Whether the newest secret is not lost."""
+        try:
+            self._opened(webhook.id, webhook.secrets[0])
+        except SecretKeyWrong:
+            return False
+        return True
+
+    def anew(self, webhook: Webhook, now: float) -> tuple[str, ...]:
+        """The secrets that sign now, sealed with the first key. Raises SecretKeyWrong."""
         return tuple(
-            each if self._sealed.is_fresh(each) else self._sealed.sealed(name, self._sealed.opened(name, each))
-            for each in webhook.secrets
+            each
+            if self._sealed.is_fresh(each)
+            else self._sealed.sealed(_name(webhook.id), self._opened(webhook.id, each))
+            for each in webhook.signing(now)
         )
+
+    def _opened(self, webhook: str, kept: str) -> str:
+        return self._sealed.opened(_name(webhook), kept)
 
 
 def _name(webhook: str) -> str:
@@ -130,15 +140,22 @@ class Webhooks:
 
     async def seal_anew(self) -> None:
         """Seal every secret with the first key: at a start, after the key was replaced."""
-        for webhook in await self._table.of_tenant(None):
-            try:
-                anew = self._secrets.anew(webhook)
-            except SecretKeyWrong as error:
-                log.error("webhook_secret_lost", webhook=webhook.id, msg=error.msg, advice="cephstorage webhook rotate")
-                continue
-            if anew != webhook.secrets:
-                changes = WebhookChanges(secrets=anew, previous_until=webhook.previous_until)
-                await self._table.change(webhook.id, changes, webhook.updated_at)
+        after = ""
+        while page := await self._table.page(after, _AT_ONCE):
+            for webhook in page:
+                await self._seal_anew(webhook)
+            after = page[-1].id
+
+    async def _seal_anew(self, webhook: Webhook) -> None:
+        now = self._clock()
+        try:
+            anew = self._secrets.anew(webhook, now)
+        except SecretKeyWrong as error:
+            log.error("webhook_secret_lost", webhook=webhook.id, msg=error.msg, advice="cephstorage webhook rotate")
+            return
+        if anew != webhook.signing(now):
+            changes = WebhookChanges(secrets=anew, previous_until=webhook.previous_until)
+            await self._table.change(webhook.id, changes, webhook.updated_at)
 
     async def create(self, username: str, bucketname: str | None, wish: WebhookWish) -> NewSecret:
         """Make a webhook of a bucket, or of all the tenant's.
@@ -184,12 +201,18 @@ class Webhooks:
         return changed
 
     async def rotate(self, webhook: str, overlap: float = OVERLAP) -> NewSecret:
-        """A new secret; the one before signs along for ``overlap`` seconds. Raises WebhookNotFound, InvalidWebhook."""
+        """A new secret; the one before, unless it is lost, signs along for ``overlap`` seconds.
+
+        Raises WebhookNotFound, InvalidWebhook.
+        """
         if not 0 <= overlap <= LONGEST_OVERLAP:
             raise InvalidWebhook(f"overlap: 0 to {LONGEST_OVERLAP:.0f} seconds.")
         before, now = await self._table.get(webhook), self._clock()
         text, kept = self._secrets.draw(webhook)
-        changes = WebhookChanges(secrets=(kept, before.secrets[0]), previous_until=now + overlap)
+        both = self._secrets.opens(before)
+        changes = WebhookChanges(
+            secrets=(kept, before.secrets[0]) if both else (kept,), previous_until=now + overlap if both else None
+        )
         return NewSecret(await self._table.change(webhook, changes, now), text)
 
     async def delete(self, webhook: str) -> None:

@@ -354,6 +354,8 @@ async def test_webhooks_are_kept_changed_and_found(index: SqlIndex) -> None:
 
     assert await index.webhooks.get("hook") == hook()
     assert [each.id for each in await index.webhooks.of_tenant("alice")] == ["hook", "second", "wide"]
+    assert [each.id for each in await index.webhooks.page("", 2)] == ["hook", "second"]
+    assert [each.id for each in await index.webhooks.page("second", 2)] == ["wide"]
     assert [each.id for each in await index.webhooks.of_tenant("alice", BUCKET)] == ["hook", "wide"]
     assert list(await index.webhooks.of_tenant("bob")) == []
     changes = WebhookChanges("https://new.example/", (EventType.FAILED,), "p", False, ("x", "y"), NOW + 9)

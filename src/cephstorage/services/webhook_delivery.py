@@ -85,10 +85,11 @@ class WebhookDelivery(Collector):
         self._dead = dead
         self._clock = clock
         self._options = options
-        self._running: dict[str, tuple[WebhookLease, asyncio.Task[None]]] = {}
+        self._running: dict[WebhookLease, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._next_beat = 0.0
         self._next_tidy = 0.0
         self._fates = dict.fromkeys(Fate, 0)
         self._backlog = Backlog()
@@ -110,7 +111,7 @@ class WebhookDelivery(Collector):
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        tasks = [task for _, task in self._running.values()]
+        tasks = list(self._running.values())
         if tasks:
             await asyncio.wait(tasks, timeout=_PARTING)
         for task in tasks:
@@ -146,26 +147,31 @@ class WebhookDelivery(Collector):
             self._wake.clear()
 
     async def _round(self) -> None:
-        """Renew what is held, take what nobody holds, and keep the outbox within bounds."""
-        if held := [lease for lease, _ in self._running.values()]:
-            for lost in await self._outbox.renew(held, self._clock() + _LEASE):
-                if (running := self._running.get(lost.webhook)) is not None and running[0] == lost:
-                    running[1].cancel()
-        await self.inherit()
+        """Take what nobody holds. Now and then, renew what is held, and keep the outbox within bounds."""
+        if time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + _BEAT
+            await self._renew()
+            await self.inherit()
         while len(self._running) < self._options.webhooks:
             now = self._clock()
             claimed = await self._outbox.claim(self._owner, now, now + _LEASE)
             if claimed is None:
                 break
-            self._begin(*claimed)
+            self._begin(claimed[1])
         if time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + _TIDY_EVERY
             await self._tidy()
 
-    def _begin(self, webhook: Webhook, lease: WebhookLease) -> None:
-        task = asyncio.create_task(self._carry(lease))
-        self._running[webhook.id] = lease, task
-        task.add_done_callback(lambda _: self._running.pop(webhook.id, None))
+    async def _renew(self) -> None:
+        """Extend the leases that are held, and stop what is done under those that are lost."""
+        if self._running:
+            for lost in await self._outbox.renew(list(self._running), self._clock() + _LEASE):
+                if (task := self._running.get(lost)) is not None:
+                    task.cancel()
+
+    def _begin(self, lease: WebhookLease) -> None:
+        self._running[lease] = task = asyncio.create_task(self._carry(lease))
+        task.add_done_callback(lambda _: self._running.pop(lease, None))
 
     async def _tidy(self) -> None:
         now = self._clock()
@@ -174,7 +180,7 @@ class WebhookDelivery(Collector):
             self._fates[Fate.DEAD] += died
             log.warning("webhook_outbox_full", dead_letters=died, advice="cephstorage webhook ls")
         self._backlog = await self._table.backlog()
-        self._any = bool(await self._table.of_tenant(None))
+        self._any = bool(await self._table.page("", 1))
 
     async def _carry(self, lease: WebhookLease) -> None:
         """Deliver for one webhook until nothing is due, then give it back."""

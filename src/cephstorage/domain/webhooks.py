@@ -21,7 +21,7 @@ from cephstorage.domain.urls import check_url, credentials_in
 SIGNATURE_HEADER = "CephStorage-Signature"
 MOST_OF_TENANT = 100
 """Webhooks that a tenant may have."""
-TOLD_KINDS = (Kind.FETCH, Kind.UPLOAD)
+TOLD_KINDS = (Kind.FETCH, Kind.UPLOAD, Kind.COPY)
 """Transfers whose failure is an event: those that a tenant ordered. What a mirror could not fetch is none."""
 
 

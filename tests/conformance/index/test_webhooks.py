@@ -128,7 +128,9 @@ async def test_many_deletions_at_once_are_events_too(index: SqlIndex) -> None:
     assert sorted(said(told)) == [("key.deleted", "a"), ("key.deleted", "b"), ("key.deleted", "c")]
 
 
-@pytest.mark.parametrize(("kind", "told"), [(Kind.FETCH, True), (Kind.FILL, False), (Kind.WARM, False)])
+@pytest.mark.parametrize(
+    ("kind", "told"), [(Kind.FETCH, True), (Kind.COPY, True), (Kind.FILL, False), (Kind.WARM, False)]
+)
 async def test_failures_of_what_a_tenant_ordered_are_events(index: SqlIndex, kind: Kind, told: bool) -> None:
     await index.webhooks.create(hook())
     lease = await begin(index, "t", "a", kind=kind)
@@ -139,7 +141,7 @@ async def test_failures_of_what_a_tenant_ordered_are_events(index: SqlIndex, kin
         return
     (event,) = await (await delivering(index)).drain()
     assert json.loads(event.body)["error"] == {"code": "origin_refused"}
-    assert json.loads(event.body)["token"] == "token-t"
+    assert (json.loads(event.body)["token"], json.loads(event.body)["kind"]) == ("token-t", kind.value)
     assert "secret" not in event.body
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cephstorage.cli.exits import ExitCode, UsageMistake
+from cephstorage.cli.exits import UsageMistake
 from cephstorage.cli.output import readable_size
 from cephstorage.cli.places import is_tenant, only_bucket
 from cephstorage.cli.session import Session
@@ -32,20 +32,18 @@ _NONE = "none"
 
 
 @verb(app, "ls")
-def ls(session: Session) -> ExitCode | None:
+def ls(session: Session) -> None:
     """List tenants and buckets with a quota, and what they use of it."""
     with session.connect() as client:
         quotas = client.quotas()
     session.output.table(quotas if session.json else [_row(quota) for quota in quotas], COLUMNS)
-    return None
 
 
 @verb(app, "show")
-def show(session: Session, place: Where) -> ExitCode | None:
+def show(session: Session, place: Where) -> None:
     """Show the quota of a tenant or bucket, and what is used of it."""
     with session.connect() as client:
         _print(session, client.quota(*_names(place)))
-    return None
 
 
 @verb(app, "set")
@@ -54,7 +52,7 @@ def set_(
     place: Where,
     size: Annotated[str | None, typer.Option(help="Most bytes, such as 500M or 10G; 'none' lifts it.")] = None,
     keys: Annotated[str | None, typer.Option(help="Most keys; 'none' lifts it.")] = None,
-) -> ExitCode | None:
+) -> None:
     """Bound a tenant or a bucket. What is not named stays as it is; nothing that is stored is deleted."""
     if size is None and keys is None:
         raise UsageMistake("Name a limit: --size, --keys or both.")
@@ -67,15 +65,13 @@ def set_(
             keyamount=before["keyamount"] if keys is None else _limit(keys),
         )
     _print(session, quota)
-    return None
 
 
 @verb(app, "rm")
-def rm(session: Session, place: Where) -> ExitCode | None:
+def rm(session: Session, place: Where) -> None:
     """Lift a quota."""
     with session.connect() as client:
         _print(session, client.set_quota(*_names(place)))
-    return None
 
 
 def _names(place: str) -> tuple[str, str | None]:

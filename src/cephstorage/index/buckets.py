@@ -216,7 +216,7 @@ class BucketStatements:
         """See ``BucketIndex.get``."""
         row = conn.execute(self._one, {"bucket": str(bucket)}).first()
         if row is None:
-            raise BucketNotFound(f"There is no bucket {bucket}.")
+            raise _unknown(bucket)
         return _bucket_of(row)
 
     def of_tenant(self, conn: Connection, username: str) -> list[Bucket]:

@@ -138,8 +138,7 @@ class LeaseStatements:
         """See ``TransferLedger.requeue``.
 
         An upload keeps its plan: its spool is verified, and nothing but the plan knows what it holds. A copy has nothing
-        else. So does
-        every other kind when a part of ours failed: whoever is next stores the same bytes under the same plan.
+        else. Every other kind keeps it when a part of ours failed: whoever is next stores the same bytes under it.
         """
         row = self.held(conn, lease)
         again: dict[str, Any] = {}

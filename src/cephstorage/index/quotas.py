@@ -1,13 +1,15 @@
 """Quotas in SQL: limits, what transfers hold of them, and the check with which a change of the usage ends.
 
-What lies in the trash counts as what is visible does. What a transfer holds stands in its own row and counts while that is in progress under a live lease. So whatever
-ends the transfer, or its owner, gives it back, and nothing is ever to be repaired.
+What lies in the trash counts as what is visible does. What a transfer holds stands in its own row and counts while
+that is in progress under a live lease. So whatever ends the transfer, or its owner, gives it back, and nothing is ever
+to be repaired.
 
 A database server locks the bucket's row first, then its tenant's, and the sums are read by later statements: they
 see what was committed by whoever held the locks before (READ COMMITTED; PostgreSQL manual, 13.2.1).
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, exists, func, not_, or_, select, update
@@ -36,7 +38,7 @@ def _limited(table: Table) -> ColumnElement[bool]:
 
 
 class QuotaStatements:
-    """Statements over quotas. Whoever calls ``reserve`` or ``check`` locks the bucket's row with it."""
+    """Statements over quotas. Whoever calls ``room`` or ``check`` locks the bucket's row with it."""
 
     def __init__(self, schema: Schema) -> None:
         buckets, tenants, transfers, keys = schema.buckets, schema.tenants, schema.transfers, schema.keys
@@ -77,7 +79,7 @@ class QuotaStatements:
     def check(self, conn: Connection, bucket: BucketName, more: Amount) -> None:
         """Raise QuotaExceeded if ``more``, which the usage has in it already, did not fit."""
         for account in self._accounts(conn, bucket):
-            require_room([Account(account.username, account.bucket, account.quota, account.used - more)], more)
+            require_room([replace(account, used=account.used - more)], more)
 
     def room(
         self, conn: Connection, bucket: BucketName, key: str, size: int, wish: int, now: float, transfer_id: str
@@ -115,7 +117,7 @@ class QuotaStatements:
         """The account with what transfers hold of it, except for one."""
         low, high = _names(account)
         size, keys = conn.execute(self._held, {"low": low, "high": high, "now": now, "but": but}).one()
-        return Account(account.username, account.bucket, account.quota, account.used, Amount(int(size), int(keys)))
+        return replace(account, reserved=Amount(int(size), int(keys)))
 
     def set_bucket(self, conn: Connection, bucket: BucketName, quota: Quota) -> None:
         """See ``QuotaTable.set_bucket``."""

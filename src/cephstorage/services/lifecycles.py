@@ -20,7 +20,7 @@ _STEP = 500
 
 
 class Lifecycles:
-    """``rate``: keys a second at most; ``works``: whether this process does the work.
+    """``rate``: keys a second at most, of each kind of work; ``works``: whether this process does the work.
 
     ``on_deleted`` is told when keys went: bytes are to be removed, edges to be told.
     """

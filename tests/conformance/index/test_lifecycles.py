@@ -89,6 +89,17 @@ async def test_a_newer_version_outlives_the_expiry_of_the_older_one(index: SqlIn
     assert await index.keys.get(BUCKET, "k") == newer
 
 
+async def test_what_was_replaced_since_it_was_found_expired_stays(
+    index: SqlIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep looks for keys first and locks their buckets then; other transactions come in between."""
+    newer = await land(index, "one")
+    sweep: Any = index.lifecycles
+    monkeypatch.setattr(sweep._sql, "due", lambda *_: [(BUCKET, ["k"])])
+    assert await index.lifecycles.sweep(10, LATER) == 0
+    assert await index.keys.get(BUCKET, "k") == newer
+
+
 async def test_an_expired_key_is_absent_for_preconditions_and_fills(index: SqlIndex, clock: list[float]) -> None:
     await expiring(index, "one")
     clock[0] = LATER
@@ -141,7 +152,12 @@ async def test_edges_forget_what_a_new_rule_makes_end_sooner(index: SqlIndex) ->
     await land(index, "one", "k")
     await index.lifecycles.put(BUCKET, Lifecycle((ExpiryRule("", 1),)))
     assert await index.lifecycles.apply(10, NOW)
-    assert [purge.key for purge in await index.purges.due(NOW + 1000, 10)] == ["k"]
+    (purge,) = await index.purges.due(NOW + 1000, 10)
+    assert purge.key == "k"
+    await index.purges.done([purge.id])
+    await index.lifecycles.put(BUCKET, Lifecycle((ExpiryRule("", 2),)))
+    assert await index.lifecycles.apply(10, NOW)
+    assert (await ends(index), await index.purges.due(NOW + 1000, 10)) == ({"k": NOW + 2 * DAY}, [])
 
 
 async def test_a_bucket_that_is_not_there_has_no_rules(index: SqlIndex) -> None:

@@ -89,6 +89,24 @@ async def test_what_is_replaced_is_kept_where_that_is_wanted(index: SqlIndex) ->
     assert second.store_version not in await removal_versions(index)
 
 
+async def test_of_what_is_replaced_neither_mirrored_copies_nor_what_has_expired_is_kept(index: SqlIndex) -> None:
+    await index.lifecycles.put(BUCKET, Lifecycle(trash_days=7, trash_overwritten=True))
+    lease = await begin(index, "one", "expired")
+    await index.landing.plan(lease, plan_for(lease, expires=NOW), NOW)
+    gone = [await index.landing.publish(lease, NOW), await land(index, "two", "mirrored", origin=FACTS)]
+    for name, key in (("three", "expired"), ("four", "mirrored")):
+        await land(index, name, key)
+    assert (await trash(index), await removal_versions(index)) == ([], [each.store_version for each in gone])
+
+
+async def test_the_version_that_is_named_comes_back_by_default_the_newest(index: SqlIndex) -> None:
+    versions = [await deleted(index, name, size=size) for size, name in enumerate("abc", 1)]
+    for generation, meant in ((versions[1].generation, versions[1]), (None, versions[2])):
+        back = await index.trash.restore(BUCKET, "k", generation, NOW, over=True)
+        assert back.store_version == meant.store_version
+    assert [each.generation for each in versions][:1] == [generation for _, generation, _ in await trash(index)]
+
+
 async def test_the_bytes_go_when_their_time_is_over(index: SqlIndex) -> None:
     record = await deleted(index)
     assert await index.trash.sweep(10, DUE - 1) == 0

@@ -1,0 +1,153 @@
+"""What clients do to keys: uploads, deletions, creations from a URL, copies and renames."""
+
+import contextlib
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.harness.behaviour import Gate
+from tests.invariants.installation import Died, md5
+from tests.invariants.model import ABSENT, Creation
+from tests.invariants.world import BIG, JSON, SMALL, World, keys, picks, sizes
+
+faults = st.sampled_from(["none", "none", "resumed", "busy", "held", "missing", "torn", "wrong"])
+
+
+class Clients(World):
+    """Writers."""
+
+    @rule(key=keys, size=sizes, right=st.booleans())
+    def upload(self, key: str, size: int, right: bool) -> None:
+        """With the right md5, or with another one: then nothing changes."""
+        self._upload(key, self._body(size), right)
+
+    @rule(key=keys, size=sizes)
+    def upload_if_absent(self, key: str, size: int) -> None:
+        """It is refused exactly when something is there."""
+        body, before = self._body(size), self.model.allowed(key)
+        reply = self._write(key, md5(body), lambda: self.home.call("PUT", self._at(key), body, {"If-None-Match": "*"}))
+        if reply is None:
+            return
+        assert reply.status in {201, 412}, reply.body
+        if reply.status == 201:
+            assert ABSENT in before
+            self.model.answered(key, md5(body))
+        else:
+            assert before != {ABSENT}
+
+    def _upload(self, key: str, body: bytes, right: bool) -> None:
+        headers = {"md5": md5(body) if right else md5(b"something else")}
+        state = md5(body) if right else None
+        reply = self._write(key, state, lambda: self.home.call("PUT", self._at(key), body, headers), may=right)
+        if reply is None:
+            return
+        if right:
+            assert (reply.status, reply.json()["md5"], reply.json()["size"]) == (201, md5(body), len(body)), reply.body
+            self.model.answered(key, md5(body))
+        else:
+            assert (reply.status, reply.json()["code"]) == (400, "md5_mismatch")
+
+    @rule(key=st.sampled_from((*SMALL, BIG)))
+    def delete(self, key: str) -> None:
+        """One key."""
+        before = self.model.allowed(key)
+        reply = self._write(key, ABSENT, lambda: self.home.call("DELETE", self._at(key)))
+        if reply is None:
+            return
+        if reply.status == 404:
+            assert ABSENT in before, f"{key!r} is gone"
+        else:
+            assert reply.status == 200
+            assert before != {ABSENT}
+            self.model.answered(key, ABSENT)
+
+    @rule(written=st.booleans())
+    def delete_folder(self, written: bool) -> None:
+        """A job in the background: what it may delete is what is there now, not what is ``written`` before its turn."""
+        with contextlib.suppress(Died):
+            for prefix in ("z/", "b/") if written else ("b/",):  # the one holds up the other
+                self.home.json("POST", f"{self.path}/deletions", {"prefix": prefix})
+        for key in SMALL[1:]:
+            self.model.possible(key, ABSENT)
+        if written:
+            self._upload(SMALL[1], self._body(700), right=True)
+
+    @rule(key=keys, size=sizes, fault=faults)
+    def create(self, key: str, size: int, fault: str) -> None:
+        """From a URL, in the background, from an origin with a fault."""
+        body, path = self._body(size + 2), f"/{self.username}/{len(self.model.creations)}"
+        order = {"key_name": key, "key_url": self.origin.url + path, "md5": md5(body)}
+        if fault == "wrong":
+            order["md5"] = md5(b"something else")
+        self.origin.put(path, body, **self._behaviour(fault, len(body)))
+        idempotency_key = path.replace("/", "-")
+        token = self._until_answered(order, idempotency_key)
+        assert token not in self.model.creations
+        succeeds = fault not in {"missing", "torn", "wrong"}
+        self.model.creations[token] = Creation(key, token, order, idempotency_key, md5(body), succeeds)
+
+    def _behaviour(self, fault: str, size: int) -> dict[str, Any]:
+        if fault == "held":
+            self.gates.append(Gate())
+            return {"gate": self.gates[-1], "gate_after": size // 2}
+        known: dict[str, dict[str, Any]] = {
+            "resumed": {"die_after": size // 2, "die_times": 1},
+            "busy": {"refuse_times": 1},
+            "missing": {"status": 404},
+            "torn": {"die_after": size // 2, "framing": "close", "ranges": False},
+        }
+        return known.get(fault, {})
+
+    @rule(pick=picks, cancels=st.booleans())
+    def create_again(self, pick: int, cancels: bool) -> None:
+        """The same request with the same idempotency key, and its end by force: one that has ended stays as it ended."""
+        if not self.model.creations:
+            return
+        creation = self._picked(list(self.model.creations.values()), pick)
+        assert self._until_answered(creation.order, creation.idempotency_key) == creation.token, "I6"
+        if cancels:
+            self._cancel(creation)
+
+    def _cancel(self, creation: Creation) -> None:
+        try:
+            reply = self.home.call("DELETE", f"/ceph/progress/{creation.token}")
+        except Died:
+            creation.succeeds = None
+            return
+        assert reply.status in ({409} if creation.ended else {200, 409}), f"I5: {reply.body!r}"
+        if reply.status == 200:
+            creation.succeeds = False
+
+    def _until_answered(self, order: dict[str, str], idempotency_key: str) -> str:
+        """The token. Who gets no answer asks again."""
+        while True:
+            with contextlib.suppress(Died):
+                headers = {"Idempotency-Key": idempotency_key}
+                return str(self.home.json("POST", f"{self.path}/keys", order, headers)["token"])
+
+    @rule(source=keys, key=keys, moves=st.booleans())
+    def copy(self, source: str, key: str, moves: bool) -> None:
+        """Within the store; a rename takes the source away in the same commit."""
+        if source == key:
+            return
+        before, rests = self.model.allowed(source), self.model.at_rest(source)
+        verb, order = ("renames" if moves else "copies"), {"source_key": source, "key": key}
+        try:
+            reply = self.home.call("POST", f"{self.path}/{verb}", json.dumps(order).encode(), JSON)
+        except Died:
+            for state in before - {ABSENT}:
+                self.model.lost(key, state)
+            if moves:
+                self.model.lost(source, ABSENT)
+            return
+        if reply.status == 404:
+            assert ABSENT in before, f"{source!r} is gone"
+        elif reply.status == 201:
+            assert reply.json()["md5"] in before
+            self.model.answered(key, reply.json()["md5"])
+            if moves:
+                self.model.answered(source, ABSENT)
+        else:  # what it was to copy has been replaced meanwhile
+            assert not rests, (reply.status, reply.body)

@@ -1,0 +1,86 @@
+"""One example: a bucket of its own on the installation, what is known of it, and what every deed needs."""
+
+import contextlib
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.harness.behaviour import Gate
+from tests.harness.content import MIB
+from tests.harness.origin import FaultOrigin
+from tests.invariants.installation import Died, Installation, md5
+from tests.invariants.model import ABSENT, Model, State
+
+JSON = {"Content-Type": "application/json"}
+CONSISTENCY = "/monitor/consistency"
+SMALL, BIG = ("a", "b/c", "b/d e"), "big"
+SIZES = (0, 700, 70_000, MIB + 5000)
+"""From a mebibyte on, phases are noted in the transfer's row."""
+
+keys, sizes, picks = st.sampled_from(SMALL), st.sampled_from(SIZES), st.integers(0, 1000)
+_tenants = itertools.count()
+
+
+class World(RuleBasedStateMachine):
+    """Set ``home``, ``origin`` and ``failures``, where they are kept in their order, in a subclass."""
+
+    home: ClassVar[Installation]
+    origin: ClassVar[FaultOrigin]
+    failures: ClassVar[list[Exception]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.username = f"tenant-{next(_tenants)}"
+        self.bucket = f"{self.username}___photos"
+        self.path = f"/ceph/{self.username}/photos"
+        self.home.json("PUT", self.path)
+        self.model = Model({key: {ABSENT} for key in (*SMALL, BIG)})
+        self.bodies: dict[str, bytes] = {}
+        self.urls: dict[str, str] = {}
+        self.gates: list[Gate] = []
+        self._random = random.Random(self.username)
+
+    def _alive(self) -> None:
+        """If it has died at its point without anybody's noticing, it is started again."""
+        with contextlib.suppress(Died):
+            self.home.call("GET", "/healthz")
+
+    def _write(self, key: str, state: State, deed: Callable[[], Any], *, may: bool = True) -> Any:
+        """The answer to a write; None when it was lost."""
+        try:
+            return deed()
+        except Died:
+            note(f"the answer to a write of {key!r} was lost")
+            if may:
+                self.model.lost(key, state)
+            return None
+
+    def _url(self, key: str) -> str | None:
+        """The path of the key's published address, which is good for all versions; None when there has been none yet."""
+        if key in self.urls:
+            return self.urls[key]
+        reply = self.home.call("GET", self._at(key))
+        assert reply.status in {200, 404}, reply.body
+        if reply.status == 404:
+            return None
+        parts = urlsplit(reply.json()["url"])
+        self.urls[key] = f"{parts.path}?{parts.query}"
+        return self.urls[key]
+
+    def _at(self, key: str) -> str:
+        return f"{self.path}/keys/{quote(key, safe='')}"
+
+    def _body(self, size: int) -> bytes:
+        body = self._random.randbytes(size)
+        self.bodies[md5(body)] = body
+        return body
+
+    @staticmethod
+    def _picked(choices: Any, pick: int) -> Any:
+        return choices[pick % len(choices)]

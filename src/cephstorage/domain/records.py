@@ -10,7 +10,8 @@ from cephstorage.domain.quotas import NO_QUOTA, Quota
 from cephstorage.domain.validators import Validators, http_date, strong_match
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-_LATEST = 253402300799
+LATEST = 253402300799
+"""The last second of the year 9999: no date can be written of what comes after it."""
 NO_VALIDATORS = Validators()
 Metadata = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
@@ -209,7 +210,7 @@ def parse_timetag(value: str | float | None) -> float | None:
         seconds = math.inf
     except ValueError:
         seconds = _iso_seconds(str(value))
-    if not 0 <= seconds <= _LATEST:
+    if not 0 <= seconds <= LATEST:
         raise InvalidTimetag(f"The timetag {value!r} lies outside the years 1970 to 9999.")
     return seconds
 

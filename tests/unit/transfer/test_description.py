@@ -45,12 +45,54 @@ def test_headers_that_are_too_long_to_be_carried_are_left_out_and_nothing_else()
     assert read.origin == replace(ORIGIN, headers=())
 
 
+def of_origin(facts: str, **more: str) -> dict[str, str]:
+    return {"timetag": "1.0", "target": "/", "origin": facts, **more}
+
+
 @pytest.mark.parametrize(
     "metadata",
-    [{}, {"timetag": "noon"}, {"timetag": "1.0", "generation": "x"}, {"timetag": "1.0", "target": "/", "origin": "{"}],
+    [
+        {},
+        {"timetag": "noon"},
+        {"timetag": "nan"},
+        {"timetag": "inf"},
+        {"timetag": "1e18"},
+        {"timetag": "-1"},
+        {"timetag": "1.0", "generation": "x"},
+        {"timetag": "1.0", "generation": "-1"},
+        {"timetag": "1.0", "generation": str(2**63)},
+        {"timetag": "1.0", "generation": "9" * 5000},
+        {"timetag": "1.0", "expires": "nan"},
+        {"timetag": "1.0", "content_type": "text/plain\r\nSet-Cookie: a=b"},
+        {"timetag": "1.0", "source": "http://o.example/\0"},
+        {"timetag": "1.0", "target": "/", "last_modified": "yesterday\n"},
+        of_origin("{"),
+        of_origin("[]"),
+        of_origin("[" * 100_000),
+        of_origin('{"headers":5}'),
+        of_origin('{"headers":[["a"]]}'),
+        of_origin('{"headers":[["a",1]]}'),
+        of_origin('{"headers":[["a","b\\r\\nc: d"]]}'),
+        of_origin('{"headers":[["a","b"]],"varies":[["a"]]}'),
+        of_origin('{"validators":{"etag":5}}'),
+        of_origin('{"validators":null}'),
+        of_origin('{"date":"\\n"}'),
+        of_origin('{"age":"old"}'),
+        of_origin('{"age":1%s}' % ("0" * 400)),
+        of_origin('{"response_time":NaN}'),
+        of_origin('{"response_time":1e18}'),
+    ],
 )
 def test_too_little_or_nonsense_makes_no_record(metadata: dict[str, str]) -> None:
     assert record_of(StoredObject(BUCKET, "k", "id.1", 1, MD5, metadata)) is None
+
+
+def test_what_no_origin_may_say_is_not_said_by_a_stored_version_either() -> None:
+    facts = '{"headers":[["X-Accel-Redirect","/_disk/"],["Connection","X-Hop"],["X-Hop","1"],["X-Kept","2"]]}'
+    read = record_of(StoredObject(BUCKET, "k", "id.1", 1, MD5, of_origin(facts, etag="no tag")))
+    assert read is not None
+    assert read.origin is not None
+    assert (read.origin.headers, read.etag) == ((("X-Kept", "2"),), None)
 
 
 def test_what_the_caller_said_comes_back() -> None:

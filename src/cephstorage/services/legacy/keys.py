@@ -19,6 +19,7 @@ BATCH = 200
 """Keys that are looked up and adopted at once: in memory, and in one transaction."""
 _NO_OBJECT = "Ceph has no object under this key."
 _SOURCE = "legacy"
+_NOT_DESCRIBED = "What is written on the object makes no sense; see to it in Ceph, then run the import again."
 _WRITTEN_SINCE = "The index has another version of this key, which stays."
 
 
@@ -130,7 +131,8 @@ class KeyImport:
             if differences := wanted.key.differences(found.size, found.md5):
                 return wanted.told(Outcome.DIFFERS, differences)
         remark = "" if found.md5 else "Its ETag is no md5, so that only its size was compared; --read hashes it."
-        return _Checked(wanted, _record(wanted.key, found), remark)
+        record = _record(wanted.key, found)
+        return wanted.told(Outcome.DIFFERS, _NOT_DESCRIBED) if record is None else _Checked(wanted, record, remark)
 
     async def _hashed(self, found: StoredObject) -> StoredObject | None:
         """An object with its md5; None when it has gone meanwhile."""
@@ -191,14 +193,15 @@ class KeyImport:
             self.told(Finding(outcome, "object", bucket=str(bucket), name=found.key, msg=msg))
 
 
-def _record(wanted: LegacyKey, found: StoredObject) -> Record:
+def _record(wanted: LegacyKey, found: StoredObject) -> Record | None:
     """The record that the document asks for, of the version that Ceph has. What the document leaves out, Ceph says.
 
-    What this service stored itself keeps what is written on it.
+    What this service stored itself keeps what is written on it; None when that makes no sense.
     """
     described = replace(found, md5=found.md5 or wanted.md5 or "", metadata={"timetag": "0", **found.metadata})
     record = record_of(described)
-    assert record is not None
+    if record is None:
+        return None
     if found.metadata.get("source") != "s3":
         return replace(record, generation=0)
     ts = record.ts if wanted.ts is None else wanted.ts

@@ -100,7 +100,8 @@ def _whole(limit: int) -> Callable[[Any], int]:
 
 def _decimal(written: Any) -> int | float:
     number = Decimal(written)
-    return int(number) if number.is_finite() and number == number.to_integral_value() < _BITS_64 else float(number)
+    whole = number.is_finite() and -_BITS_64 <= number < _BITS_64 and number == number.to_integral_value()
+    return int(number) if whole else float(number)
 
 
 def _oid(written: Any) -> str:

@@ -16,7 +16,7 @@ from cephstorage.domain.digests import parse_md5
 from cephstorage.domain.errors import InvalidDocument
 from cephstorage.domain.extended_json import Moment
 from cephstorage.domain.names import BucketName, bucket_or_none, host_name, key_name, vfolder_of
-from cephstorage.domain.records import parse_timetag
+from cephstorage.domain.records import parse_content_type, parse_timetag
 from cephstorage.domain.urls import origin_url
 
 Document = Mapping[str, Any]
@@ -132,7 +132,7 @@ Legacy = LegacyKey | LegacyMirror | LegacyProgress | LegacySettings
 def read_legacy(document: Document, bucket: BucketName | None = None) -> Legacy:
     """What a document stands for. ``bucket``: that of its collection, for keys that name none.
 
-    Raises InvalidDocument, InvalidName, InvalidKey, InvalidUrl, InvalidDigest, InvalidTimetag, InvalidSetting.
+    Raises InvalidDocument, InvalidName, InvalidKey, InvalidUrl, InvalidDigest, InvalidTimetag, InvalidSetting, InvalidInput.
     """
     kind = kind_of(document)
     if kind is Kind.SETTING:
@@ -249,7 +249,7 @@ def _key(fields: _Fields, bucket: BucketName | None) -> LegacyKey:
         key=key,
         ts=fields.moment("ts"),
         md5=parse_md5(fields.text("md5")),
-        content_type=fields.text("content_type") or None,
+        content_type=parse_content_type(fields.text("content_type")),
         size=fields.whole("size"),
     )
 

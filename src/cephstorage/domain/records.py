@@ -1,15 +1,17 @@
 """The record of a key (its row in the index) and of a bucket: the values that services hand around."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from cephstorage.domain.errors import InvalidTimetag
+from cephstorage.domain.errors import InvalidInput, InvalidTimetag
 from cephstorage.domain.names import BucketName, vfolder_of
 from cephstorage.domain.quotas import NO_QUOTA, Quota
 from cephstorage.domain.validators import Validators, http_date, strong_match
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
+_CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 LATEST = 253402300799
 """The last second of the year 9999: no date can be written of what comes after it."""
 NO_VALIDATORS = Validators()
@@ -198,6 +200,15 @@ def attempt_of(store_version: str) -> str:
     they were written.
     """
     return store_version.partition("#")[0]
+
+
+def parse_content_type(text: str | None) -> str | None:
+    """A media type that a caller gives; None for none. Raises InvalidInput."""
+    if not text:
+        return None
+    if not _CONTENT_TYPE.fullmatch(text):
+        raise InvalidInput("The content_type must be 1 to 255 printable ASCII characters.")
+    return text
 
 
 def parse_timetag(value: str | float | None) -> float | None:

@@ -8,10 +8,10 @@ from cephstorage.domain.errors import InvalidInput, PreconditionFailed
 from cephstorage.domain.lifecycle import parse_expires
 from cephstorage.domain.metadata import metadata_of
 from cephstorage.domain.names import BucketName, key_name
-from cephstorage.domain.records import NO_PRECONDITION, Precondition, Record, parse_timetag
+from cephstorage.domain.records import NO_PRECONDITION, Precondition, Record, parse_content_type, parse_timetag
 from cephstorage.domain.transfers import CopySource, Kind, TransferRequest
 from cephstorage.ports.index import BucketIndex, KeyIndex
-from cephstorage.services.keys import content_type_of, visible
+from cephstorage.services.keys import visible
 from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine
 
@@ -101,7 +101,7 @@ def _request(bucket: BucketName, order: CopyOrder, source: Record, now: float) -
         Kind.COPY,
         bucket,
         key,
-        content_type=content_type_of(order.content_type),
+        content_type=parse_content_type(order.content_type),
         timetag=parse_timetag(order.timetag),
         precondition=order.precondition,
         metadata=source.metadata if order.metadata is None else metadata_of(order.metadata),

@@ -12,7 +12,15 @@ from cephstorage.domain.lifecycle import parse_expires
 from cephstorage.domain.listing import checked
 from cephstorage.domain.metadata import metadata_of
 from cephstorage.domain.names import BucketName, key_name
-from cephstorage.domain.records import FolderUsage, ListQuery, Page, Precondition, Record, parse_timetag
+from cephstorage.domain.records import (
+    FolderUsage,
+    ListQuery,
+    Page,
+    Precondition,
+    Record,
+    parse_content_type,
+    parse_timetag,
+)
 from cephstorage.domain.transfers import Kind, State, Transfer, TransferRequest
 from cephstorage.domain.urls import check_url
 from cephstorage.ports.index import BucketIndex, KeyIndex
@@ -22,7 +30,6 @@ from cephstorage.services.purges import Purges
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.parts import new_transfer
 
-_CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -127,7 +134,7 @@ class Keys:
             Kind.UPLOAD,
             bucket,
             key,
-            content_type=content_type_of(order.content_type),
+            content_type=parse_content_type(order.content_type),
             md5=parse_md5(order.md5),
             timetag=parse_timetag(order.timetag),
             precondition=order.precondition,
@@ -182,7 +189,7 @@ class Keys:
             bucket,
             key_name(order.key),
             url=url,
-            content_type=content_type_of(order.content_type),
+            content_type=parse_content_type(order.content_type),
             md5=parse_md5(order.md5),
             timetag=parse_timetag(order.timetag),
             precondition=Precondition(order.if_absent, order.if_match),
@@ -199,15 +206,6 @@ async def visible(keys: KeyIndex, buckets: BucketIndex, bucket: BucketName, key:
         await buckets.get(bucket)
         raise KeyNotFound(f"There is no key {key!r} in the bucket {bucket}.")
     return record
-
-
-def content_type_of(text: str | None) -> str | None:
-    """The media type of an order, checked. Raises InvalidInput."""
-    if not text:
-        return None
-    if not _CONTENT_TYPE.fullmatch(text):
-        raise InvalidInput("The content_type must be 1 to 255 printable ASCII characters.")
-    return text
 
 
 def _fingerprint(request: TransferRequest, credentials: str, expires: str | float | None) -> str:

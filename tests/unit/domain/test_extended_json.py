@@ -39,6 +39,8 @@ def value_of(written: str) -> Any:
         ('{"$numberDouble": "1.5"}', 1.5),
         ('{"$numberDecimal": "12"}', 12),
         ('{"$numberDecimal": "12.5"}', 12.5),
+        ('{"$numberDecimal": "1E+6144"}', math.inf),
+        ('{"$numberDecimal": "-1E+6144"}', -math.inf),
         ('{"$timestamp": {"t": 1614834367, "i": 1}}', Moment(1614834367.0)),
         ('{"$uuid": "3b241101-e2bb-4255-8caf-4136c566a962"}', "3b241101-e2bb-4255-8caf-4136c566a962"),
         ('{"$binary": {"base64": "AA==", "subType": "00"}}', Opaque("$binary")),

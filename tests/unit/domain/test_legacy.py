@@ -82,6 +82,8 @@ def test_a_document_names_its_bucket_before_its_file_does() -> None:
         ({"md5": 5}, "md5"),
         ({"vfolder": "b"}, "vfolder"),
         ({"content_type": "\udfff"}, "content_type"),
+        ({"content_type": "text/plain\0"}, "content_type"),
+        ({"content_type": "text/plain\r\nSet-Cookie: a=b"}, "content_type"),
         ({"key_name": "another"}, "contradict"),
         ({"bucket": "photos"}, "username___bucketname"),
         ({"bucket": "Alice___photos"}, "lower-case"),

@@ -22,6 +22,9 @@ from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
 from cephstorage.index.trash import TrashStatements
 
+_EMPTIED_AT_ONCE = 5000
+_FIRST_VERSION: tuple[str, int] | None = ("", 0)
+"""It comes before those of every key."""
 Swept = list[tuple[BucketName, list[str]]]
 
 
@@ -157,8 +160,15 @@ class SqlTrash:
         return await self._db.write(self._keys.restore, bucket, key, generation, now, over=over)
 
     async def empty(self, bucket: BucketName, key: str | None, generation: int | None, now: float) -> int:
-        """Have versions removed at the next sweep; how many. Raises BucketNotFound."""
-        return await self._db.write(self._sql.empty, bucket, key, generation, now)
+        """Have versions removed at the next sweep, some at a time so that no other write waits long; how many.
+
+        Raises BucketNotFound.
+        """
+        count, after = 0, _FIRST_VERSION
+        while after is not None:
+            some, after = await self._db.write(self._sql.empty, bucket, key, generation, now, after, _EMPTIED_AT_ONCE)
+            count += some
+        return count
 
     async def sweep(self, most: int, now: float) -> int:
         """Remove some versions whose time is over; how many."""

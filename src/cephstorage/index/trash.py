@@ -41,6 +41,7 @@ class TrashStatements:
         self._end = one.where(c.due_at <= bindparam("now")).returning(c.key, c.store_version, c.size)
         due = select(c.bucket, c.key, c.generation).where(c.due_at <= bindparam("now"))
         self._due = due.order_by(c.due_at).limit(bindparam("limit"))
+        self._kept = select(c.key, c.generation).where(here, c.due_at > bindparam("now"))
         self._hurry = update(schema.trash).where(here, c.due_at > bindparam("now")).values(due_at=bindparam("now"))
         self._listed = select(schema.trash).where(here, c.due_at > bindparam("now")).order_by(c.key, c.generation)
 
@@ -96,15 +97,32 @@ class TrashStatements:
         following = write_place(VERSION, last.key, last.generation) if last is not None else None
         return TrashPage(tuple(_trashed(row) for row in rows[:limit]), following)
 
-    def empty(self, conn: Connection, bucket: BucketName, key: str | None, generation: int | None, now: float) -> int:
-        """See ``Trash.empty``."""
+    def empty(
+        self,
+        conn: Connection,
+        bucket: BucketName,
+        key: str | None,
+        generation: int | None,
+        now: float,
+        after: tuple[str, int],
+        most: int,
+    ) -> tuple[int, tuple[str, int] | None]:
+        """A step of ``Trash.empty`` behind a version: how many, and behind which the next one begins; None: it was the last."""
         self._buckets.write(conn, bucket)
-        c, asked = self._trash.c, self._hurry
+        c, here = self._trash.c, {"in_bucket": str(bucket), "now": now}
+        version = tuple_(c.key, c.generation)
+        meant = [version > tuple_(*after)]
         if key is not None:
-            asked = asked.where(c.key == key)
+            meant.append(c.key == key)
         if generation is not None:
-            asked = asked.where(c.generation == generation)
-        return conn.execute(asked, {"in_bucket": str(bucket), "now": now}).rowcount
+            meant.append(c.generation == generation)
+        last = conn.execute(
+            self._kept.where(*meant).order_by(c.key, c.generation).offset(most - 1).limit(1), here
+        ).first()
+        if last is not None:
+            meant.append(version <= tuple_(*last))
+        count = conn.execute(self._hurry.where(*meant), here).rowcount
+        return count, None if last is None else (last.key, last.generation)
 
     def due(self, conn: Connection, most: int, now: float) -> list[tuple[str, str, int]]:
         """Versions whose time is over."""

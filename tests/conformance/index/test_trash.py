@@ -1,6 +1,8 @@
 """The trash in the index: what was deleted is kept whole, comes back whole, and goes for good in its time."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -129,6 +131,24 @@ async def test_versions_are_removed_by_key_generation_or_all_together(index: Sql
     assert await index.trash.empty(BUCKET, None, None, NOW) == 3
     assert [await index.trash.sweep(3, NOW) for _ in range(3)] == [3, 1, 0]
     assert await usage(index) == (0, 0, 0, 0)
+
+
+async def test_a_long_trash_is_emptied_in_steps(index: SqlIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others write between two of them: who empties a million versions holds nobody up, and is not cut off."""
+    monkeypatch.setattr("cephstorage.index.lifecycles._EMPTIED_AT_ONCE", 2)
+    for number in range(5):
+        await deleted(index, f"n{number}", "k" if number % 2 else "я")
+    write, landed = index.trash._db.write, list[Record]()
+
+    async def stepped(*args: Any) -> Any:
+        outcome = await write(*args)
+        landed.append(await land(index, f"between-{len(landed)}", f"other-{len(landed)}"))
+        return outcome
+
+    monkeypatch.setattr(index.trash, "_db", SimpleNamespace(write=stepped))
+    assert await index.trash.empty(BUCKET, None, None, NOW) == 5
+    monkeypatch.undo()
+    assert (len(landed), await trash(index), await usage(index)) == (3, [], (30, 3, 50, 5))
 
 
 async def test_a_long_trash_is_read_page_by_page(index: SqlIndex) -> None:

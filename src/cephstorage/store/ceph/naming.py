@@ -55,6 +55,7 @@ _OWN = frozenset(
 """What the record has to say; every other name is the caller's."""
 _CALLERS = "key-"
 """Stands before a caller's name that would be taken for one of these."""
+_ATTEMPT_NAME = re.compile(r"[0-9A-Za-z._-]{1,100}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PLAIN = string.punctuation.replace("%", "")
 
@@ -147,8 +148,9 @@ def object_of(bucket: BucketName, key: str, version_id: str, headers: Mapping[st
     }
     size = int(headers.get("content-length", "0"))
     etag = headers.get("etag", "").strip('"')
-    attempt, md5 = found.pop(_ATTEMPT, None), found.pop("md5", None)
-    if attempt is None or md5 is None or (_MD5.fullmatch(etag) and etag != md5):
+    attempt, md5 = found.pop(_ATTEMPT, ""), found.pop("md5", "")
+    ours = _ATTEMPT_NAME.fullmatch(attempt) and _MD5.fullmatch(md5)
+    if not ours or (_MD5.fullmatch(etag) and etag != md5):
         return _foreign(bucket, key, version_id, size, headers)
     return StoredObject(bucket, key, stored_name(attempt, version_id), size, md5, found, _custom(headers))
 

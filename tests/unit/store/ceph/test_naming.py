@@ -98,11 +98,29 @@ def test_nobody_has_said_the_md5_of_what_came_in_parts() -> None:
     assert record_of(found) is None
 
 
-@pytest.mark.parametrize("metadata", [{"md5": MD5}, {"attempt": "abc.7"}, {"md5": "0" * 32, "attempt": "abc.7"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"md5": MD5},
+        {"attempt": "abc.7"},
+        {"md5": "0" * 32, "attempt": "abc.7"},
+        {"md5": MD5, "attempt": "abc.7#v0"},
+        {"md5": MD5, "attempt": "abc%00"},
+        {"md5": MD5, "attempt": ""},
+    ],
+)
 def test_our_metadata_on_other_bytes_is_not_believed(metadata: dict[str, str]) -> None:
     sent = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
     found = object_of(BUCKET, "k", "v1", {**SEEN, "etag": f'"{MD5}"', **sent})
     assert (found.md5, found.metadata["source"]) == (MD5, "s3")
+    assert found.store_version == f"s3.{MD5}.v1#v1"
+
+
+@pytest.mark.parametrize("md5", ["", "x", f"{MD5}%0D%0ASet-Cookie: a=b", MD5.upper()])
+def test_what_is_no_md5_is_not_believed_of_what_came_in_parts_either(md5: str) -> None:
+    sent = {"x-amz-meta-attempt": "abc.7", "x-amz-meta-md5": md5}
+    found = object_of(BUCKET, "k", "v1", {**SEEN, "etag": f'"{MD5}-2"', **sent})
+    assert (found.md5, found.metadata["source"]) == ("", "s3")
 
 
 def test_what_others_stored_makes_a_record() -> None:

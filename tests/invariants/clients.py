@@ -4,26 +4,24 @@ import contextlib
 import json
 from typing import Any
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from tests.harness.behaviour import Gate
+from tests.invariants.dealing import EITHER, deed
 from tests.invariants.installation import Died, md5
 from tests.invariants.model import ABSENT, Creation
 from tests.invariants.world import BIG, JSON, SMALL, World, keys, picks, sizes
 
-faults = st.sampled_from(["none", "none", "resumed", "busy", "held", "missing", "torn", "wrong"])
+faults = ("none", "none", "resumed", "busy", "held", "missing", "torn", "wrong")
 
 
 class Clients(World):
     """Writers."""
 
-    @rule(key=keys, size=sizes, right=st.booleans())
+    @deed(key=keys, size=sizes, right=EITHER)
     def upload(self, key: str, size: int, right: bool) -> None:
         """With the right md5, or with another one: then nothing changes."""
         self._upload(key, self._body(size), right)
 
-    @rule(key=keys, size=sizes)
+    @deed(key=keys, size=sizes)
     def upload_if_absent(self, key: str, size: int) -> None:
         """It is refused exactly when something is there."""
         body, before = self._body(size), self.model.allowed(key)
@@ -49,7 +47,7 @@ class Clients(World):
         else:
             assert (reply.status, reply.json()["code"]) == (400, "md5_mismatch")
 
-    @rule(key=st.sampled_from((*SMALL, BIG)))
+    @deed(key=(*SMALL, BIG))
     def delete(self, key: str) -> None:
         """One key."""
         before = self.model.allowed(key)
@@ -63,7 +61,7 @@ class Clients(World):
             assert before != {ABSENT}
             self.model.answered(key, ABSENT)
 
-    @rule(written=st.booleans())
+    @deed(written=EITHER)
     def delete_folder(self, written: bool) -> None:
         """A job in the background: what it may delete is what is there now, not what is ``written`` before its turn."""
         with contextlib.suppress(Died):
@@ -74,7 +72,7 @@ class Clients(World):
         if written:
             self._upload(SMALL[1], self._body(700), right=True)
 
-    @rule(key=keys, size=sizes, fault=faults)
+    @deed(key=keys, size=sizes, fault=faults)
     def create(self, key: str, size: int, fault: str) -> None:
         """From a URL, in the background, from an origin with a fault."""
         body, path = self._body(size + 2), f"/{self.username}/{len(self.model.creations)}"
@@ -100,7 +98,7 @@ class Clients(World):
         }
         return known.get(fault, {})
 
-    @rule(pick=picks, cancels=st.booleans())
+    @deed(pick=picks, cancels=EITHER)
     def create_again(self, pick: int, cancels: bool) -> None:
         """The same request with the same idempotency key, and its end by force: one that has ended stays as it ended."""
         if not self.model.creations:
@@ -127,7 +125,7 @@ class Clients(World):
                 headers = {"Idempotency-Key": idempotency_key}
                 return str(self.home.json("POST", f"{self.path}/keys", order, headers)["token"])
 
-    @rule(source=keys, key=keys, moves=st.booleans())
+    @deed(source=keys, key=keys, moves=EITHER)
     def copy(self, source: str, key: str, moves: bool) -> None:
         """Within the store; a rename takes the source away in the same commit."""
         if source == key:

@@ -2,17 +2,15 @@
 
 import contextlib
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
-from tests.invariants.installation import Died
-from tests.invariants.world import CONSISTENCY, World, keys, picks
+from tests.invariants.dealing import EITHER, deed
+from tests.invariants.installation import CEPH_POINTS, DISK_POINTS, POINTS, Died
+from tests.invariants.world import CONSISTENCY, World, keys
 
 
 class Operators(World):
     """Checks, walks, deaths."""
 
-    @rule(key=keys, hinted=st.booleans())
+    @deed(key=keys, hinted=EITHER)
     def check(self, key: str, hinted: bool) -> None:
         """Hold a key against the store, as after a notification, true or not: nothing is found, nothing changes."""
         rests = self.model.at_rest(key)
@@ -23,18 +21,18 @@ class Operators(World):
             assert told["finding"] is None, told
             assert told["action"] is None or not rests, told
 
-    @rule(kind=st.sampled_from(["reconcile", "scrub"]))
+    @deed(kind=("reconcile", "scrub"))
     def walk(self, kind: str) -> None:
         """Have the whole bucket held against the store."""
         with contextlib.suppress(Died):
             self.home.json("POST", CONSISTENCY, {"bucket": self.bucket, "kind": kind})
 
-    @rule(pick=picks)
-    def arm(self, pick: int) -> None:
-        """The service dies at a named point, whenever it comes to it."""
-        self.home.arm(self._picked(self.home.points, pick))
+    @deed(point=(*POINTS, *DISK_POINTS, *CEPH_POINTS))
+    def arm(self, point: str) -> None:
+        """The service dies at a named point, if it comes to it."""
+        self.home.arm(point)
 
-    @rule(way=st.sampled_from(["killed", "restarted", "spared"]))
+    @deed(way=("killed", "restarted", "spared"))
     def end(self, way: str) -> None:
         """The service dies wherever it is now, or ends in order. Some are spared: a start costs as much as many deeds."""
         match way:
@@ -43,7 +41,7 @@ class Operators(World):
             case "restarted":
                 self.home.restart()
 
-    @rule()
+    @deed()
     def release(self) -> None:
         """An origin that was silent goes on."""
         if not self.gates:

@@ -4,11 +4,9 @@ import contextlib
 import http.client
 import socket
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from tests.harness.content import MIB
 from tests.invariants.clients import Clients
+from tests.invariants.dealing import deed
 from tests.invariants.installation import Died, md5
 from tests.invariants.model import ABSENT
 from tests.invariants.world import BIG, keys
@@ -16,7 +14,7 @@ from tests.invariants.world import BIG, keys
 BIG_SIZE = 8 * MIB
 """More than the buffers of a loopback connection hold."""
 START = 100
-meanwhile = st.sampled_from(["overwritten", "overwritten", "deleted", "killed", "later"])
+meanwhile = ("overwritten", "overwritten", "deleted", "killed", "later")
 
 
 class Readers(Clients):
@@ -27,7 +25,7 @@ class Readers(Clients):
         self.ranges: list[tuple[str, str, bytes]] = []
         self.streams: list[tuple[socket.socket, int]] = []
 
-    @rule(key=keys, between=meanwhile)
+    @deed(key=keys, between=meanwhile)
     def read_ranges(self, key: str, between: str) -> None:
         """I8: two ranges of one version, whatever happens between them; or else another one whole."""
         self._finish_ranges()
@@ -54,7 +52,7 @@ class Readers(Clients):
                 whole = start + reply.body if reply.status == 206 else reply.body
                 assert reply.status == 404 or md5(whole) in self.bodies, "I8: a mix of two versions"
 
-    @rule(between=meanwhile)
+    @deed(between=meanwhile)
     def read_slowly(self, between: str) -> None:
         """I8: one version whole, by a reader that is too slow for what happens meanwhile."""
         self._finish_streams()

@@ -5,17 +5,18 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.harness.machines import shared_engines
 from tests.harness.origin import FaultOrigin
+from tests.invariants.dealing import run_dealt
 from tests.invariants.installation import Installation
 from tests.invariants.machine import Interleavings
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 """Many more examples, other ones each time, made small when they fail."""
-EXAMPLES = {"disk": 1000 if DEEP else 20, "ceph": 100 if DEEP else 4}
+EXAMPLES = {"disk": 1000 if DEEP else 14, "ceph": 100 if DEEP else 4}
 STEPS = 40 if DEEP else 20
 QUICK = {
     "transfer_attempts": "3",
@@ -48,13 +49,20 @@ def machine(
 @pytest.mark.timeout(0 if DEEP else 300)
 def test_no_interleaving_breaks_an_invariant(machine: tuple[str, type[Interleavings]]) -> None:
     kind, rules = machine
+    if DEEP:
+        run_random(rules, EXAMPLES[kind])
+    else:
+        run_dealt(rules, EXAMPLES[kind], STEPS)
+
+
+def run_random(rules: type[Interleavings], examples: int) -> None:
+    """Run many examples, other ones each time; one that fails is made small."""
     chosen = settings(
-        max_examples=EXAMPLES[kind],
+        max_examples=examples,
         stateful_step_count=STEPS,
         deadline=None,
         database=None,
-        derandomize=not DEEP,
-        phases=tuple(Phase) if DEEP else (Phase.generate,),
+        derandomize=False,
         suppress_health_check=list(HealthCheck),
     )
     try:

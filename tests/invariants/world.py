@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from hypothesis import note
-from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
 from tests.harness.behaviour import Gate
 from tests.harness.content import MIB
 from tests.harness.origin import FaultOrigin
+from tests.invariants.dealing import remark
 from tests.invariants.installation import Died, Installation, md5
 from tests.invariants.model import ABSENT, Model, State
 
@@ -23,7 +22,7 @@ SMALL, BIG = ("a", "b/c", "b/d e"), "big"
 SIZES = (0, 700, 70_000, MIB + 5000)
 """From a mebibyte on, phases are noted in the transfer's row."""
 
-keys, sizes, picks = st.sampled_from(SMALL), st.sampled_from(SIZES), st.integers(0, 1000)
+keys, sizes, picks = SMALL, SIZES, range(1001)
 _tenants = itertools.count()
 
 
@@ -56,7 +55,7 @@ class World(RuleBasedStateMachine):
         try:
             return deed()
         except Died:
-            note(f"the answer to a write of {key!r} was lost")
+            remark(f"the answer to a write of {key!r} was lost")
             if may:
                 self.model.lost(key, state)
             return None

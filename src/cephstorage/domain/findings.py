@@ -34,7 +34,11 @@ class Done(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``code`` is stable; ``detail`` is a sentence for a person. Times in epoch seconds."""
+    """``code`` is stable; ``detail`` is a sentence for a person. Times in epoch seconds.
+
+    ``bytes_of``: the version whose bytes were read and are not those that were stored, though nothing that a listing
+    shows tells of it; empty when something does. Such a finding stands until that version is read again or replaced.
+    """
 
     bucket: BucketName
     key: str
@@ -44,6 +48,7 @@ class Finding:
     detail: str
     since: float
     seen_at: float
+    bytes_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class FindingStatements:
             "done": finding.done.value,
             "detail": text(finding.detail),
             "seen_at": finding.seen_at,
+            "bytes_of": finding.bytes_of,
         }
         if conn.execute(self._change, {**one, **values}).rowcount:
             return True
@@ -88,6 +89,7 @@ def _finding(row: Row[Any]) -> Finding:
         row.detail,
         row.since,
         row.seen_at,
+        row.bytes_of or "",
     )
 
 

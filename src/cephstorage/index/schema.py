@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 from cephstorage.index.tables import keys, operations, transfers, webhooks
 from cephstorage.index.tables.columns import WHOLE, Area, column, quota
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from cephstorage.domain.consistency import Graces, Judgement, Known, Policy, Seen, Verdict, judge, transfer_of
+from cephstorage.domain.consistency import Graces, Judgement, Known, Policy, Seen, Verdict, agrees, judge, transfer_of
 from cephstorage.domain.errors import QuotaExceeded, StoredBytesMissing, StoreUnavailable
 from cephstorage.domain.findings import MOST_FINDINGS, Done, Finding, FindingKind
 from cephstorage.domain.names import BucketName
@@ -29,6 +29,7 @@ log = structlog.get_logger()
 _TRIES = 3
 _RECHECKED = 20
 _RECHECK_AFTER = 60.0
+_WELL = frozenset({Verdict.FINE, Verdict.LEFTOVER})
 _LOOKS = frozenset({"damaged", "hidden", "unknown"})
 """Actions that come again with every look, as long as nobody does something about it."""
 
@@ -80,6 +81,10 @@ class Consistency:
         known, versions = seen
         graces = self.bounds.graces(hinted=hinted)
         found = judge(known, versions, self.clock(), graces, self.bounds.policy, hinted=hinted)
+        if found.verdict in _WELL and known.record is not None and await self._is_unsound(known.record):
+            if known.coming or not mend:  # only reading the bytes again tells, which is for those who ask for it
+                return Checked(Verdict.PASSING) if known.coming else Checked(Verdict.DIFFERS, "damaged")
+            found = Judgement(Verdict.DIFFERS, found.version)
         removed = await self._remove(bucket, key, found)
         action = await self._act(bucket, key, known, versions, found, mend=mend) or removed
         if action and (mend or action not in _LOOKS):
@@ -124,15 +129,14 @@ class Consistency:
     ) -> str:
         """What follows from a verdict."""
         record, version = known.record, found.version
-        if found.verdict in {Verdict.FINE, Verdict.LEFTOVER}:
+        if found.verdict in _WELL:
             hidden = record is None and versions and versions[0].marker and not all(each.marker for each in versions)
             return await self._mended(bucket, key, unless=FindingKind.QUARANTINED if hidden else None)
         if found.verdict is Verdict.MISSING and record is not None:
             await self.require(bucket)
-            return await self._bring(record, MISSING, mend=mend)
+            return await self._bring(record, MISSING, shown=True, mend=mend)
         if found.verdict is Verdict.DIFFERS and record is not None:
-            fault = await self.rehash.fault(record, Pace(None))
-            return await (self._mended(bucket, key) if fault is None else self._bring(record, fault, mend=mend))
+            return await self._read(record, shown=version is not None and not agrees(record, version), mend=mend)
         if found.verdict is Verdict.HIDDEN and record is not None:
             return await self._follow_deletion(record, found)
         if found.verdict is Verdict.UNKNOWN and version is not None:
@@ -161,24 +165,42 @@ class Consistency:
         """The bytes of a record have been read and are not what they should be: what was done. Raises StoreUnavailable."""
         if fault == MISSING:
             await self.require(record.bucket)
-        action = await self._bring(record, fault, mend=mend)
+        action = await self._bring(record, fault, shown=fault == MISSING, mend=mend)
         self.count(action)
         log.warning("key_checked", action=action, bucket=str(record.bucket), key=record.key, code=fault)
         return action
 
-    async def _bring(self, record: Record, fault: str, *, mend: bool) -> str:
-        """Have bytes brought anew, and note what can't be mended at once."""
+    async def _read(self, record: Record, *, shown: bool, mend: bool) -> str:
+        """Let the bytes themselves decide."""
+        fault = await self.rehash.fault(record, Pace(None))
+        if fault is None:
+            return await self._mended(record.bucket, record.key)
+        return await self._bring(record, fault, shown=shown, mend=mend)
+
+    async def sound(self, record: Record) -> None:
+        """The bytes of a record have been read and are what they should be."""
+        if await self._is_unsound(record):
+            await self._mended(record.bucket, record.key)
+
+    async def _is_unsound(self, record: Record) -> bool:
+        """Whether the bytes of this very version were read and found wrong."""
+        finding = await self.findings.get(record.bucket, record.key)
+        return finding is not None and finding.bytes_of == record.store_version
+
+    async def _bring(self, record: Record, fault: str, *, shown: bool, mend: bool) -> str:
+        """Have bytes brought anew, and note what can't be mended at once. ``shown``: a listing tells of it, too."""
+        of = "" if shown else record.store_version
         if not mend:
             earlier = await self.findings.get(record.bucket, record.key)
             done, detail = (earlier.done, earlier.detail) if earlier is not None else (Done.NOTHING, MEANING[fault])
-            await self._find(record.bucket, record.key, FindingKind.DAMAGED, fault, done, detail)
+            await self._find(record.bucket, record.key, FindingKind.DAMAGED, fault, done, detail, of)
             return "damaged"
         mended = await self.repairs.mend(record)
         if mended.over:
             await self._mended(record.bucket, record.key)
             return "refilled" if mended.done is Done.REFILL else ""
         msg = f"{MEANING[fault]} {mended.detail}"
-        await self._find(record.bucket, record.key, FindingKind.DAMAGED, fault, mended.done, msg)
+        await self._find(record.bucket, record.key, FindingKind.DAMAGED, fault, mended.done, msg, of)
         return "refetched" if mended.done is Done.REFETCH else "damaged"
 
     async def _follow_deletion(self, record: Record, found: Judgement) -> str:
@@ -234,9 +256,11 @@ class Consistency:
         await self.purges.settle(bucket, key)
         await self._mended(bucket, key)
 
-    async def _find(self, bucket: BucketName, key: str, kind: FindingKind, code: str, done: Done, detail: str) -> bool:
+    async def _find(
+        self, bucket: BucketName, key: str, kind: FindingKind, code: str, done: Done, detail: str, bytes_of: str = ""
+    ) -> bool:
         now = self.clock()
-        return await self._note(Finding(bucket, key, kind, code, done, detail, now, now))
+        return await self._note(Finding(bucket, key, kind, code, done, detail, now, now, bytes_of))
 
     async def _note(self, finding: Finding) -> bool:
         """Note a finding; False when the bucket has too many already."""

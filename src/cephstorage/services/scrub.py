@@ -46,6 +46,8 @@ class Scrub:
                 if fault is not None:
                     mend = mends_on(course.counts, course.keys)
                     course.counts[await self.consistency.damaged(record, fault, mend=mend)] += 1
+                else:
+                    await self.consistency.sound(record)
             if page.cursor is None:
                 return
             query = ListQuery(vfolder=None, limit=_RECORDS, cursor=page.cursor)

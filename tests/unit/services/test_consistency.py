@@ -22,6 +22,7 @@ from cephstorage.services.purges import Told
 from cephstorage.services.reconciliation import Reconciliation
 from cephstorage.services.rehash import Rehash
 from cephstorage.services.repairs import Mended
+from cephstorage.services.scrub import Scrub
 from cephstorage.services.visits import Pace
 from cephstorage.services.walks import Course
 from cephstorage.store.disk import DiskStore
@@ -186,6 +187,69 @@ async def test_what_is_only_looked_at_is_noted_and_not_mended(world: World) -> N
     (finding,) = await world.index.findings.listing(FindingQuery())
     assert (finding.code, finding.done) == ("stored_bytes_missing", Done.NOTHING)
     assert await world.index.keys.get(BUCKET, "k") == record
+
+
+async def scrub(world: World) -> None:
+    async def note(_: WalkStep) -> None: ...
+
+    walk = Course(Walk(BUCKET, WalkKind.SCRUB, Stage.RECORDS), note)
+    await Scrub(world.index.keys, world.index.buckets, world.index.walks, world.consistency, 100.0)(walk)
+
+
+async def listed(world: World) -> list[str]:
+    return [each.code for each in await world.index.findings.listing(FindingQuery())]
+
+
+@pytest.mark.parametrize("again", ["check", "scrub", "another version"])
+async def test_what_only_reading_finds_stays_until_the_bytes_are_read_again_or_replaced(
+    world: World, again: str
+) -> None:
+    """Size and time are those of a good file: looking once more without reading tells nothing."""
+    record = await world.put()
+    (path,) = (world.folder / "objects").rglob("*.t1.1")
+    good = path.read_bytes()
+    path.write_bytes(b"y" * len(good))
+    await scrub(world)
+    for _ in range(2):
+        assert await world.consistency.check(BUCKET, "k", mend=False) == Checked(Verdict.DIFFERS, "damaged")
+        assert await world.check() == Checked(Verdict.DIFFERS, "damaged")
+        await scrub(world)
+        assert await listed(world) == ["stored_bytes_damaged"]
+    path.write_bytes(good)
+    if again == "another version":
+        await world.overwrite()
+        assert await world.consistency.check(BUCKET, "k", mend=False) == Checked(Verdict.FINE, "mended")
+    elif again == "scrub":
+        await scrub(world)
+    else:
+        assert await world.check() == Checked(Verdict.DIFFERS, "mended")
+        assert await world.index.keys.get(BUCKET, "k") == record
+    assert await listed(world) == []
+    assert await world.check() == Checked(Verdict.FINE)
+
+
+async def test_a_file_that_was_cut_and_is_whole_again_is_found_mended_without_reading(world: World) -> None:
+    await world.put()
+    (path,) = (world.folder / "objects").rglob("*.t1.1")
+    good = path.read_bytes()
+    path.write_bytes(b"")
+    assert await world.check() == Checked(Verdict.DIFFERS, "damaged")
+    assert await listed(world) == ["stored_bytes_damaged"]
+    path.write_bytes(good)
+    assert await world.consistency.check(BUCKET, "k", mend=False) == Checked(Verdict.FINE, "mended")
+
+
+async def test_a_key_that_is_being_stored_anew_is_not_read_meanwhile(world: World) -> None:
+    await world.put()
+    (path,) = (world.folder / "objects").rglob("*.t1.1")
+    path.write_bytes(b"y")
+    await scrub(world)
+    publish = await world.stored()
+    assert await world.check() == Checked(Verdict.PASSING)
+    assert await listed(world) == ["stored_bytes_damaged"]
+    await publish()
+    await world.sweep()
+    assert await world.check() == Checked(Verdict.FINE, "mended")
 
 
 async def test_a_late_try_of_a_transfer_that_has_ended_is_removed(world: World) -> None:

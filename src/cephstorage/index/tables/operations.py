@@ -92,7 +92,9 @@ def walks(general: Area) -> Table:
 
 
 def findings(monitor: Area) -> Table:
-    """What is not as it should be with a key. ``done`` is what was undertaken, ``seen_at`` when it was last looked at."""
+    """What is not as it should be with a key. ``done`` is what was undertaken, ``seen_at`` when it was last looked at,
+    ``bytes_of`` the version whose bytes are wrong though it looks right.
+    """
     table = monitor.table(
         "findings",
         column("bucket", key=True),
@@ -103,6 +105,7 @@ def findings(monitor: Area) -> Table:
         column("detail"),
         column("since", Double),
         column("seen_at", Double),
+        column("bytes_of", null=True),
     )
     Index("findings_by_age", table.c.seen_at)
     return table

@@ -295,7 +295,7 @@ def _versions(bucket: BucketName, folder: Path, pattern: str = "??/*.json") -> I
 def _page(bucket: Path, place: str | None) -> StoredPage:
     """The next side files behind a place, of one folder at a time."""
     folder_name, _, last = (place or "").partition("/")
-    folders = sorted(each.name for each in bucket.iterdir()) if bucket.is_dir() else []
+    folders = sorted(each.name for each in bucket.iterdir() if each.is_dir()) if bucket.is_dir() else []
     for name in (each for each in folders if each >= folder_name):
         with os.scandir(bucket / name) as entries:
             behind = (each.name for each in entries if each.name.endswith(".json"))

@@ -166,3 +166,21 @@ async def test_half_a_side_file_hides_no_other_object(tmp_path: Path) -> None:
     assert [found.key async for found in store.objects(BUCKET)] == ["whole"]
     await store.delete(BUCKET, "half", "v.1")
     assert not half.exists()
+
+
+async def test_files_of_somebody_else_are_passed_over(tmp_path: Path) -> None:
+    """What a backup, an editor or a file manager leaves: a listing goes on behind it."""
+    store, part = DiskStore(tmp_path / "objects"), tmp_path / "part"
+    part.write_bytes(b"ours")
+    await store.create_bucket(BUCKET)
+    await store.commit(part, planned(b"ours", store))
+    bucket = tmp_path / "objects" / str(BUCKET)
+    (bucket / ".DS_Store").write_bytes(b"")
+    (bucket / "zz").write_bytes(b"")
+    seen, place = [], None
+    while (page := await store.page(BUCKET, place)).place is not None:
+        place = page.place
+        seen += page.versions
+    assert [each.key for each in seen] == ["k"]
+    assert [each.key async for each in store.objects(BUCKET)] == ["k"]
+    assert await store.buckets() == [BUCKET]

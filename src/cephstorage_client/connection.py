@@ -101,8 +101,8 @@ class Connection:
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that were given: None and False (the API's defaults) are left out."""
-    return {name: value for name, value in values.items() if value is not None and value is not False}
+    """The values that were given: None is left out. A False is said: it is not the API's default everywhere."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def bucket_path(username: str, bucketname: str) -> str:

@@ -1,6 +1,6 @@
 """Calls about a mirror's copies: purge, verify, warm up, and the jobs that do it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Unpack, cast
 
 from cephstorage_client.connection import Connection, given
@@ -20,19 +20,17 @@ class CopyCalls(Connection):
 
     def verify(self, mirror: str, **options: Unpack[VerifyOptions]) -> Job:
         """Read and hash copies again, and bring anew what is damaged or missing (unless ``repair`` is False)."""
-        repair = {"repair": False} if options.pop("repair", True) is False else {}
-        return self._work("/mirrors/verify", {**options, "mirror": mirror}, repair)
+        return self._work("/mirrors/verify", {**options, "mirror": mirror})
 
     def warm(self, mirror: str, targets: Sequence[str] | None = None, **options: Unpack[WarmOptions]) -> Job:
         """Bring what a list, or an index named in the options, names."""
-        listed = {"targets": list(targets)} if targets is not None else {}
-        return self._work("/mirrors/warm", {**options, "mirror": mirror}, listed)
+        listed = list(targets) if targets is not None else None
+        return self._work("/mirrors/warm", {**options, "mirror": mirror, "targets": listed})
 
-    def _work(self, path: str, body: dict[str, object], exact: Mapping[str, object] | None = None) -> Job:
-        """``exact``: what is sent even if it is False or empty."""
+    def _work(self, path: str, body: dict[str, object]) -> Job:
         wait = body.get("wait")
         timeout = float(wait) + _SLACK if isinstance(wait, int | float) and wait > _SLACK else None
-        return cast("Job", self._call("POST", path, json={**given(body), **(exact or {})}, timeout=timeout))
+        return cast("Job", self._call("POST", path, json=given(body), timeout=timeout))
 
     def jobs(self, mirror: str) -> list[Job]:
         """A mirror's jobs, newest first."""

@@ -50,6 +50,9 @@ class Receiver:
             def do_POST(self) -> None:
                 receiver.serve(self)
 
+            def do_PUT(self) -> None:
+                receiver.serve(self)
+
             def log_message(self, *_: Any) -> None:
                 pass
 

@@ -24,7 +24,7 @@ class CopyOrder:
     """A wish to have a key's version under another name, too, or instead (``moves``).
 
     ``if_source_match`` is about the ETag of the source, ``precondition`` about the key to come. What is None stays as
-    it is at the source.
+    it is at the source, but for ``expires``, which goes along with what moves and not with a copy.
     """
 
     source_bucket: BucketName

@@ -17,7 +17,7 @@ class ConsistencyCalls(Connection):
         return cast("ConsistencyOverview", self._call("GET", "/monitor/consistency", params={"bucket": bucket}))
 
     def begin_walk(self, bucket: str | None = None, *, kind: str = "reconcile") -> int:
-        """Have walks begin now, over one bucket or all; ``kind``: "reconcile" or "scrub". How many do."""
+        """Have walks begin now, over one bucket or all; ``kind``: "reconcile", "scrub" or "deletions". How many do."""
         return int(self._call("POST", "/monitor/consistency", json=given({"bucket": bucket, "kind": kind}))["begun"])
 
     def findings(self, bucket: str | None = None, *, kind: str | None = None) -> Iterator[Finding]:

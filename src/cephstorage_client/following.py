@@ -15,10 +15,13 @@ class FollowingCalls(Connection):
         bucketname: str,
         *,
         endpoint: str | None = None,
-        removals: bool = False,
+        removals: bool | None = None,
         persistent: bool | None = None,
     ) -> Following:
-        """Have the store tell of changes in a bucket; ``endpoint``: the service's address as the store reaches it."""
+        """Have the store tell of changes in a bucket; ``endpoint``: the service's address as the store reaches it.
+
+        ``removals``: of deletions, too; ``persistent``: it keeps what it can't deliver. None: where its release does it well.
+        """
         body = given({"endpoint": endpoint, "removals": removals, "persistent": persistent})
         return cast("Following", self._call("PUT", f"{bucket_path(username, bucketname)}/following", json=body))
 

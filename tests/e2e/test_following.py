@@ -135,6 +135,32 @@ def test_what_other_clients_write_and_delete_is_in_the_index(world: World) -> No
     assert "No event came" in world.verb("following", place, "--check", "--wait", "0.2", code=1)
 
 
+def test_what_clients_delete_is_looked_for_where_the_gateway_tells_nothing_of_it(world: World) -> None:
+    """Not by events: RGW 16.2 aborts when it has to tell of what DeleteObjects removes."""
+    assert world.follow()["removals"] is False
+    for number in range(6):
+        world.put(f"k{number}", b"bytes")
+        until(lambda number=number: world.bucket.exists(f"k{number}"))
+    gone = [{"Key": f"k{number}"} for number in range(3)]
+    world.other.client.delete_objects(Bucket=world.name, Delete={"Objects": [*gone, {"Key": "never was"}]})
+    world.other.client.delete_object(Bucket=world.name, Key="k3")
+    until(
+        lambda: [row["key"] for row in world.bucket.listing(recursive="true")["keys"]],
+        lambda keys: keys == ["k4", "k5"],
+    )
+    assert world.bucket.usage() == (10, 2)
+    shown = f"/monitor/consistency?bucket={world.name}"
+    walks = {walk["kind"]: walk for walk in world.service.json("GET", shown)["walks"]}
+    assert walks["deletions"]["due_at"] or walks["deletions"]["begun_at"]
+
+    world.verb("unfollow", f"{world.bucket.username}/{world.bucket.name}")
+    world.service.json("POST", "/monitor/consistency", {"bucket": world.name, "kind": "deletions"})
+    until(
+        lambda: [walk["kind"] for walk in world.service.json("GET", shown)["walks"]],
+        lambda kinds: "deletions" not in kinds,
+    )
+
+
 def test_our_own_writes_cost_no_look(world: World) -> None:
     world.follow(removals=True)
     before = world.checked()

@@ -36,7 +36,10 @@ class BeginWalks(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     bucket: Text | None = Field(None, description="Full name; none: every bucket", examples=["alice___photos"])
-    kind: WalkKind = Field(WalkKind.RECONCILE, description="reconcile, or scrub: read and hash every byte")
+    kind: WalkKind = Field(
+        WalkKind.RECONCILE,
+        description="reconcile; scrub: read and hash every byte; or deletions: see what other clients have deleted",
+    )
 
 
 @router.get("")
@@ -49,7 +52,7 @@ async def overview(
     now = parts.clock()
     return {
         "findings": dict(await parts.consistency.findings.counts()),
-        "walks": [_walk_json(walk, now) for walk in walks],
+        "walks": [_walk_json(walk, now) for walk in walks if not walk.concerns_nobody],
         "events": [{"bucket": each, "last_event_at": number(at)} for each, at in sorted(events.items())],
     }
 

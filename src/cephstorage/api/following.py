@@ -28,8 +28,9 @@ class Follow(BaseModel):
         description="This service's address as the store reaches it; default: its public address",
         examples=["http://cephstorage.example.org:8080"],
     )
-    removals: bool = Field(
-        False, description="Deletions, too. With RGW 16.2 a client's DeleteObjects then ends the gateway"
+    removals: bool | None = Field(
+        None,
+        description="The store tells of deletions, too; default: where its release does it well. With RGW 16.2 a client's DeleteObjects then ends the gateway",
     )
     persistent: bool | None = Field(None, description="The store keeps events that could not be delivered")
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from cephstorage.bootstrap.adapters import Adapters
 from cephstorage.bootstrap.services import Services
 from cephstorage.bootstrap.settings import Settings
-from cephstorage.domain.walks import WalkKind
+from cephstorage.domain.walks import NEVER, WalkKind
 from cephstorage.services.consistency import Bounds, Consistency
 from cephstorage.services.consistency_figures import ConsistencyFigures
 from cephstorage.services.events import Events
+from cephstorage.services.foreign_deletions import ForeignDeletions
 from cephstorage.services.reconciliation import Reconciliation
 from cephstorage.services.rehash import Rehash
 from cephstorage.services.repairs import Repairs
@@ -59,9 +60,11 @@ def make_walks(
     pace = Pace(options.rate or _RATE_WHEN_ASKED)
     reconciliation = Reconciliation(index.keys, index.buckets, adapters.store, consistency, pace)
     scrub = Scrub(index.keys, index.buckets, index.walks, consistency, options.scrub or _PERCENT_WHEN_ASKED)
+    deletions = ForeignDeletions(index.buckets, adapters.store, consistency, pace, repeats=options.rate > 0)
     orders = {
         WalkKind.RECONCILE: WalkOrder(reconciliation, options.interval, by_itself=options.rate > 0),
         WalkKind.SCRUB: WalkOrder(scrub, scrub.interval, by_itself=options.scrub > 0),
+        WalkKind.DELETIONS: WalkOrder(deletions, NEVER, by_itself=False),
     }
 
     async def tend() -> None:
@@ -88,6 +91,7 @@ def make_events(
         services.sealed,
         index.settings,
         index.series,
+        index.walks,
         clock,
         count,
     )

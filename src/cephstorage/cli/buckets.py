@@ -105,8 +105,11 @@ def follow(
         str | None, typer.Option(help="The service's address as Ceph reaches it; default: the public address.")
     ] = None,
     removals: Annotated[
-        bool, typer.Option("--removals", help="Deletions, too. Not where clients of RGW 16.2 use DeleteObjects.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Whether Ceph tells of deletions, too; default: where its release does it well. Else they are looked for."
+        ),
+    ] = None,
     persistent: Annotated[
         bool | None,
         typer.Option(help="Whether Ceph keeps what it can't deliver; default: where its release does it well."),

@@ -2,6 +2,7 @@
 
     objects ──> sums ──> records ──> end          a reconciliation
     records ──> end                               a scrub
+    objects ──> end                               a look for what other clients have deleted
 
 The listing of a store has no order, and no memory holds what it said of a hundred million keys. So each version that
 is found where the index names it is added to one of a few thousand sums, by the hash of its key; then the records are
@@ -27,10 +28,14 @@ _WHOLE = (1 << 64) - 1
 
 
 class WalkKind(StrEnum):
-    """``reconcile``: what is there, and of which size. ``scrub``: its bytes are read and hashed."""
+    """``reconcile``: what is there, and of which size. ``scrub``: its bytes are read and hashed.
+
+    ``deletions``: what other clients have deleted in a followed bucket.
+    """
 
     RECONCILE = "reconcile"
     SCRUB = "scrub"
+    DELETIONS = "deletions"
 
 
 class Stage(StrEnum):
@@ -41,7 +46,7 @@ class Stage(StrEnum):
     RECORDS = "records"
 
 
-FIRST = {WalkKind.RECONCILE: Stage.OBJECTS, WalkKind.SCRUB: Stage.RECORDS}
+FIRST = {WalkKind.RECONCILE: Stage.OBJECTS, WalkKind.SCRUB: Stage.RECORDS, WalkKind.DELETIONS: Stage.OBJECTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,11 @@ class Walk:
     owner: str | None = None
     fence: int = 0
     due_at: float = 0.0
+
+    @property
+    def concerns_nobody(self) -> bool:
+        """Whether it is a look for deletions in a bucket that is not followed."""
+        return self.kind is WalkKind.DELETIONS and self.owner is None and self.due_at >= NEVER
 
 
 @dataclass(frozen=True, slots=True)

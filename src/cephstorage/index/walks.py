@@ -52,7 +52,8 @@ class WalkStatements:
         )
         self._write = update(walks).where(mine)
         self._mine = select(walks).where(mine).with_for_update()
-        ended = c.last_begun_at.is_not(None)
+        wanted = or_(c.kind != WalkKind.DELETIONS.value, c.due_at < NEVER)
+        ended = c.last_begun_at.is_not(None) & wanted
         self._oldest = select(c.kind, func.min(c.last_begun_at)).where(ended).group_by(c.kind)
         self._owners = select(c.owner).where(c.owner.is_not(None)).distinct()
         self._expire = update(walks).where(c.owner == bindparam("by_owner")).values(owner=None, due_at=bindparam("now"))

@@ -9,10 +9,12 @@ from cephstorage.domain.names import BucketName
 class Notifications(Protocol):
     """Sets up who is told. All raise StoreUnavailable, StoreMisconfigured."""
 
-    async def follow(self, bucket: BucketName, endpoint: str, *, removals: bool, persistent: bool | None) -> Following:
+    async def follow(
+        self, bucket: BucketName, endpoint: str, *, removals: bool | None, persistent: bool | None
+    ) -> Following:
         """Have changes in a bucket pushed to an address from now on, in place of where they went before.
 
-        ``removals``: deletions, too. ``persistent``: kept until the address takes them; None: where the release of
+        ``removals``: deletions, too. ``persistent``: kept until the address takes them. None: where the release of
         the store does that well.
         """
         ...

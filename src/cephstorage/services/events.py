@@ -27,7 +27,8 @@ from cephstorage.domain.events import (
 )
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.usage import MINUTE
-from cephstorage.ports.consistency import ConsistencyIndex
+from cephstorage.domain.walks import WalkKind
+from cephstorage.ports.consistency import ConsistencyIndex, WalkTable
 from cephstorage.ports.index import BucketIndex
 from cephstorage.ports.store import Store
 from cephstorage.ports.tables import SeriesTable, SettingsTable
@@ -78,6 +79,7 @@ class Events:
     sealed: SealedSettings
     settings: SettingsTable
     series: SeriesTable
+    walks: WalkTable
     clock: Callable[[], float]
     count: Callable[[str, int], None] = lambda *_: None
     patience: float = _PATIENCE
@@ -203,18 +205,20 @@ class Events:
                 return
 
     async def follow(
-        self, bucket: BucketName, base: str, *, removals: bool = False, persistent: bool | None = None
+        self, bucket: BucketName, base: str, *, removals: bool | None = None, persistent: bool | None = None
     ) -> Followed:
         """Have the store tell of a bucket's changes at ``base``, an address of ours as the store reaches it.
 
-        Raises BucketNotFound, NotSupported, StoreMisconfigured.
+        Deletions that it does not tell of are looked for from now on. Raises BucketNotFound, NotSupported, StoreMisconfigured.
         """
         await self.buckets.get(bucket)
         notifications = self.store.notifications()
         self._secret = await self.sealed.made(_SETTING)
         address = address_of(base, bucket, self._secret)
         following = await notifications.follow(bucket, address, removals=removals, persistent=persistent)
-        log.info("bucket_followed", bucket=str(bucket), removals=removals, persistent=following.persistent)
+        if not following.removals:
+            await self.walks.ask(WalkKind.DELETIONS, bucket, self.clock())
+        log.info("bucket_followed", bucket=str(bucket), removals=following.removals, persistent=following.persistent)
         return Followed(following, await self._last_event(bucket))
 
     async def unfollow(self, bucket: BucketName) -> None:

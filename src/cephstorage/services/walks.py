@@ -3,7 +3,8 @@
     due ──> claimed (lease) ──> page after page, noted now and then ──> ended: due again after an interval
                 └─ owner dead, stopped, or a part of ours away ──> any process goes on from what was noted
 
-What a walk does stands in ``services.reconciliation`` and ``services.scrub``; here is who does it and until when.
+What a walk does stands in ``services.reconciliation``, ``services.scrub`` and ``services.foreign_deletions``; here is
+who does it and until when.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 SETTLE = 600.0
 """Seconds before the first walk over a bucket."""
 _ROUND = 1.0
+_REST = 9.0
+"""How many times as long as it took a walk rests whose work says when it comes again."""
 _LEASE = 15.0
 _BEAT = 3.0
 _AGAIN = 5.0
@@ -36,7 +39,10 @@ _NOTED_BYTES = 50_000.0
 
 
 class Course:
-    """A walk under way in this process: where it is, what it counts, and what of that is noted."""
+    """A walk under way in this process: where it is, what it counts, and what of that is noted.
+
+    ``rest``: seconds until the next one, at least, where the work itself says so.
+    """
 
     def __init__(self, walk: Walk, note: Callable[[WalkStep], Awaitable[None]]) -> None:
         self.bucket: BucketName = walk.bucket
@@ -45,6 +51,7 @@ class Course:
         self.counts: Counter[str] = Counter(walk.counts)
         self.sums: Sums | None = Sums.of(walk.sums) if walk.sums is not None else None
         self.keys = 0
+        self.rest: float | None = None
         self._note = note
         self._next = 0.0
 
@@ -158,7 +165,10 @@ class Walks:
 
     async def _finish(self, lease: WalkLease, course: Course, begun_at: float | None, order: WalkOrder) -> None:
         now = self._clock()
-        following = max(now + _ROUND, (begun_at or now) + order.interval) if order.by_itself else NEVER
+        begun = begun_at or now
+        following = max(now + _ROUND, begun + order.interval) if order.by_itself else NEVER
+        if course.rest is not None:
+            following = now + max(course.rest, _REST * (now - begun))
         await self._table.finish(lease, course.counts, now, following)
         log.info("walk_ended", kind=lease.kind.value, bucket=str(lease.bucket), **course.counts)
 

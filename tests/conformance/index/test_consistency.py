@@ -26,7 +26,7 @@ from tests.conformance.index.conftest import (
 
 FOREIGN = Record(BUCKET, "k", 5.0, "f" * 32, "text/plain", 3, 1, '"e"', None, "s3.e.v9#v9", "s3", 5.0)
 FINDING = Finding(BUCKET, "k", FindingKind.DAMAGED, "stored_bytes_missing", Done.NOTHING, "gone", NOW, NOW)
-RECONCILE, SCRUB = WalkKind
+RECONCILE, SCRUB, DELETIONS = WalkKind
 
 
 async def known(index: SqlIndex, key: str = "k", *transfers: str) -> tuple[object, ...]:
@@ -164,6 +164,22 @@ async def test_a_walk_is_one_owners_at_a_time_and_goes_on_where_it_was_noted(ind
     assert (ended.last_begun_at, ended.last_ended_at, ended.last_counts) == (NOW, UNTIL, {"objects": 9})
     assert await index.walks.oldest() == {RECONCILE: NOW}
     assert not await index.walks.due(RECONCILE, UNTIL + 99, NOW)
+
+
+async def test_a_look_for_deletions_concerns_somebody_for_as_long_as_it_comes_again(index: SqlIndex) -> None:
+    async def looked(following: float) -> bool:
+        """Whether it is shown after one that was asked for, and whether its age is."""
+        assert await index.walks.ask(DELETIONS, BUCKET, NOW) == 1
+        walk = await index.walks.claim(DELETIONS, OWNER, NOW, UNTIL, NEVER)
+        assert walk is not None
+        assert not walk.concerns_nobody
+        await index.walks.finish(WalkLease(BUCKET, DELETIONS, OWNER, walk.fence), {}, NOW, following)
+        (ended,) = await index.walks.all(BUCKET)
+        assert await index.walks.oldest() == ({} if ended.concerns_nobody else {DELETIONS: NOW})
+        return not ended.concerns_nobody
+
+    assert await looked(NOW + 5)
+    assert not await looked(NEVER)
 
 
 async def test_walks_begin_when_they_are_asked_for_and_end_with_their_bucket(index: SqlIndex) -> None:

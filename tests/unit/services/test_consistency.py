@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from cephstorage.domain.consistency import Policy, Seen, Verdict
-from cephstorage.domain.errors import StoreUnavailable
+from cephstorage.domain.errors import NotSupported, StoreUnavailable
+from cephstorage.domain.events import Following
 from cephstorage.domain.findings import Done, Finding, FindingKind, FindingQuery
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, key_validators
@@ -17,7 +18,9 @@ from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
 from cephstorage.domain.walks import Stage, Walk, WalkKind, WalkStep
 from cephstorage.index import SqlIndex, index_at
 from cephstorage.ports.ledger import NewTransfer
+from cephstorage.ports.store import StoredPage
 from cephstorage.services.consistency import Bounds, Checked, Consistency
+from cephstorage.services.foreign_deletions import MOST_KEYS, ForeignDeletions
 from cephstorage.services.purges import Told
 from cephstorage.services.reconciliation import Reconciliation
 from cephstorage.services.rehash import Rehash
@@ -112,6 +115,9 @@ class World:
 
     async def check(self) -> Checked:
         return await self.consistency.check(BUCKET, "k")
+
+    async def record(self) -> Record | None:
+        return (await self.index.consistency.known(BUCKET, ["k"]))["k"].record
 
     async def aftermath(self) -> tuple[int, int]:
         """Findings, and removals that are queued."""
@@ -342,3 +348,96 @@ async def test_a_walk_that_finds_much_missing_mends_no_more(world: World, damage
     assert (course.counts["damaged"], course.counts["held_back"]) == (damaged + 1, held_back)
     assert [step.stage for step in steps] == [Stage.SUMS, Stage.RECORDS]
     assert (await world.aftermath())[0] == 1
+
+
+class Followed(Interrupted):
+    """A store whose listing shows marks of deletion, page by page, and that may be followed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.pages: list[list[Seen]] = []
+        self.told: Following | None = None
+
+    async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
+        at = int(place or 0)
+        return StoredPage(tuple(self.pages[at]), str(at + 1) if at + 1 < len(self.pages) else None)
+
+    def notifications(self) -> Any:
+        return self
+
+    async def following(self, _: BucketName) -> Following | None:
+        return self.told
+
+
+def marked(key: str, *, newest: bool = True) -> Seen:
+    return Seen(key, f"m-{key}", written_at=NOW, newest=newest, marker=True)
+
+
+async def look_for_deletions(world: World, store: Followed, **options: Any) -> Course:
+    """A walk from the first page on."""
+
+    async def note(_: WalkStep) -> None: ...
+
+    course = Course(Walk(BUCKET, WalkKind.DELETIONS, Stage.OBJECTS), note)
+    parts = {"buckets": world.index.buckets, "store": store, "consistency": world.consistency, "pace": Pace(None)}
+    await ForeignDeletions(**{**parts, "repeats": True, **options})(course)
+    return course
+
+
+async def test_what_other_clients_have_deleted_is_looked_for_and_nothing_else_is_touched(world: World) -> None:
+    record = await world.put()
+    store = Followed(world.folder / "objects")
+    world.consistency.store, world.consistency.bounds = store, Bounds(86400.0, Policy.ADOPT)
+    store.pages = [
+        [marked("never was")],
+        [marked("k", newest=False), Seen("k", record.store_version, size=record.size)],
+    ]
+    course = await look_for_deletions(world, store)
+    assert (dict(course.counts), await world.record()) == ({"objects": 1}, record)
+    store.foreign = [marked("k")]
+    store.pages = [[marked("never was")], [marked("k"), Seen("k", record.store_version, newest=False)]]
+    course = await look_for_deletions(world, store)
+    assert dict(course.counts) == {"objects": 1, "looked": 1, "dropped": 1}
+    assert await world.record() is None
+
+
+@pytest.mark.parametrize("policy", [Policy.REPORT, Policy.QUARANTINE])
+async def test_nothing_is_looked_for_where_other_clients_are_not_followed(world: World, policy: Policy) -> None:
+    await world.put()
+    store = Followed(world.folder / "objects")
+    store.told = Following("e", removals=False, persistent=False)
+    store.foreign, store.pages = [marked("k")], [[marked("k")]]
+    world.consistency.bounds = Bounds(0.0, policy)
+    course = await look_for_deletions(world, store)
+    assert (dict(course.counts), course.rest) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "repeats", "keys", "rest"),
+    [
+        (Following("e", removals=False, persistent=False), True, 1, 5.0),
+        (Following("e", removals=False, persistent=False), True, MOST_KEYS + 1, 600.0),
+        (Following("e", removals=False, persistent=False), False, 1, None),
+        (Following("e", removals=True, persistent=False), True, 1, None),
+        (None, True, 1, None),
+        (NotSupported("no"), True, 1, None),
+    ],
+)
+async def test_only_buckets_that_are_followed_without_deletions_are_looked_through_again(
+    world: World, told: Any, repeats: bool, keys: int, rest: float | None
+) -> None:
+    class Large:
+        async def get(self, bucket: BucketName) -> Any:
+            return replace(await world.index.buckets.get(bucket), keyamount=keys)
+
+    class Told(Followed):
+        async def following(self, _: BucketName) -> Following | None:
+            if isinstance(told, Exception):
+                raise told
+            return cast("Following | None", told)
+
+    store = Told(world.folder / "objects")
+    store.pages = [[Seen("k", "1")]]
+    course = await look_for_deletions(world, store, buckets=Large(), repeats=repeats)
+    assert course.rest == rest
+    assert course.counts["objects"] == (0 if keys > MOST_KEYS else 1)

@@ -71,7 +71,7 @@ async def make(index: SqlIndex, looks: Looks, tmp_path: Path) -> AsyncIterator[C
     def events(**options: Any) -> Events:
         sealed = SealedSettings(index.settings, Seal(["k" * 32]))
         parts = (DiskStore(tmp_path / "objects"), index.consistency, index.buckets, cast("Consistency", looks), sealed)
-        made.append(Events(*parts, index.settings, index.series, lambda: 1000.0, **options))
+        made.append(Events(*parts, index.settings, index.series, index.walks, lambda: 1000.0, **options))
         return made[-1]
 
     yield events

@@ -34,14 +34,20 @@ class CephNotifications:
         self._gateway = gateway
         self._s3 = S3(gateway)
 
-    async def follow(self, bucket: BucketName, endpoint: str, *, removals: bool, persistent: bool | None) -> Following:
+    async def follow(
+        self, bucket: BucketName, endpoint: str, *, removals: bool | None, persistent: bool | None
+    ) -> Following:
         """Make the topic anew, or change it, and name it in the bucket.
 
-        16.2 keeps events for an address badly (a topic may stand still when the address is away) and does not say its
-        release; those who say it keep them well.
+        16.2 keeps events for an address badly (a topic may stand still when the address is away), and since 16.2.13 it
+        aborts when it has to tell of what DeleteObjects removes: it waits for the address on the yield context of the
+        request, within a coroutine of its own (ceph/ceph pull requests 49327 and 48679). It does not say its release;
+        those who say it (since 19) do both well.
         """
-        if persistent is None:
-            persistent = bool(await self._s3.release(_TIMEOUT))
+        if removals is None or persistent is None:
+            does_well = bool(await self._s3.release(_TIMEOUT))
+            removals = does_well if removals is None else removals
+            persistent = does_well if persistent is None else persistent
         attributes = {"push-endpoint": endpoint, "persistent": str(persistent).lower(), "verify-ssl": "true"}
         arn = (await self._sns("CreateTopic", {"Name": _topic(bucket)}, attributes)).deep_text("TopicArn")
         if not arn:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 
+from cephstorage.domain.lifecycle import Lifecycle, ending
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record, attempt_of
 from cephstorage.domain.serialise import from_json
@@ -56,7 +57,7 @@ class AdoptionStatements:
 
     def adopt(self, conn: Connection, bucket: BucketName, records: Sequence[Record], now: float) -> Adopted:
         """See ``Adoption.adopt``."""
-        first = self._buckets.write(conn, bucket)
+        held = self._buckets.hold(conn, bucket)
         visible = self.visible(conn, bucket, [record.key for record in records])
         passing = self._passing(conn, bucket, records)
         new: dict[str, Record] = {}
@@ -72,18 +73,18 @@ class AdoptionStatements:
                 contested.append((record, other))
             else:
                 older += record.key in new
-                new[record.key] = record if record.generation else replace(record, generation=first)
-        self._put(conn, bucket, new.values(), visible, now)
+                new[record.key] = record if record.generation else replace(record, generation=held.first_generation)
+        self._put(conn, bucket, [_living(each, held.lifecycle, now) for each in new.values()], visible, now)
         self._buckets.raise_generation(conn, bucket, 1 + max((each.generation for each in records), default=0))
         return Adopted(len(new), known, older, tuple(contested))
 
     def prefer(self, conn: Connection, record: Record, visible: Record, now: float) -> bool:
         """See ``Adoption.prefer``."""
-        self._buckets.write(conn, record.bucket)
+        lifecycle = self._buckets.hold(conn, record.bucket).lifecycle
         seen = self.visible(conn, record.bucket, [record.key])
         if (there := seen.get(record.key)) is None or there.store_version != visible.store_version:
             return False
-        self._put(conn, record.bucket, [record], seen, now)
+        self._put(conn, record.bucket, [_living(record, lifecycle, now)], seen, now)
         return True
 
     def visible(self, conn: Connection, bucket: BucketName, keys: Sequence[str]) -> dict[str, Record]:
@@ -122,6 +123,11 @@ class AdoptionStatements:
             self._events.changed(conn, EventType.CREATED, records, now)
         for changes in (come, grown):
             self._folders.add(conn, bucket, changes)
+
+
+def _living(record: Record, lifecycle: Lifecycle, now: float) -> Record:
+    """A record as its bucket lets it live: the days of a rule count from now, so that nothing ends as it is found."""
+    return replace(record, expires_at=ending(record.key, now, record.expires, lifecycle.rules))
 
 
 class SqlAdoption:

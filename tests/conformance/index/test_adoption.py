@@ -1,10 +1,12 @@
 """Adoption: what was found in the store becomes visible, never at the cost of something newer."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from cephstorage.domain.errors import BucketNotFound
+from cephstorage.domain.lifecycle import DAY, ExpiryRule, Lifecycle
 from cephstorage.domain.records import Record
 from cephstorage.index import SqlIndex
 from cephstorage.ports.index import Adopted
@@ -49,6 +51,22 @@ async def test_two_attempts_at_one_generation_are_for_the_caller_to_judge(index:
     assert await index.keys.get(BUCKET, "k") == two
     assert not await index.adoption.prefer(replace(two, store_version="c.1"), one)
     assert await index.keys.get(BUCKET, "k") == two
+
+
+async def test_what_is_adopted_lives_by_the_rules_of_its_bucket_from_now_on(index: SqlIndex) -> None:
+    """However old it is by what is written on it: nothing ends as it is found."""
+    await index.lifecycles.put(BUCKET, Lifecycle((ExpiryRule("k", 1),)))
+    old, other = await found(index, version="a.1"), replace(await found(index, version="b.1"), expires=NOW)
+    began = time.time()
+    await index.adoption.adopt(BUCKET, [old, await found(index, "free", version="c.1")])
+    seen, free = await index.keys.get(BUCKET, "k"), await index.keys.get(BUCKET, "free")
+    assert seen is not None
+    assert free is not None
+    assert seen.expires_at is not None
+    assert began + DAY <= seen.expires_at <= time.time() + DAY
+    assert free.expires_at is None
+    assert await index.adoption.prefer(other, seen)
+    assert await index.lifecycles.sweep(10, NOW) == 1  # its own end has passed
 
 
 async def test_what_waits_for_its_removal_stays_away(index: SqlIndex) -> None:

@@ -160,7 +160,8 @@ def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: 
     said the md5.
     """
     etag = headers.get("etag", "").strip('"')
-    known = {"content_type": headers.get("content-type", ""), "source": FOREIGN, "timetag": _seconds(headers)}
+    media_type = _sendable(headers["content-type"]) if headers.get("content-type") else ""
+    known = {"content_type": media_type, "source": FOREIGN, "timetag": _seconds(headers)}
     metadata = {name: value for name, value in known.items() if value}
     md5 = etag if _MD5.fullmatch(etag) else ""
     name = stored_name(f"{FOREIGN}.{etag}.{version_id}", version_id)

@@ -92,6 +92,13 @@ def test_what_others_stored_is_named_by_its_etag() -> None:
     assert VersionName.parse(found.store_version).version_id == "null"
 
 
+@pytest.mark.parametrize("sent", ["text/pl\udce4in", "text/plain\x01", "a/" + "b" * 3000])
+def test_a_content_type_that_no_header_and_no_database_holds_is_not_taken_over(sent: str) -> None:
+    record = record_of(object_of(BUCKET, "k", "v1", {**SEEN, "etag": f'"{MD5}"', "content-type": sent}))
+    assert record is not None
+    assert record.content_type == "application/octet-stream"
+
+
 def test_nobody_has_said_the_md5_of_what_came_in_parts() -> None:
     found = object_of(BUCKET, "k", "v1", {"content-length": "5", "etag": f'"{MD5}-2"'})
     assert (found.store_version, found.md5) == (f"s3.{MD5}-2.v1#v1", "")

@@ -333,6 +333,22 @@ async def test_a_finding_that_cannot_be_looked_at_keeps_none_of_the_others_waiti
     assert [each.bucket for each in await world.index.findings.listing(FindingQuery())] == [lost]
 
 
+async def test_a_key_whose_look_crashes_ends_no_walk(world: World) -> None:
+    record = await world.put()
+    await world.store.delete(BUCKET, "k", record.store_version)
+
+    async def crash() -> None:
+        raise ZeroDivisionError
+
+    async def note(_: WalkStep) -> None:
+        pass
+
+    world.store.meanwhile = [crash]
+    course = Course(Walk(BUCKET, WalkKind.RECONCILE, Stage.OBJECTS), note)
+    await Reconciliation(world.index.keys, world.index.buckets, world.store, world.consistency, Pace(None))(course)
+    assert (course.counts["looked"], course.counts["failed"]) == (1, 1)
+
+
 @pytest.mark.parametrize(("damaged", "held_back"), [(99, 0), (100, 1)])
 async def test_a_walk_that_finds_much_missing_mends_no_more(world: World, damaged: int, held_back: int) -> None:
     record = await world.put()

@@ -187,6 +187,9 @@ class Events:
                 raise
             _left(bucket, key, error)  # sent again it would fail again, and hold up what comes after it
             return Verdict.FINE
+        except Exception:  # a defect, which would be there again, too
+            log.exception("hint_crashed", bucket=str(bucket), key=key)
+            return Verdict.FINE
         if checked.verdict is Verdict.PASSING and first:
             again = asyncio.create_task(self._again(bucket, key))
             self._later.add(again)

@@ -125,13 +125,14 @@ async def test_a_store_that_fails_is_told_and_the_rest_is_looked_at(make: Callab
     assert counted == {"known": 0, "strange": 0, "checked": 1, "unsettled": 1}
 
 
+@pytest.mark.parametrize("error", [InvalidInput("A text holds NUL."), ZeroDivisionError()])
 async def test_what_coming_again_does_not_help_is_left_to_the_reconciler(
-    make: Callable[..., Events], looks: Looks
+    make: Callable[..., Events], looks: Looks, error: Exception
 ) -> None:
     """Who pushes would send it again for ever, and all that comes after it would wait."""
     events = make(patience=60)
     looks.leave.set()
-    looks.verdicts = [InvalidInput("A text holds NUL.")]
+    looks.verdicts = [error]
     seen = await events.take(BUCKET, body("k"))
     assert (seen.checked, looks.begun) == (1, ["k"])
 

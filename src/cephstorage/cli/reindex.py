@@ -31,7 +31,7 @@ def reindex(
     import asyncio
 
     from cephstorage.bootstrap.reindex import rebuild
-    from cephstorage.domain.errors import CephStorageError
+    from cephstorage.domain.errors import BucketNotFound, CephStorageError
     from cephstorage.domain.names import BucketName
 
     def tell(rebuilt: "Rebuilt") -> None:
@@ -44,7 +44,9 @@ def reindex(
         done = asyncio.run(rebuild(session.settings, wanted, tell))
     except CephStorageError as error:
         code = ExitCode.UNAVAILABLE if error.retryable else ExitCode.FAILED
-        raise Failure(error.msg, code, error.code) from error
+        raise Failure(
+            error.msg, ExitCode.NOT_FOUND if isinstance(error, BucketNotFound) else code, error.code
+        ) from error
     session.output.document({"buckets": [_shown(each) for each in done]}, _said(done))
     return ExitCode.OK
 

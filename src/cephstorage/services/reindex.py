@@ -11,6 +11,7 @@ deleted in the last moments, a write that failed at its very end, as long as the
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from cephstorage.domain.errors import BucketNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
 from cephstorage.ports.index import Adopted, Adoption, BucketIndex
@@ -51,9 +52,13 @@ class Reindex:
     async def run(self, wanted: Collection[BucketName], tell: Tell) -> list[Rebuilt]:
         """Rebuild these buckets, or (none named) all that the store has. ``tell`` hears of progress.
 
-        Raises StoreUnavailable, DatabaseUnavailable; what was done until then stays.
+        Raises BucketNotFound before anything is done, if the store lacks one of them; StoreUnavailable,
+        DatabaseUnavailable: what was done until then stays.
         """
-        return [await self._bucket(bucket, tell) for bucket in sorted(wanted or await self.store.buckets(), key=str)]
+        there = await self.store.buckets()
+        for missing in sorted(set(wanted) - set(there), key=str):
+            raise BucketNotFound(f"The store has no bucket {missing}.")
+        return [await self._bucket(bucket, tell) for bucket in sorted(wanted or there, key=str)]
 
     async def _bucket(self, bucket: BucketName, tell: Tell) -> Rebuilt:
         await self.buckets.create(bucket, self.clock())

@@ -20,6 +20,8 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
+import structlog
+
 from cephstorage.domain.consistency import Seen
 from cephstorage.domain.errors import NotSupported, StoredBytesMissing, StoreFull, StoreUnavailable
 from cephstorage.domain.names import BucketName, bucket_or_none
@@ -34,6 +36,8 @@ from cephstorage.files import (
     write_synced,
 )
 from cephstorage.ports.store import Note, StoredFile, StoredObject, StoredPage, StoredVersion
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -276,20 +280,27 @@ def _remove_folders(bucket: Path) -> None:
 
 
 def _all_of(bucket: BucketName, folder: Path, pattern: str) -> dict[str, StoredObject]:
-    return {found.store_version: found for found in _versions(bucket, folder, pattern)}
+    return {found.store_version: found for found in _versions(bucket, folder, pattern) if found.md5}
 
 
 def _versions(bucket: BucketName, folder: Path, pattern: str = "??/*.json") -> Iterator[StoredObject]:
+    """Versions whose bytes are there; without key and md5 those whose side file can't be read any more."""
     for side_file in folder.glob(pattern):
         path = side_file.with_suffix("")
         if not path.exists():  # a crash in a commit may even have left half a side file
             continue
         with contextlib.suppress(FileNotFoundError):  # deleted just now
-            side = json.loads(side_file.read_bytes())
-            if _has_size(path, side["size"]):
+            version, content = path.name.partition(".")[2], side_file.read_bytes()
+            try:
+                side = json.loads(content)
                 key, size, md5 = side.pop("key"), side.pop("size"), side.pop("md5")
                 custom = tuple(sorted(side.pop("custom", {}).items()))
-                yield StoredObject(bucket, key, path.name.partition(".")[2], size, md5, side, custom)
+            except (ValueError, KeyError, TypeError, AttributeError):  # the disk has damaged it
+                log.warning("side_file_unreadable", path=str(side_file))
+                yield StoredObject(bucket, "", version, path.stat().st_size, "", {})
+                continue
+            if _has_size(path, size):
+                yield StoredObject(bucket, key, version, size, md5, side, custom)
 
 
 def _page(bucket: Path, place: str | None) -> StoredPage:
@@ -319,7 +330,7 @@ def _seen(side_file: Path) -> Seen | None:
         side = json.loads(side_file.read_bytes())
         version = path.name.partition(".")[2]
         return Seen(side["key"], version, size, "", written, store_version=version, mirrored="target" in side)
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 

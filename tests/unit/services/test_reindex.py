@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cephstorage.domain.errors import BucketNotFound
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import key_validators
 from cephstorage.domain.transfers import Kind, Plan, TransferRequest
@@ -77,3 +78,28 @@ async def test_a_bucket_without_objects_comes_back_empty(store: DiskStore, index
     await store.create_bucket(BUCKET)
     assert await rebuild(store, index) == [Rebuilt(BUCKET)]
     assert (await index.buckets.get(BUCKET)).keyamount == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff{", b"[]", b"{}", b'"k"'])
+async def test_a_description_that_the_disk_has_damaged_costs_its_own_key_alone(
+    damage: bytes, store: DiskStore, index: SqlIndex, tmp_path: Path
+) -> None:
+    await put(store, tmp_path, "a.1", 1, b"x")
+    (side_file,) = (tmp_path / "objects").rglob("*.json")
+    beside = side_file.with_name(side_file.name.replace("a.1", "b.1"))
+    beside.with_suffix("").write_bytes(b"x")
+    beside.write_bytes(damage)
+    assert await rebuild(store, index) == [Rebuilt(BUCKET, added=1, unreadable=1)]
+    assert [each.store_version for each in await store.versions(BUCKET, "k")] == ["a.1"]
+    current = await store.current(BUCKET, "k")
+    assert current is not None
+    assert current.store_version == "a.1"
+
+
+async def test_a_bucket_that_the_store_lacks_is_not_made(store: DiskStore, index: SqlIndex) -> None:
+    """A name that was mistyped, or another store than that of the buckets."""
+    await store.create_bucket(BUCKET)
+    reindex = Reindex(store, index.buckets, index.adoption, lambda: 1000.0)
+    with pytest.raises(BucketNotFound, match="alice___fotos"):
+        await reindex.run([BUCKET, BucketName("alice", "fotos")], lambda _: None)
+    assert await index.buckets.of_tenant("alice") == []

@@ -1,6 +1,6 @@
 """The API as an ASGI application: routes, errors as problem details, documents that need no internet."""
 
-from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping
 from importlib import metadata, resources
 from typing import Any
 
@@ -30,6 +30,7 @@ from cephstorage.api import (
     webhooks,
 )
 from cephstorage.api.context import ApiServices, well_formed_query
+from cephstorage.api.faults import told
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.wire.problems import CONTENT_TYPE, problem, problem_of
 
@@ -132,10 +133,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        return _response(
-            *problem("invalid_request", f"{_place(first['loc'])}: {first['msg'].removeprefix('Value error, ')}.")
-        )
+        return _response(*problem("invalid_request", told(error.errors()[0])))
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
@@ -152,19 +150,6 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unknown(_: Request, __: Exception) -> Response:
         return _response(*problem("internal_error", "The service failed on this request; its log says why."))
-
-
-def _place(steps: Sequence[str | int]) -> str:
-    """Where in a request something is wrong; rules are counted from 1, as everywhere."""
-    match [step for step in steps if step != "body"]:
-        case []:
-            return "body"
-        case ["rules", int(number)]:
-            return f"Rule {number + 1}"
-        case ["rules", int(number), *rest]:
-            return f"Rule {number + 1}, field '{'.'.join(map(str, rest))}'"
-        case rest:
-            return ".".join(map(str, rest))
 
 
 def _allowed(app: FastAPI, request: Request) -> list[str]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cephstorage.api.bodies import LARGEST_JSON, bounded_body
 from cephstorage.api.context import ReadBucket, Services, WriteBucket
+from cephstorage.api.faults import told
 from cephstorage.api.models import Json, Text, number
 from cephstorage.domain.deletions import MOST_KEYS, Deletion, DeletionWish, deletion_wish
 from cephstorage.domain.errors import InvalidInput
@@ -58,9 +59,7 @@ async def create_deletion(bucket: WriteBucket, request: Request, parts: Services
     try:
         wish = DeleteKeys.model_validate_json(body).wish()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidInput(f"{where}: {first['msg']}.") from error
+        raise InvalidInput(told(error.errors(include_url=False)[0])) from error
     return deletion_json(await parts.deletions.create(bucket, wish))
 
 

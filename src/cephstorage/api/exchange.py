@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cephstorage.api.bodies import chunks
 from cephstorage.api.context import ApiServices, ReadBucket, Services, WriteBucket
+from cephstorage.api.faults import told
 from cephstorage.api.models import CreateKey, Json, Text, record_json
 from cephstorage.domain.errors import CephStorageError, InvalidInput
 from cephstorage.domain.names import BucketName
@@ -134,9 +135,7 @@ def _order(raw: bytes) -> Order:
             return item.order(item.key_name)
         return ExportedKey.model_validate(content).order()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "line"
-        raise InvalidInput(f"{where}: {first['msg']}.") from error
+        raise InvalidInput(told(error.errors(include_url=False)[0], "line")) from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput("The line is not valid JSON.") from error
 

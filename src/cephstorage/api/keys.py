@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cephstorage.api.bodies import LARGEST_JSON, bounded_body, chunks
 from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
+from cephstorage.api.faults import told
 from cephstorage.api.models import EXPIRES, CreateKey, Json, folder_json, record_json
 from cephstorage.domain.digests import parse_digest_field, parse_md5
 from cephstorage.domain.errors import InvalidInput
@@ -108,9 +109,7 @@ def _item(number: int, raw: Any) -> CreateKey:
     try:
         return CreateKey.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "item"
-        raise InvalidInput(f"Item {number}: {where}: {first['msg']}.") from error
+        raise InvalidInput(f"Item {number}: {told(error.errors(include_url=False)[0], 'item')}") from error
 
 
 @router.put("/keys/{key:path}", status_code=201)

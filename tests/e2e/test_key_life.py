@@ -206,6 +206,7 @@ def test_what_was_deleted_comes_back(bucket: Bucket) -> None:
     shown = bucket.service.json("GET", bucket.path)
     assert (shown["size"], shown["trash_size"]) == (5, 5)
     assert bucket.service.call("DELETE", f"{trash}?generation=2").status == 400
+    assert bucket.service.call("DELETE", f"{trash}?keys=k").status == 400  # mistyped: everything would go
     assert json.loads(bucket.service.command("trash", "empty", place, "--json").stdout)["versions"] == 1
     until(lambda: "trash_size" not in bucket.service.json("GET", bucket.path))
     assert bucket.read("k") == b"bytes"

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from cephstorage.api.bodies import BoundedRoute
 from cephstorage.api.context import ReadBucket, Services, WriteBucket
 from cephstorage.api.keys import MOST_LISTED
 from cephstorage.api.models import Json, Text, number, record_json
+from cephstorage.domain.errors import InvalidInput
 from cephstorage.domain.lifecycle import Trashed
 from cephstorage.domain.listing import LARGEST_NUMBER
 
@@ -59,9 +60,12 @@ async def restore_key(bucket: WriteBucket, wish: RestoreKey, parts: Services) ->
 @router.delete("", status_code=202)
 async def empty_trash(
     bucket: WriteBucket,
+    request: Request,
     parts: Services,
     key: Annotated[str | None, Query(description="Only this key; default: everything")] = None,
     generation: Generation = None,
 ) -> Json:
     """Remove versions for good, in the background: all of the bucket's, or those of a key."""
+    if strange := sorted(set(request.query_params) - {"key", "generation"}):
+        raise InvalidInput(f"query: there is no {strange[0]!r} here; without key, everything would go.")
     return {"msg": "trash_emptied", "versions": await parts.trash.empty(bucket, key, generation)}

@@ -212,7 +212,7 @@ class KeyStatements:
         held = self._buckets.hold(conn, bucket)
         previous = self.get(conn, bucket, key)
         if living(previous, now) is not None and not over:
-            raise PreconditionFailed(f"There is a key {key!r} in {bucket} now; say that it is to be replaced.")
+            raise PreconditionFailed(f"There is a key {key!r} in {bucket} now; to replace it, say so: over (--over).")
         found = self._trash.take(conn, bucket, key, generation)
         following = max(held.first_generation, previous.generation + 1 if previous is not None else 0)
         record = restored(found, following, now, held.lifecycle.rules)

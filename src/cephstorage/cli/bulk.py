@@ -113,7 +113,8 @@ def followed(session: Session, client: "Client", place: Place, name: str) -> Exi
 
 
 def _told(session: Session, deletion: "Deletion") -> ExitCode:
-    what = "the list" if deletion["prefix"] is None else repr(deletion["prefix"])
+    prefix = deletion["prefix"]
+    what = "the list" if prefix is None else repr(prefix) if prefix else "the whole bucket"
     line = f"{deletion['state']}  {deletion['keys_deleted']} keys deleted of {what}"
     session.output.document(deletion, printable(line))
     if deletion["error"] is not None and deletion["error"]["code"] != "cancelled":

@@ -15,6 +15,9 @@ Expires = Annotated[str | None, typer.Option(help="When the key ends: a time, or
 
 def parse_metadata(given: Sequence[str] | None) -> dict[str, str] | None:
     """Read ``NAME=VALUE``, several times; None when there is none. Raises UsageMistake."""
+    from cephstorage.domain.errors import InvalidMetadata
+    from cephstorage.domain.metadata import metadata_of
+
     if not given:
         return None
     found: dict[str, str] = {}
@@ -23,4 +26,7 @@ def parse_metadata(given: Sequence[str] | None) -> dict[str, str] | None:
         if not name or not equals or name in found:
             raise UsageMistake(f"{text!r} is not a name and value that was not given before: write NAME=VALUE.")
         found[name] = value
-    return found
+    try:
+        return dict(metadata_of(found))
+    except InvalidMetadata as error:
+        raise UsageMistake(error.msg) from error

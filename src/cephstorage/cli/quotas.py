@@ -26,7 +26,8 @@ COLUMNS = {
     "of_keys": "OF",
     "reserved": "RESERVED",
 }
-_SIZE = re.compile(r"(\d+)([kmgtp]?)(?:i?b)?")
+_SIZE = re.compile(r"([0-9]+)([kmgtp]?)(?:i?b)?")
+_AMOUNT = re.compile(r"[0-9]+")
 _UNITS = {unit: 1024**power for power, unit in enumerate(("", "k", "m", "g", "t", "p"))}
 _NONE = "none"
 
@@ -61,8 +62,8 @@ def set_(
         before = client.quota(*names)["quota"]
         quota = client.set_quota(
             *names,
-            size=before["size"] if size is None else _limit(size),
-            keyamount=before["keyamount"] if keys is None else _limit(keys),
+            size=before["size"] if size is None else _bytes(size),
+            keyamount=before["keyamount"] if keys is None else number_of_keys(keys),
         )
     _print(session, quota)
 
@@ -81,14 +82,23 @@ def _names(place: str) -> tuple[str, str | None]:
     return bucket.username, bucket.bucketname
 
 
-def _limit(text: str) -> int | None:
+def _bytes(text: str) -> int | None:
     """A number with an optional binary unit; None for ``none``. Raises UsageMistake."""
-    if text.strip().lower() == _NONE:
+    if (written := text.strip().lower()) == _NONE:
         return None
-    match = _SIZE.fullmatch(text.strip().lower())
+    match = _SIZE.fullmatch(written)
     if match is None:
         raise UsageMistake(f"{text!r} is no limit: write a number, one with k, M, G, T or P, or 'none'.")
     return int(match[1]) * int(_UNITS[match[2]])
+
+
+def number_of_keys(text: str) -> int | None:
+    """A number without a unit, as units are of 1024; None for ``none``. Raises UsageMistake."""
+    if (written := text.strip().lower()) == _NONE:
+        return None
+    if not _AMOUNT.fullmatch(written):
+        raise UsageMistake(f"{text!r} is no number of keys: write digits alone, or 'none'.")
+    return int(written)
 
 
 def _print(session: Session, quota: "Quota") -> None:

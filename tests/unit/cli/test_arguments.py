@@ -8,7 +8,9 @@ import pytest
 
 from cephstorage.cli.buckets import lifecycle
 from cephstorage.cli.exits import UsageMistake
+from cephstorage.cli.metadata import parse_metadata
 from cephstorage.cli.output import printable, readable_size, shown
+from cephstorage.cli.quotas import number_of_keys
 from cephstorage.cli.rules import parse_rule, read_policy
 from cephstorage.cli.session import Session, is_loopback
 from cephstorage.cli.tokens import duration
@@ -28,6 +30,32 @@ def test_durations(text: str, seconds: int) -> None:
 def test_no_durations(text: str) -> None:
     with pytest.raises(UsageMistake):
         duration(text)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["p", "=v", "p_q=v", "p= v", "p=\u65e5", "p=" + "v" * 2048],
+    ids=["no value", "no name", "_", "space", "ja", "long"],
+)
+def test_metadata_that_no_header_could_carry_is_refused_before_anything_is_sent(given: str) -> None:
+    with pytest.raises(UsageMistake):
+        parse_metadata([given])
+
+
+def test_metadata_is_given_as_names_and_values() -> None:
+    assert parse_metadata(["B=x=y", "a="]) == {"a": "", "b": "x=y"}
+    assert parse_metadata([]) is None
+
+
+@pytest.mark.parametrize(("text", "limit"), [("12", 12), (" None ", None)])
+def test_numbers_of_keys(text: str, limit: int | None) -> None:
+    assert number_of_keys(text) == limit
+
+
+@pytest.mark.parametrize("text", ["", "1k", "5B", "-1", "1.5", "\u0665"])
+def test_no_numbers_of_keys(text: str) -> None:
+    with pytest.raises(UsageMistake):
+        number_of_keys(text)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cephstorage_client.names import encode_key, encode_segment
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 60.0
 LANDING_TIMEOUT = 900.0
-"""Seconds that the answer to an upload may take: a large object is made durable before it comes."""
+"""Seconds that the answer may take where a large object is made durable, or read, before it comes."""
 
 
 class Connection:

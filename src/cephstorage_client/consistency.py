@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import cast
 
-from cephstorage_client.connection import Connection, given
+from cephstorage_client.connection import LANDING_TIMEOUT, Connection, given
 from cephstorage_client.shapes import CheckedKey, ConsistencyOverview, Finding
 
 
@@ -31,4 +31,5 @@ class ConsistencyCalls(Connection):
         ``changed``: a client of the store has just changed it, so that no grace is waited for.
         """
         body = {"bucket": bucket, "key": key, "changed": changed}
-        return cast("CheckedKey", self._call("POST", "/monitor/consistency/check", json=body))
+        answer = self._call("POST", "/monitor/consistency/check", json=body, timeout=LANDING_TIMEOUT)  # it may be read
+        return cast("CheckedKey", answer)

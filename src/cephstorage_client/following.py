@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from cephstorage_client.connection import Connection, bucket_path, given
+from cephstorage_client.connection import ANSWER_TIMEOUT, Connection, bucket_path, given
 from cephstorage_client.shapes import Following, FollowingCheck
 
 
@@ -36,4 +36,5 @@ class FollowingCalls(Connection):
     def check_following(self, username: str, bucketname: str, *, seconds: float = 10.0) -> FollowingCheck:
         """Write an object as another client would, see whether its event comes within some seconds, and remove it."""
         path = f"{bucket_path(username, bucketname)}/following/check"
-        return cast("FollowingCheck", self._call("POST", path, json={"seconds": seconds}))
+        answer = self._call("POST", path, json={"seconds": seconds}, timeout=seconds + ANSWER_TIMEOUT)
+        return cast("FollowingCheck", answer)

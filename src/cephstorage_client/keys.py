@@ -177,7 +177,8 @@ class KeyCalls(Connection):
     ) -> int:
         """Remove versions in the trash for good: all, or those of a key; how many."""
         params = {"key": key, "generation": generation}
-        answer = self._call("DELETE", f"{bucket_path(username, bucketname)}/trash", params=params)
+        path = f"{bucket_path(username, bucketname)}/trash"
+        answer = self._call("DELETE", path, params=params, timeout=LANDING_TIMEOUT)  # millions are marked in steps
         return int(answer["versions"])
 
     def delete_bucket(self, username: str, bucketname: str) -> None:

@@ -26,6 +26,10 @@ class Connection:
         self.base_url = base_url.rstrip("/")
         if not self.base_url.startswith(("http://", "https://")):
             raise InvalidArgument(f"The service's address {base_url!r} must begin with http:// or https://.")
+        if token and not (token.isascii() and token.isprintable()):  # said here, where the token itself is not
+            raise InvalidArgument(
+                "The access token can't be sent: it holds a line break or other characters of no token."
+            )
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT)
         self._http = httpx.Client(trust_env=False, timeout=self._timeout, headers={"User-Agent": "cephstorage-client"})

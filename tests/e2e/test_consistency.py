@@ -450,7 +450,12 @@ def test_the_command_line_and_metrics_tell_of_it(world: World) -> None:
     assert found.stdout.splitlines()[1].split()[1:4] == ["k", "damaged", "nothing"]
     assert service.command("consistency", "run", place).stdout.startswith("1 begun")
     until(world.last, lambda walk: walk is not None and walk["last_ended_at"] is not None)
+    other = Bucket(service, world.bucket.username, "other")
+    assert service.json("GET", f"/monitor/consistency?bucket={other.username}___other")["findings"] == {}
+    for verb in ("show", "findings"):
+        assert service.command("consistency", verb, f"{world.bucket.username}/mistyped").returncode == 3
     shown = service.command("consistency", "show", place).stdout
+    assert "findings: 1 damaged" in shown
     assert f"{world.name}  reconcile" in shown
     assert "damaged=1" in shown
     series = (

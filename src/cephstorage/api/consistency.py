@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from cephstorage.api.bodies import BoundedRoute
-from cephstorage.api.context import Administrator, Services
+from cephstorage.api.context import Administrator, ApiServices, Services
 from cephstorage.api.models import Json, Text, number
 from cephstorage.domain.errors import InvalidCursor, InvalidInput
 from cephstorage.domain.findings import Finding, FindingKind, FindingQuery
@@ -47,11 +47,11 @@ async def overview(
     _: Administrator, parts: Services, bucket: Annotated[Text | None, Query(description="Full name")] = None
 ) -> Json:
     """How far the walks are, what the last ones came to, and how many findings there are."""
-    name = BucketName.parse(bucket) if bucket is not None else None
+    name = await _asked(bucket, parts)
     walks, events = await parts.walks.all(name), await parts.events.last_events(name)
     now = parts.clock()
     return {
-        "findings": dict(await parts.consistency.findings.counts()),
+        "findings": dict(await parts.consistency.findings.counts(name)),
         "walks": [_walk_json(walk, now) for walk in walks if not walk.concerns_nobody],
         "events": [{"bucket": each, "last_event_at": number(at)} for each, at in sorted(events.items())],
     }
@@ -74,7 +74,7 @@ async def findings(
     cursor: Text | None = None,
 ) -> Json:
     """What is not as it should be, key by key. A finding is gone when it is mended."""
-    name = BucketName.parse(bucket) if bucket is not None else None
+    name = await _asked(bucket, parts)
     found = await parts.consistency.findings.listing(FindingQuery(name, kind, _after(cursor), limit))
     following = _cursor(found[-1]) if len(found) == limit else None
     return {"findings": [_finding_json(each) for each in found], "cursor": following}
@@ -94,6 +94,15 @@ async def check(body: CheckKey, _: Administrator, parts: Services) -> Json:
         "action": checked.action or None,
         "finding": _finding_json(finding) if finding is not None else None,
     }
+
+
+async def _asked(bucket: str | None, parts: ApiServices) -> BucketName | None:
+    """The bucket of a question; one that there is not would seem to be well. Raises InvalidName, BucketNotFound."""
+    if bucket is None:
+        return None
+    name = BucketName.parse(bucket)
+    await parts.buckets.get(name)
+    return name
 
 
 def _walk_json(walk: Walk, now: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class FindingStatements:
             select(findings).where(c.seen_at < bindparam("before")).order_by(c.seen_at).limit(bindparam("most"))
         )
         self._counts = select(c.kind, func.count()).group_by(c.kind)
+        self._counts_of = self._counts.where(c.bucket == bindparam("in_bucket"))
 
     def keep(self, conn: Connection, finding: Finding, most: int) -> bool:
         """See ``FindingTable.keep``."""
@@ -70,9 +71,12 @@ class FindingStatements:
         """See ``FindingTable.oldest``."""
         return [_finding(row) for row in conn.execute(self._oldest, {"before": before, "most": limit})]
 
-    def counts(self, conn: Connection) -> dict[str, int]:
+    def counts(self, conn: Connection, bucket: BucketName | None) -> dict[str, int]:
         """See ``FindingTable.counts``."""
-        return {row.kind: row[1] for row in conn.execute(self._counts)}
+        counted = (
+            conn.execute(self._counts) if bucket is None else conn.execute(self._counts_of, {"in_bucket": str(bucket)})
+        )
+        return {row.kind: row[1] for row in counted}
 
 
 def _one(bucket: BucketName, key: str) -> dict[str, Any]:
@@ -120,6 +124,6 @@ class SqlFindingTable:
         """Those that were looked at longest ago."""
         return await self._db.read_one(self._sql.oldest, before, limit)
 
-    async def counts(self) -> Mapping[str, int]:
+    async def counts(self, bucket: BucketName | None = None) -> Mapping[str, int]:
         """How many there are, by kind."""
-        return await self._db.read_one(self._sql.counts)
+        return await self._db.read_one(self._sql.counts, bucket)

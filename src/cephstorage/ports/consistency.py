@@ -61,8 +61,8 @@ class FindingTable(Protocol):
         """Those that were looked at before a moment, longest ago first."""
         ...
 
-    async def counts(self) -> Mapping[str, int]:
-        """How many there are, by kind."""
+    async def counts(self, bucket: BucketName | None = None) -> Mapping[str, int]:
+        """How many there are of a bucket (None: of all), by kind."""
         ...
 
 

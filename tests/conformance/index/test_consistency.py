@@ -116,12 +116,14 @@ async def test_what_other_clients_replace_and_delete_lives_by_the_buckets_lifecy
 
 async def test_a_finding_is_kept_since_when_it_was_found_and_goes_when_it_is_mended(index: SqlIndex) -> None:
     assert await index.findings.keep(FINDING, 2)
-    assert await index.findings.keep(replace(FINDING, since=NOW + 9, seen_at=NOW + 9, detail="still"), 2)
-    assert await index.findings.get(BUCKET, "k") == replace(FINDING, seen_at=NOW + 9, detail="still")
+    later = replace(FINDING, since=NOW + 9, seen_at=NOW + 9, detail="still", bytes_of="v1")
+    assert await index.findings.keep(later, 2)
+    assert await index.findings.get(BUCKET, "k") == replace(later, since=NOW)
     assert await index.findings.keep(replace(FINDING, key="a", kind=FindingKind.UNKNOWN), 2)
     assert not await index.findings.keep(replace(FINDING, key="b"), 2)
     assert await index.findings.keep(replace(FINDING, bucket=OTHER), 2)
     assert await index.findings.counts() == {"damaged": 2, "unknown": 1}
+    assert await index.findings.counts(OTHER) == {"damaged": 1}
     listed = await index.findings.listing(FindingQuery(limit=2))
     assert [(str(each.bucket), each.key) for each in listed] == [(str(BUCKET), "a"), (str(BUCKET), "k")]
     following = await index.findings.listing(FindingQuery(after=(str(BUCKET), "k")))

@@ -25,6 +25,14 @@ def test_what_can_not_be_sent_is_refused(name: str) -> None:
         CALLS[name](client)
 
 
+@pytest.mark.parametrize("token", ["cs_secret\r", "cs_\nsecret", "cs_s\u00e9cret", "cs_secret\x00"])
+def test_a_token_that_can_not_be_sent_is_not_shown(token: str) -> None:
+    """A file with an end of line of another system is read so; the error goes into somebody's log."""
+    with pytest.raises(InvalidArgument, match="can't be sent") as refused:
+        Client("http://127.0.0.1:9", token)
+    assert "cret" not in str(refused.value)
+
+
 ANSWERED_NO: dict[str, tuple[Callable[[Client], Any], dict[str, Any]]] = {
     "/ceph/a/b/following": (lambda client: client.follow_bucket("a", "b", persistent=False), {"persistent": False}),
     "/mirrors/host": (lambda client: client.put_mirror("m.x", "o.x", "a___b", heuristic=False), {"heuristic": False}),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -92,7 +91,7 @@ def test_a_body_of_unknown_length_is_stopped_when_it_can_not_fit(bucket: Bucket)
             sent += MIB
             yield bytes(MIB)
 
-    assert upload_chunked(bucket, "fits", iter([bytes(MIB)] * 3 + [b"x"])) == 201
+    assert bucket.upload_chunked("fits", iter([bytes(MIB)] * 3 + [b"x"])) == 201
     with raw.connect(bucket.service) as sock:
         sock.sendall(raw.head(bucket.service, "PUT", bucket.target("k").encode(), ["Transfer-Encoding: chunked"]))
         for chunk in endless():
@@ -104,16 +103,6 @@ def test_a_body_of_unknown_length_is_stopped_when_it_can_not_fit(bucket: Bucket)
     until(lambda: reserved(bucket.service, bucket.username), lambda held: held == (0, 0))
     assert bucket.usage() == (3 * MIB + 1, 1)
     assert spooled(bucket.service.data_dir) == []
-
-
-def upload_chunked(bucket: Bucket, key: str, chunks: Iterator[bytes]) -> int:
-    connection = HTTPConnection("127.0.0.1", bucket.service.port, timeout=60)
-    try:
-        headers = {"Authorization": f"Bearer {bucket.service.admin_token}"}
-        connection.request("PUT", bucket.target(key), chunks, headers, encode_chunked=True)
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 @pytest.mark.stacks("direct")  # the index does it, whatever stands around

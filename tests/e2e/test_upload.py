@@ -4,9 +4,8 @@ import base64
 import hashlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
-from http.client import HTTPConnection
 
 import pytest
 
@@ -29,17 +28,6 @@ def repr_digest(body: bytes, algorithm: str = "sha-256") -> str:
     return f"{algorithm}=:{b64(hashlib.new(algorithm.replace('-', ''), body).digest())}:"
 
 
-def upload_chunked(bucket: Bucket, key: str, chunks: Iterator[bytes]) -> int:
-    """PUT with ``Transfer-Encoding: chunked``; the status."""
-    connection = HTTPConnection("127.0.0.1", bucket.service.port, timeout=60)
-    try:
-        headers = {"Authorization": f"Bearer {bucket.service.admin_token}"}
-        connection.request("PUT", bucket.target(key), chunks, headers, encode_chunked=True)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 def test_an_upload_is_visible_when_it_is_answered(bucket: Bucket) -> None:
     body = b"a cat" * 1000
     record = bucket.put("pets/cat.jpg", body, {"Content-Type": "image/jpeg"})
@@ -57,7 +45,7 @@ def test_an_upload_is_visible_when_it_is_answered(bucket: Bucket) -> None:
 def test_framings_and_sizes(framing: str, size: int, bucket: Bucket) -> None:
     body = Content(size, size)
     if framing == "chunked":
-        assert upload_chunked(bucket, "k", (bytes(view) for view in body.views(0, size))) == 201
+        assert bucket.upload_chunked("k", (bytes(view) for view in body.views(0, size))) == 201
     else:
         bucket.put("k", body.read())
     record = bucket.record("k")
@@ -68,7 +56,7 @@ def test_framings_and_sizes(framing: str, size: int, bucket: Bucket) -> None:
 def test_twenty_mebibytes(bucket: Bucket) -> None:
     body = Content(20, 20 * MIB)
     assert bucket.put("big", body.read(), md5=body.md5)["md5"] == body.md5
-    assert upload_chunked(bucket, "big", (bytes(view) for view in body.views(0, body.size))) == 201
+    assert bucket.upload_chunked("big", (bytes(view) for view in body.views(0, body.size))) == 201
     assert bucket.record("big")["generation"] == 2
     assert hashlib.md5(bucket.read("big"), usedforsecurity=False).hexdigest() == body.md5
     assert bucket.usage() == (body.size, 1)
@@ -222,6 +210,6 @@ def test_too_large(launch: Callable[..., Service]) -> None:
     bucket.put("fits", bytes(1_000_000))
     announced = bucket.upload("k", bytes(1_000_001))
     assert (announced.status, announced.json()["code"]) == (413, "too_large")
-    assert upload_chunked(bucket, "k", iter([bytes(1_000_001)])) == 413
+    assert bucket.upload_chunked("k", iter([bytes(1_000_001)])) == 413
     assert not bucket.exists("k")
     assert spooled(bucket.service.data_dir) == []

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -34,6 +36,16 @@ class Bucket:
     def upload(self, key: str, body: bytes, headers: dict[str, str] | None = None, **query: Any) -> Reply:
         """Upload a body; the answer, whatever it is."""
         return self.service.call("PUT", self.target(key, **query), body, headers)
+
+    def upload_chunked(self, key: str, chunks: Iterator[bytes]) -> int:
+        """Upload chunks without saying how many bytes come (``Transfer-Encoding: chunked``); the status."""
+        connection = HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+        try:
+            headers = {"Authorization": f"Bearer {self.service.admin_token}"}
+            connection.request("PUT", self.target(key), chunks, headers, encode_chunked=True)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def put(self, key: str, body: bytes, headers: dict[str, str] | None = None, **query: Any) -> Any:
         """Upload a body that must be taken; its record."""

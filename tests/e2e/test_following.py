@@ -103,6 +103,35 @@ def world(service: Service, ceph: Ceph) -> Iterator[World]:
     made.other.close()
 
 
+def test_what_makes_no_sense_on_an_object_is_told_and_holds_nothing_up(world: World) -> None:
+    """Any client may write what only we mean something by: none of it ends a look, or becomes an answer's header."""
+    world.follow()
+    ours = {"attempt": "a.1", "md5": md5(b"x"), "timetag": "1.0"}
+    nonsense = [
+        {"timetag": "nan"},
+        {"generation": "9" * 30},
+        {"content-type": "text/plain%0D%0AX-Accel-Redirect: /_disk/"},
+        {"target": "/k", "origin": "[]"},
+    ]
+    for number, said in enumerate(nonsense):
+        world.other.client.put_object(Bucket=world.name, Key=f"odd-{number}", Body=b"x", Metadata={**ours, **said})
+    facts = {"target": "/k", "origin": json.dumps({"headers": [["X-Accel-Redirect", "/_disk/"], ["X-Kept", "1"]]})}
+    world.other.client.put_object(Bucket=world.name, Key="copy", Body=b"x", Metadata={**ours, **facts})
+    world.put("plain", b"one")
+    until(lambda: world.bucket.exists("plain"))
+    until(lambda: world.bucket.exists("copy"))
+    headers = {name.lower(): value for name, value in world.bucket.published("copy").headers.items()}
+    assert (headers.get("x-accel-redirect"), headers["x-kept"]) == (None, "1")
+
+    def told() -> list[tuple[str, str]]:
+        answer = world.service.json("GET", f"/monitor/consistency/findings?bucket={world.name}")
+        return [(each["key"], each["code"]) for each in answer["findings"]]
+
+    until(told, lambda seen: seen == [(f"odd-{number}", "not_described") for number in range(len(nonsense))])
+    reply = world.service.call("GET", f"{world.bucket.path}/keys?prefix=odd")
+    assert reply.json()["keys"] == []
+
+
 def test_what_other_clients_write_and_delete_is_in_the_index(world: World) -> None:
     bucket, place = world.bucket, f"{world.bucket.username}/{world.bucket.name}"
     said = world.verb("follow", place, "--endpoint", world.service.url, "--removals")

@@ -74,6 +74,7 @@ class Installation:
 
     def start(self) -> None:
         """Start everything of ours; return when the edge leads to a proxy that is ready."""
+        self._upgrade()
         for name in PROXIES:
             port = str(self._ports[name])
             self._launch(name, "serve", HOST="127.0.0.1", PORT=port, ADVERTISE=f"127.0.0.1:{port}")
@@ -83,9 +84,21 @@ class Installation:
         self._launch("edge", "edge", "run")
         self._await("edge", f"{self.url}/readyz")
 
-    def _launch(self, name: str, *verb: str, **settings: str) -> None:
+    def _upgrade(self) -> None:
+        """Bring a database of an earlier version to this one's schema: nobody else could, as it runs only here."""
+        command = [sys.executable, "-m", "cephstorage", "db", "upgrade"]
+        done = subprocess.run(  # noqa: S603 - ourselves
+            command, env=self._environment("worker"), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(f"The database can't be upgraded. {done.stderr}")
+
+    def _environment(self, name: str, **settings: str) -> dict[str, str]:
         own = {"DATA_DIR": str(self.folder / name), **self._settings, **settings}
-        env = os.environ | {f"CEPHSTORAGE_{variable}": value for variable, value in own.items()}
+        return os.environ | {f"CEPHSTORAGE_{variable}": value for variable, value in own.items()}
+
+    def _launch(self, name: str, *verb: str, **settings: str) -> None:
+        env = self._environment(name, **settings)
         with self.log(name).open("ab") as output:
             self.processes[name] = subprocess.Popen(  # noqa: S603 - ourselves
                 [sys.executable, "-m", "cephstorage", *verb],

@@ -102,7 +102,7 @@ async def _read_items(request: Request) -> tuple[list[CreateKey], bool]:
     raw_items = content if batch else [content]
     if not 1 <= len(raw_items) <= MOST_ITEMS:
         raise InvalidInput(f"A batch has 1 to {MOST_ITEMS} items; this one has {len(raw_items)}.")
-    return [_item(number, raw) for number, raw in enumerate(raw_items)], batch
+    return [_item(number, raw) for number, raw in enumerate(raw_items, start=1)], batch
 
 
 def _item(number: int, raw: Any) -> CreateKey:

@@ -112,6 +112,8 @@ def _rgw(folder: Path, frontends: str) -> dict[str, object]:
         "rgw_run_sync_thread": "false",
         "rgw_gc_max_objs": 4,
         "rgw_lc_max_objs": 4,
+        # A test may have the service send small parts; the service's own are as large as S3 wants.
+        "rgw_multipart_min_part_size": 1 << 20,
         "rgw_usage_max_shards": 1,
         "rgw_usage_max_user_shards": 1,
     }

@@ -135,10 +135,10 @@ class Clients(World):
         try:
             reply = self.home.call("POST", f"{self.path}/{verb}", json.dumps(order).encode(), JSON)
         except Died:
+            if moves:
+                self.model.renaming(source, key)
             for state in before - {ABSENT}:
                 self.model.lost(key, state)
-            if moves:
-                self.model.lost(source, ABSENT)
             return
         if reply.status == 404:
             assert ABSENT in before, f"{source!r} is gone"

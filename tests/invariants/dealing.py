@@ -16,7 +16,7 @@ from hypothesis.stateful import rule
 
 Deed = Callable[..., None]
 EITHER = (False, True)
-_CHOICES = "choices"
+_CHOICES, _TIMES = "choices", "times"
 
 
 class Machine(Protocol):
@@ -27,13 +27,14 @@ class Machine(Protocol):
     def teardown(self) -> None: ...
 
 
-def deed(**choices: Sequence[Any]) -> Callable[[Deed], Deed]:
-    """A rule of a machine. ``choices``: by the parameter's name, what may be given."""
+def deed(*, times: int = 1, **choices: Sequence[Any]) -> Callable[[Deed], Deed]:
+    """A rule of a machine. ``choices``: by the parameter's name, what may be given. ``times``: how often it is dealt."""
 
     def mark(function: Deed) -> Deed:
         rules: Any = rule
         marked: Deed = rules(**{name: st.sampled_from(values) for name, values in choices.items()})(function)
         setattr(marked, _CHOICES, choices)
+        setattr(marked, _TIMES, times)
         return marked
 
     return mark
@@ -58,8 +59,9 @@ class Dealer:
         """Deeds of a machine without end, each with what it is done with."""
         members = inspect.getmembers(machine, lambda member: hasattr(member, _CHOICES))
         known = {name: getattr(member, _CHOICES) for name, member in members}
+        deck = [name for name, member in members for _ in range(getattr(member, _TIMES))]
         while True:
-            name = self.deal((), list(known))
+            name = self.deal((), deck)
             yield name, {given: self.deal((name, given), values) for given, values in known[name].items()}
 
 

@@ -5,21 +5,28 @@ import hashlib
 import http.client
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, Table, create_engine, select
 
 from cephstorage.domain.records import attempt_of
 from cephstorage.index.schema import build_schema
 from tests.harness.ceph import Ceph
+from tests.harness.content import MIB
+from tests.harness.crashing import HOLD, held_file
+from tests.harness.patience import until
 from tests.harness.s3 import Bystander
 from tests.harness.service import Reply, Service
 
+T = TypeVar("T")
+
 LEDGER, LANDING = "cephstorage.index.ledger:SqlTransferLedger", "cephstorage.index.landing:SqlLandingIndex"
-_DISK, _S3 = "cephstorage.store.disk:DiskStore", "cephstorage.store.ceph.s3:S3"
+KEYS, SPOOLS = "cephstorage.index.keys:SqlKeyIndex", "cephstorage.transfer.spool:SpoolDirectory"
+_DISK, S3 = "cephstorage.store.disk:DiskStore", "cephstorage.store.ceph.s3:S3"
 POINTS = (
     f"{LEDGER}.create/after",
     f"{LEDGER}.begin_upload/before",
@@ -31,11 +38,45 @@ POINTS = (
     f"{LANDING}.publish/before",
     f"{LANDING}.publish/after",
     f"{LANDING}.removed/before",
-    "cephstorage.index.keys:SqlKeyIndex.delete/after",
-    "cephstorage.transfer.spool:SpoolDirectory.remove/before",
+    f"{LANDING}.note_version/after",
+    f"{KEYS}.delete/before",
+    f"{KEYS}.delete/after",
+    f"{SPOOLS}.remove/before",
 )
+CONSISTENCY = "cephstorage.index.consistency:SqlConsistency"
+HELD = (f"{CONSISTENCY}.adopt/before", f"{CONSISTENCY}.drop/before")
+"""Points where nobody dies, but some are overtaken."""
 DISK_POINTS = (f"{_DISK}._commit/before", "cephstorage.store.disk:move_durably/before", f"{_DISK}.delete/before")
-CEPH_POINTS = (f"{_S3}.put/before", f"{_S3}.put/after")
+CEPH_POINTS = (
+    f"{S3}.put/before",
+    f"{S3}.put/after",
+    f"{S3}.copy/before",
+    f"{S3}.copy/after",
+    f"{S3}.begin_upload/after",
+    f"{S3}.put_part/after",
+    f"{S3}.complete/before",
+    f"{S3}.complete/after",
+)
+_WRITING, _PARTS = "cephstorage.store.ceph.writing", "cephstorage.store.ceph.parts"
+SIZES = f"{_WRITING}:WHOLE={MIB} {_WRITING}:COPIED_WHOLE={MIB} {_WRITING}:COPIED_PART={MIB} {_PARTS}:LEAST_PART={MIB}"
+"""On Ceph, what is larger than a mebibyte comes in parts of one, sent or copied."""
+
+_CONTENTION = (
+    "CREATE SEQUENCE contention MINVALUE -2 START 1",
+    """CREATE FUNCTION contend() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE turn bigint := nextval('public.contention');
+    BEGIN
+        IF turn < 0 THEN RAISE SQLSTATE '40001'; END IF;
+        IF turn = 0 THEN RAISE SQLSTATE '40P01'; END IF;
+        RETURN NULL;
+    END $$""",
+)
+"""Races that are lost as they are told of: a serialization failure, and a deadlock. No transaction takes a turn back."""
+
+
+def _contended(table: Table) -> str:
+    name = f'"{table.schema}"."{table.name}"'
+    return f"CREATE TRIGGER contend BEFORE INSERT OR UPDATE OR DELETE ON {name} EXECUTE FUNCTION contend()"
 
 
 class Died(Exception):
@@ -62,7 +103,11 @@ class Installation:
         self._armed = folder / "armed"
         self.points = POINTS + (CEPH_POINTS if node is not None else DISK_POINTS)
         self.service = Service(
-            folder / "data", **settings, crash_at=" ".join(self.points), crash_armed=str(self._armed)
+            folder / "data",
+            **settings,
+            crash_at=" ".join((*self.points, *HELD)),
+            crash_armed=str(self._armed),
+            crash_sizes=SIZES,
         )
         self.service.module = "tests.harness.crashing"
         self.deaths = 0
@@ -86,7 +131,20 @@ class Installation:
         else:
             self._databases = create_engine(f"sqlite:///{self.service.data_dir / 'cephstorage.db'}")
         self._schema = build_schema(separate_schemas=bool(url))
+        if url:
+            self._change(*_CONTENTION, *(_contended(table) for table in (self._schema.keys, self._schema.transfers)))
         return self
+
+    def contend(self) -> None:
+        """On PostgreSQL, have the next two statements that write records or transfers lose races."""
+        if "database_url" in self.service.settings:
+            self._change("SELECT setval('contention', -2)")
+
+    def _change(self, *statements: str) -> None:
+        assert self._databases is not None
+        with self._databases.begin() as conn:
+            for statement in statements:
+                conn.exec_driver_sql(statement)
 
     def stop(self) -> None:
         self.disarm()
@@ -102,6 +160,22 @@ class Installation:
         written = self._armed.with_suffix(".new")
         written.write_text(point)
         written.replace(self._armed)
+
+    @contextlib.contextmanager
+    def held_at(self, point: str, deed: Callable[[], T]) -> Iterator["Future[T]"]:
+        """Do something beside the test; within, it has come to this point and waits there, or has ended without that."""
+        held = held_file(self._armed)
+        held.unlink(missing_ok=True)
+        self.arm(f"{HOLD} {point}")
+        with ThreadPoolExecutor(1) as beside:
+            doing = beside.submit(deed)
+            try:
+                until(lambda: held.exists() or doing.done())
+                if not held.exists():
+                    self.disarm()
+                yield doing
+            finally:
+                self.disarm()
 
     def disarm(self) -> None:
         self._armed.unlink(missing_ok=True)
@@ -132,6 +206,12 @@ class Installation:
             assert self.service.wait() == -signal.SIGKILL, self.service.log()[-5000:]
             self._begin_again()
             raise Died from None
+
+    def ask(self, target: str) -> Reply:
+        """A question, which can be asked again when the answer is lost."""
+        while True:
+            with contextlib.suppress(Died):
+                return self.call("GET", target)
 
     def json(self, method: str, target: str, content: Any = None, headers: dict[str, str] | None = None) -> Any:
         """A request that must succeed."""
@@ -199,6 +279,10 @@ class Installation:
         """What lies in the spool."""
         return [path.name for path in (self.service.data_dir / "spool").glob("*")]
 
+    def bystander(self, bucket: str) -> Bystander | None:
+        """Another S3 client, where there is an S3 store."""
+        return self._bystander(self._node, bucket) if self._node is not None else None
+
     def _attempts(self, node: Ceph, bucket: str) -> Iterator[str]:
         """The attempts that have stored the versions of a bucket, as these say themselves; what is going is nobody's."""
         seen = self._bystander(node, bucket)
@@ -206,8 +290,8 @@ class Installation:
             if version not in self._stored_by:
                 with contextlib.suppress(seen.client.exceptions.ClientError):
                     head = seen.client.head_object(Bucket=bucket, Key=key, VersionId=version)
-                    self._stored_by[version] = str(head["Metadata"]["attempt"])
-            if version in self._stored_by:
+                    self._stored_by[version] = head["Metadata"].get("attempt", "")
+            if self._stored_by.get(version):
                 yield self._stored_by[version]
 
     def _bystander(self, node: Ceph, bucket: str) -> Bystander:

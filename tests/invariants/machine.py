@@ -19,14 +19,16 @@ import sys
 from hypothesis.stateful import invariant
 
 from tests.harness.patience import until
+from tests.invariants.deaths import Deaths
 from tests.invariants.installation import Died, Snapshot, md5
 from tests.invariants.model import ABSENT, Creation, State
 from tests.invariants.operators import Operators
+from tests.invariants.races import Races
 from tests.invariants.readers import Readers
 from tests.invariants.world import BIG, CONSISTENCY, SMALL
 
 
-class Interleavings(Operators, Readers):
+class Interleavings(Operators, Readers, Deaths, Races):
     """All that may happen on both pairs of engines, and what must be true after it."""
 
     @invariant()
@@ -78,6 +80,9 @@ class Interleavings(Operators, Readers):
             assert state in allowed, f"{key!r} is {state}, may be {allowed}"
             assert record is None or record.size == len(self.bodies[record.md5]), "I1"
         assert seen.records.keys() <= {*SMALL, BIG}
+        assert not (torn := self.model.torn({key: record.md5 for key, record in seen.records.items()})), (
+            f"half of {torn}"
+        )
         for token, row in seen.transfers.items():
             if row.ended_at is not None and token in self.model.creations:
                 self.model.ended(token, self.home.json("GET", f"/ceph/progress/{token}"))

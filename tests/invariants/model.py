@@ -25,11 +25,15 @@ class Creation:
 
 @dataclass
 class Model:
-    """One bucket. ``uncertain``: writes whose answer was lost; they take effect before all transfers have ended, or never."""
+    """One bucket. ``uncertain``: writes whose answer was lost; they take effect before all transfers have ended, or never.
+
+    ``renames``: those of the last deed whose answer was lost: source, key, and what they are about.
+    """
 
     settled: dict[str, set[State]]
     creations: dict[str, Creation] = field(default_factory=dict)
     uncertain: list[tuple[str, State]] = field(default_factory=list)
+    renames: list[tuple[str, str, State]] = field(default_factory=list)
 
     def allowed(self, key: str) -> set[State]:
         """Every state in which the key may be found."""
@@ -47,6 +51,20 @@ class Model:
     def lost(self, key: str, state: State) -> None:
         """The answer to a write was lost: it may have taken effect, or may still."""
         self.uncertain.append((key, state))
+
+    def renaming(self, source: str, key: str) -> None:
+        """The answer to a rename was lost: each of the names may have what the source had, or may still get it."""
+        before = self.allowed(source)
+        if len(before) == 1 and ABSENT not in before and self.at_rest(key) and not before & self.allowed(key):
+            self.renames += [(source, key, state) for state in before]
+        for state in before - {ABSENT}:
+            self.lost(key, state)
+        self.lost(source, ABSENT)
+
+    def torn(self, found: dict[str, State]) -> list[tuple[str, str, State]]:
+        """The renames whose answers were lost just now and of which half is seen: both names have it, or neither has."""
+        pending, self.renames = self.renames, []
+        return [each for each in pending if (found.get(each[0]) == each[2]) == (found.get(each[1]) == each[2])]
 
     def ended(self, token: str, progress: dict[str, object]) -> None:
         """A creation has ended as its progress says."""

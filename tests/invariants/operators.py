@@ -32,6 +32,11 @@ class Operators(World):
         """The service dies at a named point, if it comes to it."""
         self.home.arm(point)
 
+    @deed()
+    def contend(self) -> None:
+        """The next transactions that write lose a race, as PostgreSQL tells it: nobody hears of it."""
+        self.home.contend()
+
     @deed(way=("killed", "restarted", "spared"))
     def end(self, way: str) -> None:
         """The service dies wherever it is now, or ends in order. Some are spared: a start costs as much as many deeds."""

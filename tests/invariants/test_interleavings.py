@@ -16,7 +16,7 @@ from tests.invariants.machine import Interleavings
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 """Many more examples, other ones each time, made small when they fail."""
-EXAMPLES = {"disk": 1000 if DEEP else 14, "ceph": 100 if DEEP else 4}
+EXAMPLES = {"disk": 1000 if DEEP else 10, "ceph": 100 if DEEP else 4}
 STEPS = 40 if DEEP else 20
 QUICK = {
     "transfer_attempts": "3",

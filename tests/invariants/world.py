@@ -64,7 +64,7 @@ class World(RuleBasedStateMachine):
         """The path of the key's published address, which is good for all versions; None when there has been none yet."""
         if key in self.urls:
             return self.urls[key]
-        reply = self.home.call("GET", self._at(key))
+        reply = self.home.ask(self._at(key))
         assert reply.status in {200, 404}, reply.body
         if reply.status == 404:
             return None

@@ -1,0 +1,97 @@
+"""Two at once: what one has begun is overtaken, at a named point, by what another one has done and was told of."""
+
+import json
+from typing import Any
+
+from tests.harness.service import Reply
+from tests.invariants.clients import Clients
+from tests.invariants.dealing import EITHER, deed
+from tests.invariants.installation import CONSISTENCY, KEYS, LANDING, S3, md5
+from tests.invariants.model import ABSENT
+from tests.invariants.world import CONSISTENCY as CHECKS
+from tests.invariants.world import JSON, SMALL, keys
+
+OVERTAKEN = (
+    ("PUT", f"{LANDING}.plan/before", "overwritten"),
+    ("PUT", f"{LANDING}.publish/before", "deleted"),
+    ("PUT if absent", f"{LANDING}.plan/before", "overwritten"),
+    ("DELETE", f"{KEYS}.delete/before", "overwritten"),
+    ("copies", f"{S3}.copy/before", "overwritten"),
+    ("renames", f"{LANDING}.publish/before", "overwritten"),
+    ("renames", f"{LANDING}.publish/before", "deleted"),
+)
+
+
+class Races(Clients):
+    """Clients and checks that are overtaken."""
+
+    @deed(race=OVERTAKEN, key=keys)
+    def overtake(self, race: tuple[str, str, str], key: str) -> None:
+        """Both have their say, one after the other; of a key that was renamed what came meanwhile stays."""
+        verb, point, meanwhile = race
+        other = SMALL[SMALL.index(key) - 1]
+        if point not in self.home.points or not self._rests(key, other):
+            return
+        if verb == "PUT if absent":
+            self.delete(key)
+        elif self.model.allowed(key) == {ABSENT}:
+            self._upload(key, self._body(700), right=True)
+        before, late = self.model.allowed(key), self._body(700)
+        with self.home.held_at(point, lambda: self._begun(verb, key, other, late)) as doing:
+            if meanwhile == "overwritten":
+                self._upload(key, self._body(700), right=True)
+            else:
+                self.delete(key)
+        reply = doing.result()
+        assert reply.status in {200, 201, 404, 412}, reply.body
+        if verb in {"copies", "renames"}:
+            assert verb == "copies" or reply.status != 201, "what was renamed is another version"
+            for state in before if reply.status == 201 else ():
+                self.model.answered(other, state)
+        elif reply.status in {200, 201}:
+            self.model.possible(key, md5(late) if verb != "DELETE" else ABSENT)
+
+    def _begun(self, verb: str, key: str, other: str, body: bytes) -> Reply:
+        """In a thread of its own."""
+        call = self.home.service.call
+        match verb:
+            case "PUT":
+                return call("PUT", self._at(key), body)
+            case "PUT if absent":
+                return call("PUT", self._at(key), body, {"If-None-Match": "*"})
+            case "DELETE":
+                return call("DELETE", self._at(key))
+        order = {"source_key": key, "key": other}
+        return call("POST", f"{self.path}/{verb}", json.dumps(order).encode(), JSON)
+
+    @deed(key=keys, written=EITHER, overtaken=EITHER)
+    def follow(self, key: str, written: bool, overtaken: bool) -> None:
+        """What another S3 client writes or deletes is followed, unless a client of ours has written since."""
+        seen = self.home.bystander(self.bucket)
+        if seen is None or not self._rests(key):
+            return
+        if not written and self.model.allowed(key) == {ABSENT}:
+            self._upload(key, self._body(700), right=True)
+        body, place = self._body(700), {"Bucket": self.bucket, "Key": key}
+        if written:
+            theirs = seen.client.put_object(Body=body, **place)["VersionId"]
+        else:
+            theirs = seen.client.delete_object(**place)["VersionId"]
+        point = f"{CONSISTENCY}.adopt/before" if written else f"{CONSISTENCY}.drop/before"
+        with self.home.held_at(point, lambda: self._checked(key)) as doing:
+            if overtaken:
+                self._upload(key, self._body(700), right=True)
+        assert doing.result()["finding"] is None
+        if overtaken:
+            seen.client.delete_object(VersionId=theirs, **place)
+        else:
+            self.model.answered(key, md5(body) if written else ABSENT)
+
+    def _checked(self, key: str) -> Any:
+        order = {"bucket": self.bucket, "key": key, "changed": True}
+        return self.home.service.json("POST", f"{CHECKS}/check", order)
+
+    def _rests(self, *names: str) -> bool:
+        """Whether nothing else happens, and it is known what these keys are: else another one might be held."""
+        rest = all(self.model.at_rest(key) for key in self.model.settled)
+        return rest and all(len(self.model.allowed(key)) == 1 for key in names)

@@ -1,13 +1,18 @@
 """What other S3 clients have stored, seen through the port: read as it is, and never touched."""
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
+from cephstorage.domain.errors import StoreMisconfigured
 from cephstorage.domain.names import BucketName
+from cephstorage.ports.store import StoredObject
 from cephstorage.store.ceph import CephConfig, CephStore
+from cephstorage.transfer.description import record_of
 from tests.conformance.store.test_store import content
 from tests.harness.ceph import Ceph
 from tests.harness.content import MIB
@@ -72,6 +77,34 @@ async def test_other_bytes_under_the_same_version_id_are_another_version(
     await store.delete(bucket, "k", second)
     await store.delete(bucket, "k", second)
     assert await store.current(bucket, "k") is None
+
+
+async def test_what_another_user_owns_and_lets_nobody_read_is_seen_and_makes_no_record(
+    bystander: Bystander, store: CephStore, ceph: Ceph
+) -> None:
+    """One such object ended a walk over its bucket, and a rebuilding of all of them."""
+    bucket, stranger = BucketName.parse(bystander.bucket), ceph.add_user(uuid4().hex)
+    await store.create_bucket(bucket)
+    bystander.client.put_bucket_acl(Bucket=bystander.bucket, ACL="public-read-write")
+    bystander.client.put_object(Bucket=bystander.bucket, Key="k", Body=b"ours")
+    with contextlib.closing(Bystander(ceph, bystander.bucket, stranger.access_key, stranger.secret_key)) as other:
+        for key in ("k", "theirs"):
+            other.client.put_object(Bucket=bystander.bucket, Key=key, Body=b"theirs")
+    found = {each.store_version: each async for each in store.objects(bucket)}
+    assert sorted((each.key, record_of(each) is not None) for each in found.values()) == [
+        ("k", False),
+        ("k", True),
+        ("theirs", False),
+    ]
+    theirs, ours = await store.versions(bucket, "k")
+    assert (theirs.foreign, theirs.size, ours.foreign, ours.size) == (True, 6, True, 4)
+    current = await store.current(bucket, "k")
+    assert current == found[theirs.store_version]
+    planned = StoredObject(bucket, "k", store.plan_version("t", 1), 6, "0" * 32, {})
+    assert await store.holds(planned) is None
+    assert await store.holds(replace(planned, key="theirs")) is None
+    with pytest.raises(StoreMisconfigured, match="denies access"):
+        await store.open(bucket, "k", theirs.store_version)
 
 
 async def test_the_md5_of_what_came_in_parts_is_not_guessed(bystander: Bystander, store: CephStore) -> None:

@@ -13,10 +13,11 @@ from cephstorage.domain.errors import CephStorageError, QuotaExceeded, StoreFull
 FOREIGN = (aiohttp.ClientError, OSError, TimeoutError)
 """What an exchange with the gateway may raise."""
 
+_DENIED = "AccessDenied"
 _MISCONFIGURED = {
     "InvalidAccessKeyId": "does not know the access key; correct the settings ceph_access_key and ceph_secret_key",
     "SignatureDoesNotMatch": "does not accept the secret key; correct the settings ceph_access_key and ceph_secret_key",
-    "AccessDenied": (
+    _DENIED: (
         "denies access; see whether the user of the settings ceph_access_key and ceph_secret_key owns the buckets and"
         " is not suspended"
     ),
@@ -41,6 +42,10 @@ class GatewayQuotaExceeded(StoreFull):
     """The gateway's own quota is used up. Ours had room: what waits for its removal counts there, so that waiting may help."""
 
     code = QuotaExceeded.code
+
+
+class Denied(StoreMisconfigured):
+    """The gateway lets us not have this. Where it has just listed the bucket, another user owns the object."""
 
 
 class UnknownBucket(StoreUnavailable):
@@ -83,8 +88,8 @@ def of_refusal(status: int, code: str, what: str, gateway: str) -> CephStorageEr
     if code == "NoSuchBucket":
         return UnknownBucket(f"{what}: the Ceph gateway {gateway} has no such bucket; create it again.")
     reason = _MISCONFIGURED.get(code)
-    if reason is None and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        reason = _MISCONFIGURED["AccessDenied"]
+    if code == _DENIED or (reason is None and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}):
+        return Denied(f"{what}: the Ceph gateway {gateway} {_MISCONFIGURED[_DENIED]} ({told}).")
     if reason is not None:
         return StoreMisconfigured(f"{what}: the Ceph gateway {gateway} {reason} ({told}).")
     wait = _BUSY_WAIT if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS} else None

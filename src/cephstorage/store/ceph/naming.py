@@ -168,6 +168,13 @@ def _foreign(bucket: BucketName, key: str, version_id: str, size: int, headers: 
     return StoredObject(bucket, key, name, size, md5, metadata, _custom(headers))
 
 
+def unread_object(bucket: BucketName, version: ListedVersion) -> StoredObject:
+    """What another user of the store owns and lets nobody read: only its listing tells of it, and that makes no record."""
+    name = stored_name(f"{FOREIGN}.{version.etag}.{version.version_id}", version.version_id)
+    unknown = {"source": FOREIGN, "timetag": ""}
+    return StoredObject(bucket, version.key, name, version.size, version.etag, unknown)
+
+
 def attempt_in(headers: Mapping[str, str]) -> str | None:
     """The attempt that an object's headers speak of, be it right or not."""
     return headers.get(_PREFIX + _ATTEMPT)

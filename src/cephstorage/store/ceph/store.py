@@ -89,7 +89,7 @@ class CephStore:
 
     async def current(self, bucket: BucketName, key: str) -> StoredObject | None:
         """Look at the key as any client does."""
-        return await self._looking.look(bucket, key, None)
+        return await self._looking.current(bucket, key)
 
     async def open(self, bucket: BucketName, key: str, store_version: str) -> CephReader:
         """Look whether the version is there; its bytes are asked for when they are read."""
@@ -153,7 +153,7 @@ class CephStore:
                 await self._s3.delete_version(place, key, found)
 
     async def _still(self, bucket: BucketName, key: str, name: VersionName) -> bool:
-        found = await self._looking.look(bucket, key, name.version_id)
+        found = await self._looking.ours(bucket, key, name.version_id)
         return found is not None and attempt_of(found.store_version) == name.attempt
 
     def strays(self, store_version: str) -> str | None:
@@ -189,7 +189,7 @@ class CephStore:
             yield found
 
     async def _look_at(self, bucket: BucketName, versions: list[ListedVersion]) -> list[StoredObject]:
-        found = await asyncio.gather(*(self._looking.look(bucket, v.key, v.version_id) for v in versions))
+        found = await asyncio.gather(*(self._looking.listed(bucket, version) for version in versions))
         return [version for version in found if version is not None]
 
     async def page(self, bucket: BucketName, place: str | None) -> StoredPage:
@@ -214,7 +214,7 @@ class CephStore:
     async def _seen(self, bucket: BucketName, version: ListedVersion) -> Seen | None:
         if version.marker:
             return seen_of(version)
-        found = await self._looking.look(bucket, version.key, version.version_id)
+        found = await self._looking.listed(bucket, version)
         return seen_of(version, found) if found is not None else None
 
     async def hide(self, bucket: BucketName, key: str) -> None:

@@ -213,7 +213,7 @@ class KeyStatements:
         previous = self.get(conn, bucket, key)
         if living(previous, now) is not None and not over:
             raise PreconditionFailed(f"There is a key {key!r} in {bucket} now; to replace it, say so: over (--over).")
-        found = self._trash.take(conn, bucket, key, generation)
+        found = self._trash.take(conn, bucket, key, generation, now)
         following = max(held.first_generation, previous.generation + 1 if previous is not None else 0)
         record = restored(found, following, now, held.lifecycle.rules)
         self.put(conn, record, previous, held.lifecycle, Amount(found.size, 1))

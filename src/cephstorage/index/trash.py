@@ -34,16 +34,17 @@ class TrashStatements:
         here = c.bucket == bindparam("in_bucket")
         of_key = here & (c.key == bindparam("of_key"))
         self._insert = insert(schema.trash)
-        self._newest = select(func.max(c.generation)).where(of_key)
+        restorable = c.due_at > bindparam("now")
+        self._newest = select(func.max(c.generation)).where(of_key, restorable)
         self._versions = select(c.store_version).where(of_key)
         one = delete(schema.trash).where(of_key, c.generation == bindparam("of_generation"))
-        self._take = one.returning(*c)
+        self._take = one.where(restorable).returning(*c)
         self._end = one.where(c.due_at <= bindparam("now")).returning(c.key, c.store_version, c.size)
         due = select(c.bucket, c.key, c.generation).where(c.due_at <= bindparam("now"))
         self._due = due.order_by(c.due_at).limit(bindparam("limit"))
-        self._kept = select(c.key, c.generation).where(here, c.due_at > bindparam("now"))
-        self._hurry = update(schema.trash).where(here, c.due_at > bindparam("now")).values(due_at=bindparam("now"))
-        self._listed = select(schema.trash).where(here, c.due_at > bindparam("now")).order_by(c.key, c.generation)
+        self._kept = select(c.key, c.generation).where(here, restorable)
+        self._hurry = update(schema.trash).where(here, restorable).values(due_at=bindparam("now"))
+        self._listed = select(schema.trash).where(here, restorable).order_by(c.key, c.generation)
 
     def keep(
         self, conn: Connection, bucket: BucketName, records: Sequence[Record], reason: Reason, now: float, days: float
@@ -70,9 +71,9 @@ class TrashStatements:
         """The store versions that are kept of a key."""
         return list(conn.scalars(self._versions, {"in_bucket": str(bucket), "of_key": key}))
 
-    def take(self, conn: Connection, bucket: BucketName, key: str, generation: int | None) -> Record:
-        """Take a version out again, by default the newest of its key. Raises KeyNotFound."""
-        named = {"in_bucket": str(bucket), "of_key": key}
+    def take(self, conn: Connection, bucket: BucketName, key: str, generation: int | None, now: float) -> Record:
+        """Take a version out again, by default the newest of its key that is not to be swept. Raises KeyNotFound."""
+        named = {"in_bucket": str(bucket), "of_key": key, "now": now}
         wanted = generation if generation is not None else conn.scalar(self._newest, named)
         row = conn.execute(self._take, {**named, "of_generation": wanted}).first()
         if row is None:

@@ -151,6 +151,18 @@ async def test_a_long_trash_is_emptied_in_steps(index: SqlIndex, monkeypatch: py
     assert (len(landed), await trash(index), await usage(index)) == (3, [], (30, 3, 50, 5))
 
 
+async def test_what_was_emptied_or_is_over_does_not_come_back_before_it_is_swept(index: SqlIndex) -> None:
+    older, newer = await deleted(index, "one"), await deleted(index, "two")
+    assert await index.trash.empty(BUCKET, "k", newer.generation, NOW) == 1
+    with pytest.raises(KeyNotFound):
+        await index.trash.restore(BUCKET, "k", newer.generation, NOW, over=False)
+    with pytest.raises(KeyNotFound):
+        await index.trash.restore(BUCKET, "k", None, DUE, over=False)
+    back = await index.trash.restore(BUCKET, "k", None, NOW, over=False)
+    assert back.store_version == older.store_version
+    assert await index.trash.sweep(10, NOW) == 1
+
+
 async def test_a_long_trash_is_read_page_by_page(index: SqlIndex) -> None:
     for number in range(5):
         await deleted(index, f"n{number}", "k" if number % 2 else "я")

@@ -5,15 +5,17 @@ import json
 from typing import Any
 
 from tests.harness.behaviour import Gate
+from tests.harness.patience import until
 from tests.invariants.dealing import EITHER, deed
 from tests.invariants.installation import Died, md5
 from tests.invariants.model import ABSENT, Creation
-from tests.invariants.world import BIG, JSON, SMALL, World, keys, picks, sizes
+from tests.invariants.quotas import Quotas
+from tests.invariants.world import BIG, JSON, SMALL, keys, picks, sizes
 
 faults = ("none", "none", "resumed", "busy", "held", "missing", "torn", "wrong")
 
 
-class Clients(World):
+class Clients(Quotas):
     """Writers."""
 
     @deed(key=keys, size=sizes, right=EITHER)
@@ -24,26 +26,26 @@ class Clients(World):
     @deed(key=keys, size=sizes)
     def upload_if_absent(self, key: str, size: int) -> None:
         """It is refused exactly when something is there."""
-        body, before = self._body(size), self.model.allowed(key)
+        body, before, fits = self._body(size), self.model.allowed(key), self.fits(key, size)
         reply = self._write(key, md5(body), lambda: self.home.call("PUT", self._at(key), body, {"If-None-Match": "*"}))
-        if reply is None:
+        if reply is None or self.refused(reply, fits):
             return
         assert reply.status in {201, 412}, reply.body
         if reply.status == 201:
             assert ABSENT in before
-            self.model.answered(key, md5(body))
+            self.model.written(key, md5(body))
         else:
             assert before != {ABSENT}
 
     def _upload(self, key: str, body: bytes, right: bool) -> None:
-        headers = {"md5": md5(body) if right else md5(b"something else")}
+        headers, fits = {"md5": md5(body) if right else md5(b"something else")}, self.fits(key, len(body))
         state = md5(body) if right else None
         reply = self._write(key, state, lambda: self.home.call("PUT", self._at(key), body, headers), may=right)
-        if reply is None:
+        if reply is None or self.refused(reply, fits):
             return
         if right:
             assert (reply.status, reply.json()["md5"], reply.json()["size"]) == (201, md5(body), len(body)), reply.body
-            self.model.answered(key, md5(body))
+            self.model.written(key, md5(body))
         else:
             assert (reply.status, reply.json()["code"]) == (400, "md5_mismatch")
 
@@ -59,7 +61,7 @@ class Clients(World):
         else:
             assert reply.status == 200
             assert before != {ABSENT}
-            self.model.answered(key, ABSENT)
+            self.model.deleted(key)
 
     @deed(written=EITHER)
     def delete_folder(self, written: bool) -> None:
@@ -68,7 +70,7 @@ class Clients(World):
             for prefix in ("z/", "b/") if written else ("b/",):  # the one holds up the other
                 self.home.json("POST", f"{self.path}/deletions", {"prefix": prefix})
         for key in SMALL[1:]:
-            self.model.possible(key, ABSENT)
+            self.model.deleting(key)
         if written:
             self._upload(SMALL[1], self._body(700), right=True)
 
@@ -80,11 +82,24 @@ class Clients(World):
         if fault == "wrong":
             order["md5"] = md5(b"something else")
         self.origin.put(path, body, **self._behaviour(fault, len(body)))
-        idempotency_key = path.replace("/", "-")
+        idempotency_key, fits = path.replace("/", "-"), self.fits(key, len(body))
         token = self._until_answered(order, idempotency_key)
         assert token not in self.model.creations
         succeeds = fault not in {"missing", "torn", "wrong"}
-        self.model.creations[token] = Creation(key, token, order, idempotency_key, md5(body), succeeds)
+        creation = Creation(key, token, order, idempotency_key, md5(body), succeeds, self.model.room.bounded)
+        self.model.creations[token] = creation
+        if self.model.room.bounded and fits is not None and fault == "none":
+            self._is_as_it_fits(creation, fits)
+
+    def _is_as_it_fits(self, creation: Creation, fits: bool) -> None:
+        """Nothing else was under way: there was room for it, or there was none."""
+
+        def progress() -> Any:
+            with contextlib.suppress(Died):
+                return self.home.json("GET", f"/ceph/progress/{creation.token}")
+
+        ended = until(progress, lambda told: told is not None and told["state"] != "inprogress")
+        assert (ended["state"] == "success") is fits, ended
 
     def _behaviour(self, fault: str, size: int) -> dict[str, Any]:
         if fault == "held":
@@ -131,6 +146,8 @@ class Clients(World):
         if source == key:
             return
         before, rests = self.model.allowed(source), self.model.at_rest(source)
+        (state,) = before if len(before) == 1 else (ABSENT,)
+        fits = self.fits(key, len(self.bodies[state]), moves=moves) if state is not ABSENT else None
         verb, order = ("renames" if moves else "copies"), {"source_key": source, "key": key}
         try:
             reply = self.home.call("POST", f"{self.path}/{verb}", json.dumps(order).encode(), JSON)
@@ -140,12 +157,14 @@ class Clients(World):
             for state in before - {ABSENT}:
                 self.model.lost(key, state)
             return
+        if self.refused(reply, fits):
+            return
         if reply.status == 404:
             assert ABSENT in before, f"{source!r} is gone"
         elif reply.status == 201:
             assert reply.json()["md5"] in before
-            self.model.answered(key, reply.json()["md5"])
+            self.model.written(key, reply.json()["md5"])
             if moves:
-                self.model.answered(source, ABSENT)
+                self.model.moved(source)
         else:  # what it was to copy has been replaced meanwhile
             assert not rests, (reply.status, reply.body)

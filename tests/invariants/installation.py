@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,15 +86,47 @@ class Died(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A bucket as one transaction of the database sees it."""
+    """A bucket as one transaction of the database sees it. ``bucket``: its own row; ``trash``: rows, as they are."""
 
+    at: float
+    bucket: Any
     records: dict[str, Any]
-    usage: tuple[int, int]
+    trash: list[Any]
     transfers: dict[str, Any]
     idempotency: dict[str, str]
     named: set[str]
     removals: int
     deletions: dict[str, str]
+
+    @property
+    def living(self) -> dict[str, Any]:
+        """The records whose time is not over."""
+        return {key: row for key, row in self.records.items() if row.expires_at is None or row.expires_at > self.at}
+
+    @property
+    def restorable(self) -> list[Any]:
+        """The rows of the trash that are not to be swept."""
+        return [row for row in self.trash if row.due_at > self.at]
+
+    @property
+    def taken(self) -> tuple[int, int]:
+        """Bytes and keys that count for a quota."""
+        return self.bucket.size + self.bucket.trash_size, self.bucket.keyamount + self.bucket.trash_keys
+
+    @property
+    def moving(self) -> bool:
+        """Whether a transfer, or a deletion of many keys, is in progress."""
+        return "inprogress" in {row.state for row in self.transfers.values()} | set(self.deletions.values())
+
+    @property
+    def ageing(self) -> bool:
+        """Whether lives have yet to be ended, or new rules to be applied."""
+        return len(self.living) < len(self.records) or len(self.restorable) < len(self.trash) or self.behind
+
+    @property
+    def behind(self) -> bool:
+        """Whether keys have yet to be given the moments that follow from new rules."""
+        return self.bucket.rules_place is not None
 
 
 class Installation:
@@ -237,7 +270,7 @@ class Installation:
 
     def snapshot(self, bucket: str) -> Snapshot:
         """What the database says of a bucket (full name) at one moment."""
-        s = self._schema
+        s, at = self._schema, time.time()
         assert self._databases is not None
         with self._databases.connect() as conn:
             if conn.dialect.name == "sqlite":
@@ -246,15 +279,17 @@ class Installation:
             def rows(table: Any) -> list[Any]:
                 return list(conn.execute(select(table).where(table.c.bucket == bucket)))
 
-            usage = conn.execute(select(s.buckets).where(s.buckets.c.name == bucket)).one()
+            own = conn.execute(select(s.buckets).where(s.buckets.c.name == bucket)).one()
             records, transfers, removals, trash = map(rows, (s.keys, s.transfers, s.removals, s.trash))
             ids = [row.id for row in transfers]
             known = select(s.idempotency).where(s.idempotency.c.transfer_id.in_(ids))
             plans = [json.loads(row.plan)["store_version"] for row in transfers if row.plan and not row.ended_at]
             named = [row.store_version for row in (*records, *removals, *trash)]
             return Snapshot(
+                at,
+                own,
                 {row.key: row for row in records},
-                (usage.size, usage.keyamount),
+                trash,
                 {row.token: row for row in transfers},
                 {row.key: row.transfer_id for row in conn.execute(known)},
                 {attempt_of(name) for name in (*named, *plans)},

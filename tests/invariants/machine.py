@@ -14,6 +14,7 @@ The service is a process of its own that is really killed. One serves all exampl
 """
 
 import contextlib
+import json
 import sys
 
 from hypothesis.stateful import invariant
@@ -21,14 +22,15 @@ from hypothesis.stateful import invariant
 from tests.harness.patience import until
 from tests.invariants.deaths import Deaths
 from tests.invariants.installation import Died, Snapshot, md5
+from tests.invariants.lives import Lives
+from tests.invariants.mirror import Mirrors
 from tests.invariants.model import ABSENT, Creation, State
 from tests.invariants.operators import Operators
 from tests.invariants.races import Races
-from tests.invariants.readers import Readers
-from tests.invariants.world import BIG, CONSISTENCY, SMALL
+from tests.invariants.world import CONSISTENCY, OURS, QUOTA_EXCEEDED
 
 
-class Interleavings(Operators, Readers, Deaths, Races):
+class Interleavings(Operators, Lives, Mirrors, Deaths, Races):
     """All that may happen on both pairs of engines, and what must be true after it."""
 
     @invariant()
@@ -52,8 +54,13 @@ class Interleavings(Operators, Readers, Deaths, Races):
             assert not unnamed, f"I4: nobody names {unnamed}"
 
     def _usage(self, seen: Snapshot) -> None:
-        summed = (sum(record.size for record in seen.records.values()), len(seen.records))
-        assert seen.usage == summed, "I3: usage is not the sum"
+        own = seen.bucket
+        for rows, said in (
+            (seen.records.values(), (own.size, own.keyamount)),
+            (seen.trash, (own.trash_size, own.trash_keys)),
+        ):
+            assert said == (sum(row.size for row in rows), len(rows)), "I3: usage is not the sum"
+        assert self.model.room.looked(seen.taken), f"{seen.taken} is stored, {self.model.room.limit} is allowed"
 
     def _transfers(self, seen: Snapshot) -> None:
         fetches = {token for token, row in seen.transfers.items() if row.kind == "fetch"}
@@ -68,30 +75,40 @@ class Interleavings(Operators, Readers, Deaths, Races):
         progress = self.home.json("GET", f"/ceph/progress/{creation.token}")
         assert progress["state"] in {"success", "fail"}
         assert creation.ended in (None, progress), "I5: it has ended twice"
+        if creation.bounded and progress["state"] == "fail" and progress["error"]["code"] == QUOTA_EXCEEDED:
+            return
         if creation.succeeds is not None:
             assert (progress["state"] == "success") is creation.succeeds, (creation, progress)
 
     def _records(self, seen: Snapshot) -> None:
         """I1, I2, I7: what is visible is what was written last, or is being written."""
-        for key in (*SMALL, BIG):
-            record = seen.records.get(key)
+        living = seen.living
+        for key in self.model.settled:
+            record = living.get(key)
             state: State = record.md5 if record is not None else ABSENT
             allowed = self.model.allowed(key)
             assert state in allowed, f"{key!r} is {state}, may be {allowed}"
             assert record is None or record.size == len(self.bodies[record.md5]), "I1"
-        assert seen.records.keys() <= {*SMALL, BIG}
+        assert seen.records.keys() <= self.model.settled.keys()
         assert not (torn := self.model.torn({key: record.md5 for key, record in seen.records.items()})), (
             f"half of {torn}"
         )
+        self.model.moving()
+        kept = {(row.key, json.loads(row.record)["md5"]) for row in seen.restorable if row.key in OURS}
+        assert self.model.trash.agrees(kept), f"in the trash lie {kept}, of {self.model.trash}"
         for token, row in seen.transfers.items():
             if row.ended_at is not None and token in self.model.creations:
                 self.model.ended(token, self.home.json("GET", f"/ceph/progress/{token}"))
         if all(row.ended_at is not None for row in seen.transfers.values()):
             self.model.quiet()
         if "inprogress" not in seen.deletions.values():
-            for key in filter(self.model.at_rest, (*SMALL, BIG)):
-                record = seen.records.get(key)
-                self.model.seen(key, record.md5 if record is not None else ABSENT)
+            self.model.deletions_ended()
+        if seen.behind:
+            return
+        for key in filter(self.model.at_rest, OURS):
+            record = living.get(key)
+            self.model.seen(key, record.md5 if record is not None else ABSENT)
+            self.model.trash.seen(key, kept)
 
     def _bytes(self, seen: Snapshot) -> None:
         """I1: the bytes of what is visible are there, and are one of those that may be."""
@@ -115,20 +132,23 @@ class Interleavings(Operators, Readers, Deaths, Races):
         if failure is not None:
             if isinstance(failure, Exception):  # and not hypothesis, which has drawn enough
                 self.failures.append(failure)
-            for sock, _ in self.streams:
+            for sock in (*(sock for sock, _ in self.streams), *(each.sock for each in self.readings)):
                 sock.close()
             return
         self._finish_ranges()
         self._finish_streams()
+        self._finish_readings()
+        self.rest()
         self._alive()
         until(lambda: self._at_rest(self.home.snapshot(self.bucket)))
         self.held()
         seen = self.home.snapshot(self.bucket)
         assert set(seen.deletions.values()) <= {"success"}
+        assert self.home.json("GET", f"/quotas/{self.username}")["reserved"] == {"size": 0, "keyamount": 0}
         assert self.home.json("GET", f"{CONSISTENCY}/findings?bucket={self.bucket}")["findings"] == []
         if self.home.spools_are_ours:
             until(lambda: not self.home.spooled())
-            names = {row.store_version for row in seen.records.values()}
+            names = {row.store_version for row in (*seen.records.values(), *seen.trash)}
             assert {name.partition(".")[2] for name in self.home.files(self.bucket)} == names | {
                 f"{name}.json" for name in names
             }, "I4"
@@ -136,5 +156,4 @@ class Interleavings(Operators, Readers, Deaths, Races):
     def _at_rest(self, seen: Snapshot) -> bool:
         with contextlib.suppress(Died):
             self.home.call("GET", "/healthz")
-        states = {row.state for row in seen.transfers.values()} | set(seen.deletions.values())
-        return "inprogress" not in states and not (seen.removals and self.home.spools_are_ours)
+        return not (seen.moving or seen.ageing or (seen.removals and self.home.spools_are_ours))

@@ -24,6 +24,7 @@ class Operators(World):
     @deed(kind=("reconcile", "scrub"))
     def walk(self, kind: str) -> None:
         """Have the whole bucket held against the store."""
+        self.told |= kind == "reconcile"
         with contextlib.suppress(Died):
             self.home.json("POST", CONSISTENCY, {"bucket": self.bucket, "kind": kind})
 

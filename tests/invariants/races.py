@@ -43,11 +43,11 @@ class Races(Clients):
             else:
                 self.delete(key)
         reply = doing.result()
-        assert reply.status in {200, 201, 404, 412}, reply.body
+        assert reply.status in {200, 201, 404, 412, *({507} if self.model.room.bounded else ())}, reply.body
         if verb in {"copies", "renames"}:
             assert verb == "copies" or reply.status != 201, "what was renamed is another version"
             for state in before if reply.status == 201 else ():
-                self.model.answered(other, state)
+                self.model.written(other, state)
         elif reply.status in {200, 201}:
             self.model.possible(key, md5(late) if verb != "DELETE" else ABSENT)
 
@@ -68,7 +68,7 @@ class Races(Clients):
     def follow(self, key: str, written: bool, overtaken: bool) -> None:
         """What another S3 client writes or deletes is followed, unless a client of ours has written since."""
         seen = self.home.bystander(self.bucket)
-        if seen is None or not self._rests(key):
+        if seen is None or not self._rests(key) or self.told or self.model.room.bounded:
             return
         if not written and self.model.allowed(key) == {ABSENT}:
             self._upload(key, self._body(700), right=True)
@@ -84,8 +84,10 @@ class Races(Clients):
         assert doing.result()["finding"] is None
         if overtaken:
             seen.client.delete_object(VersionId=theirs, **place)
+        elif written:
+            self.model.written(key, md5(body))
         else:
-            self.model.answered(key, md5(body) if written else ABSENT)
+            self.model.deleted(key)
 
     def _checked(self, key: str) -> Any:
         order = {"bucket": self.bucket, "key": key, "changed": True}

@@ -22,6 +22,7 @@ QUICK = {
     "transfer_attempts": "3",
     "transfer_retry_base": "0.05",
     "transfer_retry_cap": "0.1",
+    "origin_read_timeout": "300",  # origins are silent for as long as it pleases
     "transfer_deletion_rate": "2000",
     "grace": "0.5",
     "log_level": "warning",

@@ -18,7 +18,9 @@ from tests.invariants.model import ABSENT, Model, State
 
 JSON = {"Content-Type": "application/json"}
 CONSISTENCY = "/monitor/consistency"
+QUOTA_EXCEEDED = "quota_exceeded"
 SMALL, BIG = ("a", "b/c", "b/d e"), "big"
+OURS = (*SMALL, BIG)
 SIZES = (0, 700, 70_000, MIB + 5000)
 """From a mebibyte on, phases are noted in the transfer's row."""
 
@@ -39,11 +41,16 @@ class World(RuleBasedStateMachine):
         self.bucket = f"{self.username}___photos"
         self.path = f"/ceph/{self.username}/photos"
         self.home.json("PUT", self.path)
-        self.model = Model({key: {ABSENT} for key in (*SMALL, BIG)})
+        self.told = False
+        """Whether somebody may look at keys of himself by now: one who walks, or is told by the store."""
+        self.model = Model({key: {ABSENT} for key in OURS})
         self.bodies: dict[str, bytes] = {}
         self.urls: dict[str, str] = {}
         self.gates: list[Gate] = []
         self._random = random.Random(self.username)
+
+    def rest(self) -> None:
+        """Let whatever else goes on in a kind of examples come to its end."""
 
     def _alive(self) -> None:
         """If it has died at its point without anybody's noticing, it is started again."""

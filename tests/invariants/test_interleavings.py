@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.harness.machines import shared_engines
 from tests.harness.origin import FaultOrigin
 from tests.invariants.dealing import run_dealt
+from tests.invariants.foreign import OverCeph
 from tests.invariants.installation import Installation
 from tests.invariants.machine import Interleavings
 
@@ -37,13 +38,17 @@ def machine(
     kind, node, engines = request.param, None, {}
     if kind == "ceph":
         node = request.getfixturevalue("ceph")
-        engines = shared_engines(request.getfixturevalue("postgres"), node) | {"ceph_removal_grace": "1"}
+        engines = shared_engines(request.getfixturevalue("postgres"), node) | {
+            "ceph_removal_grace": "1",
+            "reconcile_grace": "0",
+        }
     own = {**engines, **QUICK, "origin_allowed_ports": str(origin.port)}
     with contextlib.ExitStack() as stack:
         home = Installation(tmp_path_factory.mktemp("invariants"), node, **own)
         stack.callback(home.stop)
         home.start()
-        yield kind, type("Here", (Interleavings,), {"home": home, "origin": origin, "failures": []})
+        rules = Interleavings if node is None else OverCeph
+        yield kind, type("Here", (rules,), {"home": home, "origin": origin, "failures": []})
 
 
 @pytest.mark.slow

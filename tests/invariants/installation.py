@@ -144,6 +144,8 @@ class Installation:
         )
         self.service.module = "tests.harness.crashing"
         self.deaths = 0
+        self.between_lives: list[Callable[[], object]] = []
+        """What happens before the next start."""
         self.spools_are_ours = node is None
         """Whether spool, store and removals come to rest soon: on Ceph, removals have a grace."""
         self._node = node
@@ -227,6 +229,8 @@ class Installation:
         self.deaths += 1
         self.disarm()
         self._hang_up()
+        while self.between_lives:
+            self.between_lives.pop()()
         self.service.start()
 
     # -- HTTP
@@ -317,6 +321,11 @@ class Installation:
     def bystander(self, bucket: str) -> Bystander | None:
         """Another S3 client, where there is an S3 store."""
         return self._bystander(self._node, bucket) if self._node is not None else None
+
+    def lose_spools(self) -> None:
+        """As when a machine does not come back, and another one goes on."""
+        for path in (self.service.data_dir / "spool").glob("*"):
+            path.unlink()
 
     def _attempts(self, node: Ceph, bucket: str) -> Iterator[str]:
         """The attempts that have stored the versions of a bucket, as these say themselves; what is going is nobody's."""

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tests.harness.patience import until
 from tests.harness.service import Reply
 from tests.invariants.clients import Clients
 from tests.invariants.dealing import EITHER, deed
@@ -30,7 +31,7 @@ class Races(Clients):
         """Both have their say, one after the other; of a key that was renamed what came meanwhile stays."""
         verb, point, meanwhile = race
         other = SMALL[SMALL.index(key) - 1]
-        if point not in self.home.points or not self._rests(key, other):
+        if point not in self.home.points or not self._settles(key, other):
             return
         if verb == "PUT if absent":
             self.delete(key)
@@ -68,7 +69,7 @@ class Races(Clients):
     def follow(self, key: str, written: bool, overtaken: bool) -> None:
         """What another S3 client writes or deletes is followed, unless a client of ours has written since."""
         seen = self.home.bystander(self.bucket)
-        if seen is None or not self._rests(key) or self.told or self.model.room.bounded:
+        if seen is None or self.told or self.model.room.bounded or not self._settles(key):
             return
         if not written and self.model.allowed(key) == {ABSENT}:
             self._upload(key, self._body(700), right=True)
@@ -93,7 +94,14 @@ class Races(Clients):
         order = {"bucket": self.bucket, "key": key, "changed": True}
         return self.home.service.json("POST", f"{CHECKS}/check", order)
 
-    def _rests(self, *names: str) -> bool:
-        """Whether nothing else happens, and it is known what these keys are: else another one might be held."""
-        rest = all(self.model.at_rest(key) for key in self.model.settled)
-        return rest and all(len(self.model.allowed(key)) == 1 for key in names)
+    def _settles(self, *names: str) -> bool:
+        """Wait until nothing is under way, else another one might be held; whether it is known what these keys are."""
+        while self.gates:
+            self.gates.pop().set()
+        until(self._is_quiet)
+        self.held()
+        return all(self.model.at_rest(key) and len(self.model.allowed(key)) == 1 for key in names)
+
+    def _is_quiet(self) -> bool:
+        self._alive()
+        return not self.home.snapshot(self.bucket).moving

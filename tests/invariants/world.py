@@ -52,6 +52,9 @@ class World(RuleBasedStateMachine):
     def rest(self) -> None:
         """Let whatever else goes on in a kind of examples come to its end."""
 
+    def held(self) -> None:
+        """What must be true after each deed (see ``machine``)."""
+
     def _alive(self) -> None:
         """If it has died at its point without anybody's noticing, it is started again."""
         with contextlib.suppress(Died):

@@ -17,7 +17,7 @@ PYTEST := $(BIN)/pytest -q
 # What the tests call besides Python: the real engines, real clients, and what checks the deployment examples.
 ENGINES := nginx nginx-cache-purge postgres ceph-mon ceph-osd radosgw
 PEERS := nginx nginx-cache-purge varnishd squid traffic_server
-PROGRAMS := $(ENGINES) curl openssl chromium wrk ip systemd-analyze
+PROGRAMS := $(ENGINES) curl openssl chromium wrk ip systemd-analyze rclone s3cmd
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -1,8 +1,11 @@
 """Followed buckets: what S3 clients write and delete in Ceph is in the index at once, and no event does harm."""
 
 import json
+import os
 import random
 import re
+import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.harness import programs
 from tests.harness.bucket import Bucket, md5
 from tests.harness.ceph import PROGRAMS as CEPH_PROGRAMS
 from tests.harness.ceph import Ceph
+from tests.harness.content import Content
 from tests.harness.machines import shared_engines
 from tests.harness.patience import until
 from tests.harness.postgres import PROGRAMS as POSTGRES_PROGRAMS
@@ -211,9 +215,14 @@ def test_events_that_are_repeated_out_of_order_or_forged_do_no_harm(world: World
     for key, body in bodies.items():
         world.put(key, body)
         until(lambda key=key: world.bucket.exists(key))
+    for key in list(bodies)[:6]:
+        bodies[key] = f"{key} again".encode()
+        world.put(key, bodies[key])
+        until(lambda key=key: world.bucket.record(key)["md5"] == md5(bodies[key]))
     before = world.bucket.listing(recursive="true")
     names = ["ObjectCreated:Put", "ObjectCreated:Copy", "ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated"]
-    storm: list[Any] = [world.event(key, name, versionId="x") for key in (*bodies, "never was") for name in names] * 4
+    versions = [*((key, "x") for key in (*bodies, "never was")), *world.other.versions()]  # late ones of before, too
+    storm: list[Any] = [world.event(key, name, versionId=version) for key, version in versions for name in names] * 4
     storm += [None, {}, {"eventName": 5}, world.event(""), {**world.event("k"), "s3": {"bucket": {"name": "other"}}}]
     random.Random(7).shuffle(storm)
     with ThreadPoolExecutor(8) as threads:
@@ -232,6 +241,47 @@ def test_a_lost_event_is_made_good(world: World) -> None:
     asked = {"bucket": world.name, "key": "missed", "changed": True}
     assert world.service.json("POST", "/monitor/consistency/check", asked)["action"] == "adopted"
     assert world.bucket.read("missed") == b"bytes"
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["nobody answers", "refused"])
+def test_an_address_that_gets_no_events_is_refused_and_no_write_waits_for_it(world: World, silent: bool) -> None:
+    """RGW would wait there for minutes within each write, ours too."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        if not silent:
+            listening.close()
+        place = f"{world.bucket.username}/{world.bucket.name}"
+        said = world.verb("follow", place, "--endpoint", address, code=2)
+        assert f"from Ceph at {address}" in said
+        assert world.service.json("GET", f"{world.bucket.path}/following")["following"] is False
+        world.put("k", b"x")
+        world.bucket.put("own", b"y")
+    assert {key for key, _ in world.other.versions()} == {"k", "own"}
+
+
+def test_what_came_in_parts_is_adopted_with_the_md5_of_its_bytes(world: World) -> None:
+    """Its ETag is none, and no reason to doubt it later."""
+    world.follow()
+    body = Content(5, (5 << 20) + 3).read()
+    client, at = world.other.client, {"Bucket": world.name, "Key": "parts"}
+    for round_number in range(2):
+        upload = client.create_multipart_upload(**at, ContentType="text/x-parts")["UploadId"]
+        pieces = [body[: 5 << 20], body[5 << 20 :] + b"!" * round_number]
+        parts = [
+            client.upload_part(**at, UploadId=upload, PartNumber=number, Body=piece)["ETag"]
+            for number, piece in enumerate(pieces, 1)
+        ]
+        named = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(parts, 1)]
+        client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": named})
+        whole = b"".join(pieces)
+        until(lambda whole=whole: world.bucket.exists("parts") and world.bucket.record("parts")["md5"] == md5(whole))
+        record = world.bucket.record("parts")
+        assert (record["size"], record["content_type"]) == (len(whole), "text/x-parts")
+        assert world.bucket.read("parts") == whole
+    assert world.other.head("parts")["ETag"].endswith('-2"')
+    check = {"bucket": world.name, "key": "parts"}
+    assert world.service.json("POST", "/monitor/consistency/check", check)["verdict"] in {"fine", "leftover"}
+    assert world.bucket.usage() == (len(body) + 1, 1)
 
 
 def test_strangers_push_nothing(world: World) -> None:
@@ -255,3 +305,60 @@ def test_a_store_of_our_own_is_not_followed(tmp_path: Path) -> None:
             assert (reply.status, reply.json()["code"]) == (409, "not_supported")
     finally:
         service.stop()
+
+
+REAL_CLIENTS = {
+    "rclone": ["sync", "--config=/dev/null", "--s3-upload-cutoff=5Mi", "--s3-chunk-size=5Mi", "--s3-no-check-bucket"],
+    "s3cmd": ["sync", "--delete-removed", "--multipart-chunk-size-mb=5", "--no-progress", "--quiet"],
+}
+
+
+@pytest.mark.parametrize("program", REAL_CLIENTS)
+def test_a_folder_that_a_real_client_keeps_in_sync_is_in_the_index(world: World, program: str, tmp_path: Path) -> None:
+    """rclone deletes keys one by one, s3cmd by DeleteObjects; both write large files in parts."""
+    programs.require(program)
+    world.follow()
+    folder = tmp_path / "folder"
+    (folder / "deep ü").mkdir(parents=True)
+    files = {f"deep ü/{number} +.txt": f"{number}".encode() for number in range(12)}
+    files["large"] = Content(6, (5 << 20) + 7).read()
+    for name, body in files.items():
+        (folder / name).write_bytes(body)
+    synchronise(world, program, folder)
+    until(lambda: in_the_index(world), lambda seen: seen == {name: md5(body) for name, body in files.items()})
+    for number in range(3):
+        (folder / f"deep ü/{number} +.txt").unlink()
+        del files[f"deep ü/{number} +.txt"]
+    (folder / "large").write_bytes(b"small now")
+    files["large"] = b"small now"
+    synchronise(world, program, folder)
+    until(lambda: in_the_index(world), lambda seen: seen == {name: md5(body) for name, body in files.items()})
+    assert world.bucket.usage() == (sum(map(len, files.values())), len(files))
+
+
+def in_the_index(world: World) -> dict[str, str]:
+    """The md5 of every key."""
+    return {row["key"]: row["md5"] for row in world.bucket.listing(recursive="true", limit=1000)["keys"]}
+
+
+def synchronise(world: World, program: str, folder: Path) -> None:
+    """Make the bucket as the folder is."""
+    settings, gateway = world.service.settings, world.other.client.meta.endpoint_url
+    keys = {"access_key": settings["ceph_access_key"], "secret_key": settings["ceph_secret_key"]}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RCLONE_"))}
+    env |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "")
+    if program == "rclone":
+        access = {"type": "s3", "provider": "Ceph", "endpoint": gateway, "region": "default"}
+        access |= {"access_key_id": keys["access_key"], "secret_access_key": keys["secret_key"]}
+        env |= {f"RCLONE_CONFIG_CEPH_{name.upper()}": value for name, value in access.items()}
+        places = [str(folder), f"ceph:{world.name}"]
+    else:
+        host = urlsplit(gateway).netloc
+        config = {**keys, "host_base": host, "host_bucket": host, "use_https": "False"}
+        (folder.parent / "s3cfg").write_text(
+            "[default]\n" + "".join(f"{key} = {value}\n" for key, value in config.items())
+        )
+        places = ["--config", str(folder.parent / "s3cfg"), f"{folder}/", f"s3://{world.name}/"]
+    command = [program, *REAL_CLIENTS[program], *places]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -156,8 +156,9 @@ def _checked(session: Session, client: "Client", place: Place, wait: float) -> E
     seen = client.check_following(place.username, place.bucketname, seconds=wait)
     if not seen["arrived"]:
         msg = (
-            f"No event came within {wait:g} s: see whether the gateway reaches the endpoint (a first one of a persistent "
-            f"topic may take 30 s). `cephstorage bucket unfollow {place}` undoes it."
+            f"No event came within {wait:g} s: see whether the gateway reaches the endpoint (a first one of a persistent topic may "
+            "take 30 s). Without persistence each write into the bucket may wait for it; "
+            f"`cephstorage bucket unfollow {place}` undoes that."
         )
         raise Failure(msg, code="no_event")
     session.output.remark(f"events arrive: after {seen['seconds']} s")

@@ -27,10 +27,10 @@ class Notifications(Protocol):
         """Who is told; None when nobody is."""
         ...
 
-    async def leave(self, bucket: BucketName, key: str) -> str:
-        """Store a small object as any client would; its version id."""
+    async def leave(self, bucket: BucketName, key: str) -> None:
+        """Store a small object as any client would."""
         ...
 
-    async def take_away(self, bucket: BucketName, key: str, version_id: str) -> None:
-        """Remove such an object; a missing one is fine."""
+    async def take_away(self, bucket: BucketName, key: str) -> None:
+        """Remove such an object, so that nothing stays of it; a missing one is fine."""
         ...

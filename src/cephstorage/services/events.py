@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 import structlog
 
 from cephstorage.domain.consistency import Verdict
-from cephstorage.domain.errors import AccessDenied, BucketNotFound, CephStorageError, Unavailable
+from cephstorage.domain.errors import (
+    AccessDenied,
+    BucketNotFound,
+    CephStorageError,
+    InvalidUrl,
+    StoreUnavailable,
+    Unavailable,
+)
 from cephstorage.domain.events import (
     PROBE_PREFIX,
     Event,
@@ -48,6 +55,8 @@ _AGAIN = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds until a key is looked at again on which a transfer of ours was working."""
 _SHOWN_DAY = 86400
 _POLL = 0.05
+_TRIAL = 5.0
+"""Seconds for the first event of a bucket, where Ceph pushes it before it answers who wrote."""
 _Name = tuple[BucketName, str]
 
 
@@ -212,13 +221,21 @@ class Events:
     ) -> Followed:
         """Have the store tell of a bucket's changes at ``base``, an address of ours as the store reaches it.
 
-        Deletions that it does not tell of are looked for from now on. Raises BucketNotFound, NotSupported, StoreMisconfigured.
+        Deletions that it does not tell of are looked for from now on. A bucket whose events are not kept is followed
+        only where they arrive: each write waits for the address, which may take minutes if nobody answers there.
+        Raises InvalidUrl when they don't; BucketNotFound, NotSupported, StoreMisconfigured.
         """
         await self.buckets.get(bucket)
         notifications = self.store.notifications()
         self._secret = await self.sealed.made(_SETTING)
         address = address_of(base, bucket, self._secret)
         following = await notifications.follow(bucket, address, removals=removals, persistent=persistent)
+        if not following.persistent and not await self._arrive_at_once(bucket):
+            await notifications.unfollow(bucket)
+            raise InvalidUrl(
+                f"No event came within {_TRIAL:g} s from Ceph at {base}: it can't reach that address, or something else answers "
+                "there. The bucket is not followed, for each write into it would wait for that address."
+            )
         if not following.removals:
             await self.walks.ask(WalkKind.DELETIONS, bucket, self.clock())
         log.info("bucket_followed", bucket=str(bucket), removals=following.removals, persistent=following.persistent)
@@ -259,22 +276,45 @@ class Events:
         The object is removed. Raises BucketNotFound, NotSupported, StoreUnavailable.
         """
         await self.buckets.get(bucket)
+        return await self._probe(bucket, seconds, kept=True)
+
+    async def _arrive_at_once(self, bucket: BucketName) -> bool:
+        """Whether events come that are not kept. Who can't tell is not followed."""
+        try:
+            return await self._probe(bucket, _TRIAL, kept=False) is not None
+        except BaseException:
+            await self.store.notifications().unfollow(bucket)
+            raise
+
+    async def _probe(self, bucket: BucketName, seconds: float, *, kept: bool) -> float | None:
+        """See ``probe``. ``kept``: the event may come after its object was stored."""
         notifications, key = self.store.notifications(), f"{PROBE_PREFIX}{secrets.token_hex(16)}"
         loop = asyncio.get_running_loop()
         begun = loop.time()
         await self.settings.put(_PROBED + key, _AWAITED)
-        version = None
+        leaving = asyncio.create_task(notifications.leave(bucket, key))
         try:
-            version = await notifications.leave(bucket, key)
-            while await self.settings.get(_PROBED + key) != _SEEN:
-                if loop.time() - begun > seconds:
+            while True:
+                stored = leaving.done()
+                if await self.settings.get(_PROBED + key) == _SEEN:
+                    await leaving
+                    return loop.time() - begun
+                if stored:
+                    leaving.result()
+                if loop.time() - begun > seconds or (stored and not kept):
                     return None
                 await asyncio.sleep(_POLL)
-            return loop.time() - begun
         finally:
-            if version is not None:
-                await notifications.take_away(bucket, key, version)
+            leaving.cancel()
+            await self._take_away(bucket, key)
             await self._forget(_PROBED + key)
+
+    async def _take_away(self, bucket: BucketName, key: str) -> None:
+        """Remove a probe's object; where it is told of, that waits for the address, too."""
+        try:
+            await self.store.notifications().take_away(bucket, key)
+        except StoreUnavailable as error:
+            log.warning("probe_not_removed", bucket=str(bucket), key=key, code=error.code, msg=error.msg)
 
     async def _forget(self, name: str) -> None:
         for _ in range(_ABREAST):

@@ -63,7 +63,9 @@ def of_exception(error: BaseException, gateway: str) -> CephStorageError:
         )
     if isinstance(error, TimeoutError):
         return StoreUnavailable(
-            f"The Ceph gateway {gateway} does not answer; see whether its OSDs are up (ceph health).", retry_after=5
+            f"The Ceph gateway {gateway} does not answer; see whether its OSDs are up (ceph health), and in a followed bucket "
+            "whether the endpoint of its events answers.",
+            retry_after=5,
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         return StoreUnavailable(

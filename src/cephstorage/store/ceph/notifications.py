@@ -77,15 +77,16 @@ class CephNotifications:
         persistent = end.text("Persistent").lower() == "true"
         return Following(_shown(end.text("EndpointAddress")), removals, persistent)
 
-    async def leave(self, bucket: BucketName, key: str) -> str:
+    async def leave(self, bucket: BucketName, key: str) -> None:
         """Put it without any metadata of ours."""
         headers = {"content-md5": content_md5(_BODY_MD5)}
-        answer = await self._gateway.ask("PUT", path_of(str(bucket), key), (), headers, _BODY)
-        return answer.headers.get("x-amz-version-id", "null")
+        await self._gateway.ask("PUT", path_of(str(bucket), key), (), headers, _BODY)
 
-    async def take_away(self, bucket: BucketName, key: str, version_id: str) -> None:
-        """Remove the version, so that nothing stays of it."""
-        await self._s3.delete_version(str(bucket), key, version_id)
+    async def take_away(self, bucket: BucketName, key: str) -> None:
+        """Remove what there is of it, whether or not it was heard of."""
+        versions = [each.version_id async for each in self._s3.versions(str(bucket), key) if each.key == key]
+        for version_id in versions:
+            await self._s3.delete_version(str(bucket), key, version_id)
 
     async def _remove_from(self, bucket: BucketName) -> None:
         await self._gateway.ask("DELETE", path_of(str(bucket)), [("notification", _NAME)], fine={404})

@@ -72,7 +72,8 @@ class Download:
             except (_Broken, ServiceUnreachable, httpx.TransportError) as error:
                 futile = futile + 1 if self._position <= before else 1
                 if futile >= self._attempts:
-                    raise DownloadInterrupted(f"The download broke off at byte {self._position}: {error}.") from error
+                    said = f"The download broke off at byte {self._position}: {str(error).removesuffix('.')}."
+                    raise DownloadInterrupted(said) from error
                 time.sleep(min(4.0, 0.1 * 2**futile))
 
     def _attempt(self) -> Record:

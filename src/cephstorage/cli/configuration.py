@@ -72,13 +72,11 @@ def forget_sealed(
     """
     if not yes:
         raise UsageMistake("Secrets that do not open with the key of this machine would be removed; say --yes.")
-    import asyncio
-
     from cephstorage.bootstrap.secret_key import forget_unopened
     from cephstorage.domain.errors import CephStorageError
 
     try:
-        names = asyncio.run(forget_unopened(session.settings))
+        names = session.here(forget_unopened(session.settings))
     except CephStorageError as error:
         raise Failure(error.msg, ExitCode.UNAVAILABLE, error.code) from error
     session.output.document({"forgotten": names}, "\n".join(names) or None)

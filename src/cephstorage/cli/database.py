@@ -16,13 +16,11 @@ def upgrade(session: Session) -> ExitCode:
 
     Make a backup first, and stop the processes of the older release. SQLite upgrades itself at every start.
     """
-    import asyncio
-
     from cephstorage.bootstrap import database
     from cephstorage.domain.errors import CephStorageError
 
     try:
-        before, now = asyncio.run(database.upgrade(session.settings))
+        before, now = session.here(database.upgrade(session.settings))
     except CephStorageError as error:
         raise _failure(error) from error
     done = {None: f"SQLite has schema version {now}.", now: f"The schema version is {now} already."}
@@ -37,8 +35,6 @@ def copy(session: Session) -> ExitCode:
 
     All or nothing, into an empty database only, while the service is stopped. SQLite's file stays as it is.
     """
-    import asyncio
-
     from cephstorage.bootstrap import database
     from cephstorage.domain.errors import CephStorageError
 
@@ -47,7 +43,7 @@ def copy(session: Session) -> ExitCode:
             print(f"{rows:>12}  {table}", flush=True)
 
     try:
-        counts = asyncio.run(database.copy_to_postgresql(session.settings, tell))
+        counts = session.here(database.copy_to_postgresql(session.settings, tell))
     except CephStorageError as error:
         raise _failure(error) from error
     session.output.document({"rows": dict(counts)}, "Copied and checked. Start the service with the same settings.")

@@ -38,7 +38,8 @@ _ADVICE = {
     "unauthenticated": "Give a valid token with --token or CEPHSTORAGE_TOKEN.",
     "forbidden": "Use a token with more rights.",
     "bucket_not_found": "Make it with: cephstorage bucket create USERNAME/BUCKETNAME",
-    "bucket_not_empty": "Empty it with: cephstorage rm -r USERNAME/BUCKETNAME",
+    "bucket_not_empty": "Empty it with: cephstorage rm -r USERNAME/BUCKETNAME, and its trash with: "
+    "cephstorage trash empty USERNAME/BUCKETNAME",
 }
 
 

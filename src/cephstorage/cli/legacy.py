@@ -60,8 +60,6 @@ def import_legacy(
     Runs on this machine, beside the service if it likes. No object is written, moved or removed; nothing that the
     index has is replaced; it may be run again. The exit code is 1 when something needs attention.
     """
-    import asyncio
-
     from cephstorage.bootstrap.legacy import files_of, lines_of
     from cephstorage.bootstrap.legacy import import_legacy as run
     from cephstorage.domain.errors import CephStorageError
@@ -72,7 +70,7 @@ def import_legacy(
         scanned = [_bucket(name) for name in scan or ()]
         lines = lines_of(files_of(paths or ()), _bucket(bucket) if bucket else None)
         with _writer(report, everything=everything) as tell:
-            told = asyncio.run(run(session.settings, lines, scanned, wishes, tell))
+            told = session.here(run(session.settings, lines, scanned, wishes, tell))
     except CephStorageError as error:
         code = ExitCode.UNAVAILABLE if error.retryable else ExitCode.FAILED
         advice = " What was done stays: run it again, with --skip-known to go on quickly." if error.retryable else ""

@@ -64,7 +64,6 @@ def doctor(
 
 
 def _findings(session: Session) -> list[dict[str, Any]]:
-    import asyncio
     from dataclasses import asdict
 
     from cephstorage.bootstrap.doctor import examine
@@ -75,7 +74,7 @@ def _findings(session: Session) -> list[dict[str, Any]]:
         advice = "Correct the environment variable and try again."
         return [{"name": "settings", "ok": False, "detail": error.msg, "advice": advice}]
     address = session.address if session.url or settings.port else None
-    return [asdict(finding) for finding in asyncio.run(examine(settings, address=address))]
+    return [asdict(finding) for finding in session.here(examine(settings, address=address))]
 
 
 def _line(finding: dict[str, Any]) -> str:

@@ -28,8 +28,6 @@ def reindex(
     Nothing in the store is changed, and nothing that the index has is replaced by something older. Tokens, mirrors and
     settings are not in the store: make them anew, or restore a backup of the database first and run this for the rest.
     """
-    import asyncio
-
     from cephstorage.bootstrap.reindex import rebuild
     from cephstorage.domain.errors import BucketNotFound, CephStorageError
     from cephstorage.domain.names import BucketName
@@ -41,7 +39,7 @@ def reindex(
     try:
         places = [only_bucket(name) for name in buckets or ()]
         wanted = [BucketName(place.username, place.bucketname) for place in places]
-        done = asyncio.run(rebuild(session.settings, wanted, tell))
+        done = session.here(rebuild(session.settings, wanted, tell))
     except CephStorageError as error:
         code = ExitCode.UNAVAILABLE if error.retryable else ExitCode.FAILED
         raise Failure(

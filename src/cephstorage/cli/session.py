@@ -4,10 +4,11 @@ The address defaults to the service that this machine's settings describe. The a
 used for that service and for loopback only: it is never sent to another machine.
 """
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from cephstorage.cli.exits import Failure, UsageMistake
@@ -16,6 +17,8 @@ from cephstorage.cli.output import Output
 if TYPE_CHECKING:
     from cephstorage.bootstrap.settings import Settings
     from cephstorage_client import Client
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ class Session:
         if self.settings.port == 0:
             raise UsageMistake("CEPHSTORAGE_PORT is 0 (any free port), so the service must be named with --url.")
         return self.settings.local_address()
+
+    def here(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work of the service in this process. What it logs is a remark: standard output is the result's."""
+        import asyncio
+
+        from cephstorage.bootstrap import logs
+
+        logs.configure(self.settings.log_format, "warning")
+        return asyncio.run(work)
 
     def connect(self) -> "Client":
         """A client of the service."""

@@ -74,7 +74,7 @@ class Account:
             if limit is not None and comes > 0 and has + comes > limit:
                 return (
                     f"The quota of the {self.holder} is {limit} {unit}; {has} are stored or reserved, and {comes} more "
-                    "do not fit. Delete something, or have the quota raised (cephstorage quota set)."
+                    "do not fit. Delete something (what lies in the trash counts), or have the quota raised (cephstorage quota set)."
                 )
         return None
 

@@ -186,8 +186,10 @@ def test_what_clients_delete_is_looked_for_where_the_gateway_tells_nothing_of_it
     walks = {walk["kind"]: walk for walk in world.service.json("GET", shown)["walks"]}
     assert walks["deletions"]["due_at"] or walks["deletions"]["begun_at"]
 
-    world.verb("unfollow", f"{world.bucket.username}/{world.bucket.name}")
-    world.service.json("POST", "/monitor/consistency", {"bucket": world.name, "kind": "deletions"})
+    place = f"{world.bucket.username}/{world.bucket.name}"
+    world.verb("unfollow", place)
+    assert world.service.command("consistency", "run", place, "--deletions").returncode == 0
+    assert world.service.command("consistency", "run", place, "--deletions", "--scrub").returncode == 2
     until(
         lambda: [walk["kind"] for walk in world.service.json("GET", shown)["walks"]],
         lambda kinds: "deletions" not in kinds,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cephstorage.cli.exits import ExitCode
+from cephstorage.cli.exits import ExitCode, UsageMistake
 from cephstorage.cli.output import printable, readable_time
 from cephstorage.cli.places import Place, key_place, only_bucket
 from cephstorage.cli.session import Session
@@ -39,10 +39,16 @@ def run(
     session: Session,
     bucket: Bucket = None,
     scrub: Annotated[bool, typer.Option("--scrub", help="Read and hash every stored byte again.")] = False,
+    deletions: Annotated[
+        bool, typer.Option("--deletions", help="Only see what clients of Ceph have deleted, and wait for no grace.")
+    ] = False,
 ) -> ExitCode | None:
     """Have walks begin now instead of at their time."""
+    if scrub and deletions:
+        raise UsageMistake("--scrub wants no --deletions beside it.")
+    kind = "scrub" if scrub else "deletions" if deletions else "reconcile"
     with session.connect() as client:
-        begun = client.begin_walk(_name(bucket), kind="scrub" if scrub else "reconcile")
+        begun = client.begin_walk(_name(bucket), kind=kind)
     session.output.document({"begun": begun}, f"{begun} begun; `cephstorage consistency show` tells how far")
     return None
 

@@ -1,5 +1,6 @@
 """Two at once: what one has begun is overtaken, at a named point, by what another one has done and was told of."""
 
+import itertools
 import json
 from typing import Any
 
@@ -21,12 +22,14 @@ OVERTAKEN = (
     ("renames", f"{LANDING}.publish/before", "overwritten"),
     ("renames", f"{LANDING}.publish/before", "deleted"),
 )
+FOLLOWED = tuple(itertools.product(EITHER, EITHER))
+"""Whether another S3 client writes, or deletes; whether that is overtaken."""
 
 
 class Races(Clients):
     """Clients and checks that are overtaken."""
 
-    @deed(race=OVERTAKEN, key=keys)
+    @deed(times=2, race=OVERTAKEN, key=keys)
     def overtake(self, race: tuple[str, str, str], key: str) -> None:
         """Both have their say, one after the other; of a key that was renamed what came meanwhile stays."""
         verb, point, meanwhile = race
@@ -65,11 +68,16 @@ class Races(Clients):
         order = {"source_key": key, "key": other}
         return call("POST", f"{self.path}/{verb}", json.dumps(order).encode(), JSON)
 
-    @deed(key=keys, written=EITHER, overtaken=EITHER)
-    def follow(self, key: str, written: bool, overtaken: bool) -> None:
+    @deed(times=2, key=keys, race=FOLLOWED)
+    def follow(self, key: str, race: tuple[bool, bool]) -> None:
         """What another S3 client writes or deletes is followed, unless a client of ours has written since."""
+        written, overtaken, trash = *race, self.model.trash
         seen = self.home.bystander(self.bucket)
-        if seen is None or self.told or self.model.room.bounded or not self._settles(key):
+        if seen is None or self.model.room.bounded or not self._settles(key):
+            return
+        if self.told and (
+            trash.deleted or trash.overwritten
+        ):  # somebody else may look at it between: who knows what is kept
             return
         if not written and self.model.allowed(key) == {ABSENT}:
             self._upload(key, self._body(700), right=True)

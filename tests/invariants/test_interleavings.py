@@ -17,8 +17,10 @@ from tests.invariants.machine import Interleavings
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 """Many more examples, other ones each time, made small when they fail."""
-EXAMPLES = {"disk": 1000 if DEEP else 10, "ceph": 100 if DEEP else 4}
-STEPS = 40 if DEEP else 20
+EXAMPLES = {"disk": 1000, "ceph": 100} if DEEP else {"disk": 10, "ceph": 4}
+if given := os.environ.get("INTERLEAVINGS"):
+    EXAMPLES = dict.fromkeys(EXAMPLES, int(given))
+STEPS = {"disk": 40, "ceph": 40} if DEEP else {"disk": 20, "ceph": 24}
 QUICK = {
     "transfer_attempts": "3",
     "transfer_retry_base": "0.05",
@@ -56,16 +58,16 @@ def machine(
 def test_no_interleaving_breaks_an_invariant(machine: tuple[str, type[Interleavings]]) -> None:
     kind, rules = machine
     if DEEP:
-        run_random(rules, EXAMPLES[kind])
+        run_random(rules, EXAMPLES[kind], STEPS[kind])
     else:
-        run_dealt(rules, EXAMPLES[kind], STEPS)
+        run_dealt(rules, EXAMPLES[kind], STEPS[kind])
 
 
-def run_random(rules: type[Interleavings], examples: int) -> None:
+def run_random(rules: type[Interleavings], examples: int, steps: int) -> None:
     """Run many examples, other ones each time; one that fails is made small."""
     chosen = settings(
         max_examples=examples,
-        stateful_step_count=STEPS,
+        stateful_step_count=steps,
         deadline=None,
         database=None,
         derandomize=False,

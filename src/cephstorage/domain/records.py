@@ -142,7 +142,8 @@ class ListQuery:
     """What a listing asks for. ``vfolder`` None and no ``recursive``: every key that has ``prefix``.
 
     ``contains`` and ``glob`` (``domain.globs``) are about key names; bounds are inclusive; None and empty
-    texts filter nothing. Filters concern keys, not sub-folders.
+    texts filter nothing. Filters concern keys, not sub-folders. Without ``facts`` the records have no ``origin``, most of
+    what a mirrored key's row holds: for callers that only show them.
     """
 
     vfolder: str | None = ""
@@ -159,6 +160,7 @@ class ListQuery:
     size_max: int | None = None
     ts_min: float | None = None
     ts_max: float | None = None
+    facts: bool = True
 
     @property
     def filtered(self) -> bool:

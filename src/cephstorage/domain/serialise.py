@@ -70,7 +70,7 @@ def _reader(hint: Any) -> Reader:
         return _optional(hint)
     if get_origin(hint) is tuple:
         item = _reader(get_args(hint)[0])
-        return lambda value: tuple([item(each) for each in value])
+        return tuple if item is _as_it_is else lambda value: tuple([item(each) for each in value])
     if hint is BucketName:
         return BucketName.parse
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -78,7 +78,11 @@ def _reader(hint: Any) -> Reader:
         return lambda value: hint(**{name: known[name](item) for name, item in value.items() if name in known})
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
-    return lambda value: value
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _optional(hint: Any) -> Reader:

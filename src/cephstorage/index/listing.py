@@ -28,6 +28,9 @@ SHORT_BUDGET = 1000
 """The same before the index of names is asked, and of keys that a glob is compared with."""
 
 
+_EMPTY = Page(())
+
+
 class ListingStatements:
     """The listing's statements over one schema."""
 
@@ -40,8 +43,13 @@ class ListingStatements:
 
     def listing(self, conn: Connection, bucket: BucketName, query: ListQuery) -> Page:
         """One page; see ``KeyIndex.listing``."""
-        if conn.scalar(self._bucket, {"bucket": str(bucket)}) is None:
+        page = self._page(conn, bucket, query)
+        # A bucket that holds something is there: only of an empty one is it asked, and other pages cost a statement less.
+        if page == _EMPTY and conn.scalar(self._bucket, {"bucket": str(bucket)}) is None:
             raise BucketNotFound(f"There is no bucket {bucket}.")
+        return page
+
+    def _page(self, conn: Connection, bucket: BucketName, query: ListQuery) -> Page:
         query = replace(query, limit=min(max(query.limit, 1), _MAX_LIMIT))
         with_folders = query.vfolder is not None and not query.recursive
         place = read_place(query.cursor, FOLDER + KEY if with_folders else KEY)
@@ -91,15 +99,17 @@ class ListingStatements:
         self, conn: Connection, bucket: BucketName, span: Span, filters: Filters, glob: KeyGlob | None,
         wanted: int, take: int,
     ) -> tuple[list[Record], str | None]:  # fmt: skip
-        """Of the first ``take`` keys of a span what the filters let through; how far was looked if not to its end."""
-        looked = self._walk.nth(conn, span, take)
-        if glob is None:
-            rows = self._walk.rows(conn, span, filters, wanted, take)
-            return [record_of(bucket, row) for row in rows], looked
-        most = min(SHORT_BUDGET, self.budget)
+        """Of the first ``take`` keys of a span what the filters let through.
+
+        And how far was looked, unless that was to the span's end, or what is wanted was found.
+        """
+        most = wanted if glob is None else min(SHORT_BUDGET, self.budget)
         rows = self._walk.rows(conn, span, filters, most, take)
-        found = [record_of(bucket, row) for row in rows if glob.matches(row.key)]
-        return found[:wanted], rows[-1].key if len(rows) == most else looked
+        matching = rows if glob is None else [row for row in rows if glob.matches(row.key)]
+        found = [record_of(bucket, row) for row in matching[:wanted]]
+        if len(found) == wanted:
+            return found, None
+        return found, rows[-1].key if len(rows) == most else self._walk.nth(conn, span, take)
 
     def _indexed(
         self, conn: Connection, bucket: BucketName, span: Span, filters: Filters, glob: KeyGlob | None,
@@ -140,7 +150,7 @@ def _span(bucket: str, query: ListQuery, place: Place | None, glob: KeyGlob | No
     low = max(starts)
     ends = [end for start in starts if start and (end := prefix_end(start)) is not None]
     folder = query.vfolder if query.vfolder is not None and not query.recursive else None
-    span = Span(bucket, folder, low, min(ends) if ends else None, descending=query.descending)
+    span = Span(bucket, folder, low, min(ends) if ends else None, descending=query.descending, facts=query.facts)
     if place is not None and place.kind == KEY:
         span = span.after(place.name)
     return span if span.before is None or span.low < span.before else None

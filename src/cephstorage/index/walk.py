@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, bindparam, func, null, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from cephstorage.index.folders import folder_sort_key
@@ -22,7 +22,10 @@ Filters = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Keys of a bucket from ``low`` on (without it: ``above``) and below ``before``; of ``folder`` only, unless None."""
+    """Keys of a bucket from ``low`` on (without it: ``above``) and below ``before``; of ``folder`` only, unless None.
+
+    ``facts``: whether rows of it hold what is remembered of origins (``ListQuery.facts``).
+    """
 
     bucket: str
     folder: str | None
@@ -30,6 +33,7 @@ class Span:
     before: str | None
     descending: bool = False
     above: bool = False
+    facts: bool = True
 
     def after(self, key: str) -> "Span":
         """What of it follows behind a key."""
@@ -48,7 +52,8 @@ class WalkStatements:
 
     def __init__(self, keys: Table) -> None:
         self._keys = keys
-        self._records = select(*(keys.c[name] for name in RECORD_COLUMNS))
+        shown = [null().label(name) if name == "origin" else keys.c[name] for name in RECORD_COLUMNS]
+        self._records = {True: select(*(keys.c[name] for name in RECORD_COLUMNS)), False: select(*shown)}
         self._names = select(keys.c.key)
         self._made: dict[tuple[Any, ...], Select[Any]] = {}
 
@@ -57,8 +62,10 @@ class WalkStatements:
     ) -> Sequence[Row[Any]]:
         """Up to ``limit`` rows of ``RECORD_COLUMNS``: of the first ``take`` keys those that the filters let through."""
         values = {**_values(span), **filters, "limit": limit, **({} if take is None else {"take": take})}
-        found = conn.execute(self._statement("rows", span, values), values).all()
-        return [row for row in found if span.holds(row.key)]
+        found = list(conn.execute(self._statement("rows", span, values), values).all())
+        while found and not span.holds(found[-1].key):
+            found.pop()
+        return found
 
     def nth(self, conn: Connection, span: Span, number: int) -> str | None:
         """The key that is the ``number``-th of the span; None when it has fewer."""
@@ -68,16 +75,13 @@ class WalkStatements:
 
     def named(self, conn: Connection, span: Span, filters: Filters, keys: Sequence[str]) -> Sequence[Row[Any]]:
         """The rows of these keys that the filters let through, in order."""
-        c = self._keys.c
-        conditions = [self._condition(name) for name in filters]
+        values = {"bucket": span.bucket, "keys": list(keys), **filters}
         if span.folder is not None:
-            conditions.append(c.vfolder == folder_sort_key(span.folder))
-        asked = self._records.where(c.bucket == span.bucket, c.key.in_(bindparam("keys", expanding=True)), *conditions)
-        order = c.key.desc() if span.descending else c.key
-        return conn.execute(asked.order_by(order), {"keys": list(keys), **filters}).all()
+            values["vfolder"] = folder_sort_key(span.folder)
+        return conn.execute(self._statement("named", span, values), values).all()
 
     def _statement(self, what: str, span: Span, values: Mapping[str, object]) -> Select[Any]:
-        shape = (what, span.descending, span.above, *sorted(values))
+        shape = (what, span.descending, span.above, span.facts, *sorted(values))
         made = self._made.get(shape)
         if made is None:
             made = self._made[shape] = self._build(what, span, values)
@@ -85,15 +89,38 @@ class WalkStatements:
 
     def _build(self, what: str, span: Span, values: Mapping[str, object]) -> Select[Any]:
         """The keys of the span in order; with ``take``, what the filters let through of so many of them."""
-        taken = self._bounded(self._names if what == "nth" else self._records, span, values)
-        if "skip" in values:
-            return taken.limit(bindparam("limit")).offset(bindparam("skip"))
+        filters = [name for name in values if name in _CONDITIONS]
+        if what == "nth":
+            return self._bounded(self._names, span, values).limit(bindparam("limit")).offset(bindparam("skip"))
+        if what == "named":
+            return self._named(span, filters, in_folder="vfolder" in values)
         if "take" not in values:
-            return taken.limit(bindparam("limit"))
-        inner = taken.add_columns(self._keys.c.vfolder).limit(bindparam("take")).subquery("taken")
-        asked: Select[Any] = select(*(inner.c[name] for name in RECORD_COLUMNS))
-        asked = asked.where(*(_CONDITIONS[name](inner.c, name) for name in values if name in _CONDITIONS))
+            return self._bounded(self._records[span.facts], span, values).limit(bindparam("limit"))
+        if filters and _ABOUT_NAMES.issuperset(filters):
+            return self._by_names(span, filters, values)
+        taken = self._bounded(self._records[span.facts].add_columns(self._keys.c.vfolder), span, values)
+        inner = taken.limit(bindparam("take")).subquery("taken")
+        asked: Select[Any] = select(*(inner.c[name] for name in RECORD_COLUMNS)).where(*_conditions(inner.c, filters))
         return _ordered(asked, inner.c, span, in_folder="vfolder" in values).limit(bindparam("limit"))
+
+    def _by_names(self, span: Span, filters: Sequence[str], values: Mapping[str, object]) -> Select[Any]:
+        """Names are tried as they stand in the index: in the order of names each row may lie on another page of the table."""
+        c, in_folder = self._keys.c, "vfolder" in values
+        shown = select(c.vfolder, c.key) if in_folder else self._names
+        inner = self._bounded(shown, span, values).limit(bindparam("take")).subquery("taken")
+        found = _ordered(select(*inner.c).where(*_conditions(inner.c, filters)), inner.c, span, in_folder=in_folder)
+        chosen = found.limit(bindparam("limit")).subquery("chosen")
+        same = (c.bucket == bindparam("bucket")) & (c.key == chosen.c.key)
+        asked = self._records[span.facts].join_from(chosen, self._keys, same)
+        return _ordered(asked, chosen.c, span, in_folder=in_folder)
+
+    def _named(self, span: Span, filters: Sequence[str], *, in_folder: bool) -> Select[Any]:
+        c = self._keys.c
+        some = c.key.in_(bindparam("keys", expanding=True))
+        asked = self._records[span.facts].where(c.bucket == bindparam("bucket"), some, *_conditions(c, filters))
+        if in_folder:
+            asked = asked.where(c.vfolder == bindparam("vfolder"))
+        return _ordered(asked, c, span, in_folder=False)
 
     def _bounded(self, asked: Select[Any], span: Span, values: Mapping[str, object]) -> Select[Any]:
         c = self._keys.c
@@ -119,10 +146,6 @@ class WalkStatements:
             return asked.where(place < high, c.vfolder >= folder)
         return asked.where(c.vfolder <= folder, c.vfolder >= folder)
 
-    def _condition(self, name: str) -> ColumnElement[bool]:
-        condition: ColumnElement[bool] = _CONDITIONS[name](self._keys.c, name)
-        return condition
-
 
 def _ordered(asked: Select[Any], c: Any, span: Span, *, in_folder: bool) -> Select[Any]:
     order = (c.vfolder, c.key) if in_folder else (c.key,)
@@ -145,6 +168,13 @@ _CONDITIONS: dict[str, Any] = {
     "ts_min": lambda c, name: c.ts >= bindparam(name),
     "ts_max": lambda c, name: c.ts <= bindparam(name),
 }
+
+
+_ABOUT_NAMES = {name for name, condition in _CONDITIONS.items() if condition is _contains}
+
+
+def _conditions(c: Any, filters: Sequence[str]) -> list[ColumnElement[bool]]:
+    return [_CONDITIONS[name](c, name) for name in filters]
 
 
 def _values(span: Span) -> dict[str, object]:

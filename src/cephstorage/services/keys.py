@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.digests import Digest, parse_md5
 from cephstorage.domain.errors import CephStorageError, FolderNotFound, InvalidInput, KeyNotFound, PreconditionFailed
@@ -153,8 +153,8 @@ class Keys:
         return await visible(self._keys, self._buckets, bucket, key)
 
     async def listing(self, bucket: BucketName, query: ListQuery) -> Page:
-        """One page of keys and sub-folders. Raises InvalidInput, BucketNotFound, InvalidCursor."""
-        return await self._keys.listing(bucket, checked(query))
+        """One page of keys and sub-folders, to be shown. Raises InvalidInput, BucketNotFound, InvalidCursor."""
+        return await self._keys.listing(bucket, replace(checked(query), facts=False))
 
     async def usage(self, bucket: BucketName, vfolder: str, limit: int, cursor: str | None) -> FolderUsage:
         """What a folder holds. Raises InvalidInput, BucketNotFound, FolderNotFound, InvalidCursor."""

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,12 +13,13 @@ from hypothesis import strategies as st
 
 from cephstorage.domain.errors import BucketNotFound, InvalidCursor
 from cephstorage.domain.names import child_folder, vfolder_of
-from cephstorage.domain.records import ListQuery
+from cephstorage.domain.records import ListQuery, Record
 from cephstorage.domain.transfers import Kind, Lease
 from cephstorage.index import SqlIndex
 from tests.conformance.index.conftest import (
     BUCKET,
     FACTORIES,
+    FACTS,
     NOW,
     OTHER,
     OWNER,
@@ -243,6 +246,24 @@ async def test_a_folder_cursor_belongs_to_folder_listings(index: SqlIndex) -> No
 async def test_an_unknown_bucket_is_not_found(index: SqlIndex) -> None:
     with pytest.raises(BucketNotFound):
         await index.keys.listing(OTHER, ListQuery())
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"contains": "zeb"}, {"contains": "zebra", "recursive": True}, {"glob": "zebra?"}, {"size_min": 1}]
+)
+async def test_what_is_only_shown_is_read_without_what_is_known_of_its_origin(
+    index: SqlIndex, asked: dict[str, Any]
+) -> None:
+    index.listings.budget = 2  # so that texts in names are found by their index, too
+    made = [await land(index, str(number), f"zebra{number}", origin=FACTS) for number in range(4)]
+    for facts, expected in ((True, made), (False, [replace(record, origin=None) for record in made])):
+        query: ListQuery | None = ListQuery(facts=facts, **asked)
+        found: list[Record] = []
+        while query is not None:
+            page = await index.keys.listing(BUCKET, query)
+            found += page.keys
+            query = replace(query, cursor=page.cursor) if page.cursor is not None else None
+        assert found == expected
 
 
 async def test_nothing_is_listed_before_it_is_published(index: SqlIndex) -> None:

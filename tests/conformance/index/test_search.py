@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import psycopg
 import pysqlite3.dbapi2 as sqlite
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
@@ -21,8 +22,10 @@ from cephstorage.domain.policy import Rule
 from cephstorage.domain.records import ListQuery, Page, Record
 from cephstorage.domain.transfers import Kind, Lease
 from cephstorage.index import SqlIndex
+from cephstorage.index.names import Names
 from cephstorage.index.postgres_index import PostgresIndex
-from cephstorage.index.postgres_names import create_names
+from cephstorage.index.postgres_names import PostgresNames, create_names
+from cephstorage.index.rarity import rare_parts
 from cephstorage.index.sqlite_index import SqliteIndex
 from cephstorage.index.walk import Span, _values
 from tests.conformance.index.conftest import BUCKET, FACTORIES, NOW, OTHER, OWNER, land, new, plan_for, request_for
@@ -284,6 +287,77 @@ async def test_the_index_of_names_is_not_taken_for_keys_by_name(postgres: Postgr
     assert re.search(r"keys_\d\d_(key|expr)_idx", plan) is None
 
 
+async def archive(index: SqlIndex, names: list[str]) -> None:
+    """Many keys, and what ANALYZE learns of them."""
+    assert isinstance(index, PostgresIndex)
+    await index.buckets.create(BUCKET, NOW)
+    made = await put(index, 0, "x")
+    await index.adoption.adopt(BUCKET, [replace(made, key=name, store_version=name) for name in names])
+    with psycopg.connect(index._options.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+
+
+@settings(  # without a search for the smallest example that fails: each takes a database
+    max_examples=5, deadline=None, suppress_health_check=TOLERATED, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+@given(numbers=st.sets(st.integers(0, 9999), min_size=60, max_size=200), data=st.data())
+def test_rare_parts_of_texts_find_what_the_texts_do(postgres: Postgres, numbers: set[int], data: st.DataObject) -> None:
+    names = [f"pool/lib{each:04}/{'Lib' if each % 2 else 'lib'}{each:04}-1.{each % 7}" for each in sorted(numbers)]
+    piece = st.builds(
+        lambda name, start, length, end: name[start : start + length] + end,
+        st.sampled_from(names), st.integers(0, 20), st.integers(3, 12), st.sampled_from(["", "", "7", "/l", "%"]),
+    )  # fmt: skip
+    sought = data.draw(st.lists(st.lists(piece, min_size=1, max_size=2), min_size=30, max_size=30))
+
+    async def compare() -> None:
+        index = FACTORIES["postgresql"](postgres.fresh())
+        assert isinstance(index, PostgresIndex)
+        await index.open()
+        try:
+            await archive(index, names)
+            assert "lib" in (await index.database.read(index.names.frequent, str(BUCKET)) or ())
+            for texts in sought:
+                span = Span(str(BUCKET), None, "", None)
+                found = await index.database.read(index.names.find, span, Names(tuple(texts)), 1000)
+                assert found is not None
+                assert sorted(found) == sorted(name for name in names if all(text in name for text in texts))
+        finally:
+            await index.close()
+
+    asyncio.run(compare())
+
+
+async def test_where_rare_parts_find_too_much_the_whole_text_is_tried(postgres: Postgres) -> None:
+    index = FACTORIES["postgresql"](postgres.fresh())
+    assert isinstance(index, PostgresIndex)
+    await index.open()
+    whole = [f"libzz7/{number}" for number in range(3)]
+    await archive(
+        index, [*whole, *(f"l/ib/{number:04}zz7" for number in range(40)), *(f"lib{n:04}" for n in range(2000))]
+    )
+    frequent = await index.database.read(index.names.frequent, str(BUCKET))
+    assert frequent is not None
+    assert rare_parts(Names(("libzz7",)), frequent | {"ibz", "bzz"}) == Names(("zz7",))
+    index.names._frequent[str(BUCKET)] = (math.inf, frequent | {"ibz", "bzz"})
+    found = await index.database.read(index.names.find, Span(str(BUCKET), None, "", None), Names(("libzz7",)), 10)
+    assert sorted(found or ()) == whole
+    await index.close()
+
+
+async def test_what_is_frequent_is_asked_again_after_a_while(postgres: Postgres) -> None:
+    index = FACTORIES["postgresql"](postgres.fresh())
+    assert isinstance(index, PostgresIndex)
+    now = [0.0]
+    names = PostgresNames(lambda: now[0])
+    await index.open()
+    assert await index.database.read(names.frequent, str(BUCKET)) is None
+    await archive(index, [f"zebra-{number}" for number in range(200)])
+    assert await index.database.read(names.frequent, str(BUCKET)) is None
+    now[0] = 601
+    assert "zeb" in (await index.database.read(names.frequent, str(BUCKET)) or ())
+    await index.close()
+
+
 @pytest.mark.parametrize("descending", [False, True])
 async def test_a_walk_reads_what_it_takes_and_not_the_whole_folder(postgres: Postgres, descending: bool) -> None:
     """A row value as the end of a span does not end a scan: 10,000 keys have 300 pages."""
@@ -304,7 +378,21 @@ async def test_a_walk_reads_what_it_takes_and_not_the_whole_folder(postgres: Pos
     await index.close()
 
 
+@pytest.mark.parametrize("folder", [None, "folder"])
+async def test_texts_in_names_are_looked_for_in_the_index_alone(postgres: Postgres, folder: str | None) -> None:
+    """Where keys came in another order than that of their names, every row of a walk lies on another page."""
+    index = FACTORIES["postgresql"](postgres.fresh())
+    assert isinstance(index, PostgresIndex)
+    await index.open()
+    await archive(index, [f"folder/key-{number * 997 % 2000:04}" for number in range(2000)])
+    span, walk = Span(str(BUCKET), folder, "folder/key-0400", None), index.listings._walk
+    values = {**_values(span), "contains": "none", "limit": 10, "take": 200}
+    await index.database.alone(lambda conn: _assert_few_pages(conn, walk._statement("rows", span, values), values))
+    await index.close()
+
+
 def _assert_few_pages(conn: Connection, statement: Any, values: dict[str, object]) -> None:
-    asked = str(statement.compile(dialect=conn.dialect, compile_kwargs={"render_postcompile": True}))
-    (plan,) = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}", values).scalar_one()
+    asked = statement.compile(dialect=conn.dialect, compile_kwargs={"render_postcompile": True})
+    given = {**asked.params, **values}
+    (plan,) = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}", given).scalar_one()
     assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 30

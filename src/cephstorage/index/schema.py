@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 from cephstorage.index.tables import keys, operations, transfers, webhooks
 from cephstorage.index.tables.columns import WHOLE, Area, column, quota
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 AREAS = ("CephStorageGeneral", "CephStorageIndex", "CephStorageConfiguration", "CephStorageMonitor")
 KEY_PARTITIONS = 16
 
@@ -76,9 +76,7 @@ def build_schema(*, separate_schemas: bool) -> Schema:
         landing_leases=general.table(
             "landing_leases", column("bucket", key=True), column("key", key=True), column("transfer_id")
         ),
-        removals=general.table(
-            "removals", column("id", WHOLE, key=True), column("bucket"), column("key"), column("store_version")
-        ),
+        removals=keys.removals(general),
         purges=transfers.purges(general),
         tokens=operations.tokens(general),
         jobs=operations.jobs(general),

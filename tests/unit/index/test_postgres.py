@@ -336,6 +336,17 @@ HOT = {
         "SELECT id FROM \"CephStorageGeneral\".transfers WHERE state = 'inprogress' AND fingerprint = 'f'",
         "transfers_single_request",
     ),
+    "what waits for its removal of some keys": (
+        "SELECT key FROM \"CephStorageGeneral\".removals WHERE bucket = 'b' AND key IN ('k', 'l')",
+        "removals_by_key",
+    ),
+    "what is being stored of some keys": (
+        (
+            "SELECT key FROM \"CephStorageGeneral\".transfers WHERE state = 'inprogress' AND plan IS NOT NULL"
+            " AND bucket = 'b' AND key IN ('k', 'l')"
+        ),
+        "transfers_storing",
+    ),
 }
 
 

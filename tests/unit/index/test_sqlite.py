@@ -284,11 +284,14 @@ async def test_hot_statements_are_index_searches(tmp_path: Path) -> None:
     await index.close()
     raw = driver.connect(str(tmp_path / "cephstorage.db"))
     transfers, keys = '"CephStorageGeneral_transfers"', '"CephStorageIndex_keys"'
+    removals, some = '"CephStorageGeneral_removals"', "bucket = 'b' AND key IN ('k', 'l')"
     plans = {
         f"SELECT id FROM {transfers} WHERE state = 'inprogress' AND due_at <= 1 ORDER BY due_at LIMIT 1": "transfers_due",
         f"SELECT id FROM {transfers} WHERE state = 'inprogress' AND due_at <= 1 AND kind IN ('fill', 'upload')"
         " ORDER BY due_at LIMIT 1": "transfers_due_served",
         f"SELECT id FROM {transfers} WHERE state = 'inprogress' AND fingerprint = 'f'": "transfers_single_request",
+        f"SELECT key FROM {removals} WHERE {some}": "removals_by_key",
+        f"SELECT key FROM {transfers} WHERE state = 'inprogress' AND plan IS NOT NULL AND {some}": "transfers_storing",
         f"SELECT * FROM {keys} WHERE bucket = 'b' AND vfolder = x'' AND key > 'k' ORDER BY key LIMIT 9": "keys_by_folder",
         f"SELECT vfolder FROM {keys} WHERE bucket='b' AND vfolder>=x'' AND vfolder<x'ff' ORDER BY vfolder LIMIT 1": "keys_by_folder",
         f"SELECT * FROM {keys} WHERE bucket = 'b' AND key >= 'k' ORDER BY key LIMIT 9": "sqlite_autoindex",

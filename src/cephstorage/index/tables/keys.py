@@ -106,6 +106,17 @@ def trash(index: Area) -> Table:
     return table
 
 
+def removals(general: Area) -> Table:
+    """Versions that wait for their removal, worked off by number. Whoever looks at a key asks for its own: a mass
+    deletion leaves millions here for a while.
+    """
+    table = general.table(
+        "removals", column("id", WHOLE, key=True), column("bucket"), column("key"), column("store_version")
+    )
+    Index("removals_by_key", table.c.bucket, table.c.key)
+    return table
+
+
 def deletions(general: Area) -> Table:
     """``prefix`` null: the keys stand in ``deletion_keys``. ``place`` is the last key that was dealt with."""
     table = general.table(

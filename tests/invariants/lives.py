@@ -58,6 +58,10 @@ class Lives(Clients):
     def restore(self, key: str, pick: int, newest: bool, over: bool) -> None:
         """A version comes back from the trash as it was, and no other; none does where a key is, unless it is to."""
         with contextlib.suppress(Died):
+            if self.model.trash.deleted and not self._listed(key):
+                self._upload(key, self._body(700), right=True)
+                self._upload(key, self._body(900), right=True)
+                self.delete(key)
             listed = self._listed(key)
             wish: dict[str, Any] = {"key": key, "over": over}
             if not listed:

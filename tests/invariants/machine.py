@@ -22,6 +22,7 @@ from hypothesis.stateful import invariant
 from tests.harness.patience import until
 from tests.invariants.deaths import Deaths
 from tests.invariants.installation import Died, Snapshot, md5
+from tests.invariants.limits import Limits
 from tests.invariants.lives import Lives
 from tests.invariants.mirror import Mirrors
 from tests.invariants.model import ABSENT, Creation, State
@@ -30,7 +31,7 @@ from tests.invariants.races import Races
 from tests.invariants.world import CONSISTENCY, OURS, QUOTA_EXCEEDED
 
 
-class Interleavings(Operators, Lives, Mirrors, Deaths, Races):
+class Interleavings(Operators, Limits, Lives, Mirrors, Deaths, Races):
     """All that may happen on both pairs of engines, and what must be true after it."""
 
     @invariant()

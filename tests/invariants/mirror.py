@@ -49,10 +49,12 @@ class Mirrors(Readers):
         wish = {"mirror": self.host, "origin": self.origin.url + self.site, "bucket": self.bucket}
         self.home.json("POST", "/mirrors/host", wish)
 
-    @deed(times=2, key=keys, size=sizes, mood=moods, between=meanwhile)
-    def read_through_the_mirror(self, key: str, size: int, mood: str, between: str) -> None:
+    @deed(times=2, key=keys, size=sizes, mood=moods, between=meanwhile, cold=(True, True, False))
+    def read_through_the_mirror(self, key: str, size: int, mood: str, between: str, cold: bool) -> None:
         """What is stored comes whole though the origin fails; what is not comes from there, and may be stored then."""
         self._finish_readings(key)
+        if cold and ABSENT not in self.model.allowed(key):
+            self.delete(key)
         before, rests = self.model.allowed(key), self.model.at_rest(key)
         gate = None
         if ABSENT not in before:

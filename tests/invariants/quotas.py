@@ -1,38 +1,14 @@
-"""Quotas that come, change and go: what does not fit is refused and changes nothing."""
+"""What clients may expect of quotas: what does not fit is refused and changes nothing, what fits is taken."""
 
 import contextlib
 
 from tests.harness.service import Reply
-from tests.invariants.dealing import EITHER, deed
 from tests.invariants.installation import Died
-from tests.invariants.room import NO_LIMIT, Limit
 from tests.invariants.world import QUOTA_EXCEEDED, World
-
-limits = ("lifted", "full", "tight", "wide", "below", "keys")
 
 
 class Quotas(World):
-    """Whoever sets quotas, and what others may expect of them."""
-
-    @deed(times=2, limit=limits, tenants=EITHER)
-    def bound(self, limit: str, tenants: bool) -> None:
-        """A quota of the bucket, or of its tenant, said anew until there is an answer."""
-        seen = self.home.snapshot(self.bucket)
-        size, keyamount = seen.taken
-        known: dict[str, Limit] = {
-            "full": (size, None),
-            "tight": (size + 700, None),
-            "wide": (size + 75_000, keyamount + 2),
-            "below": (size // 2, None),
-            "keys": (None, keyamount + 1),
-        }
-        wish = known.get(limit, NO_LIMIT)
-        # A commit that has begun may end after the answer to a tenant's first quota: nobody holds the tenant's row before.
-        holder = self.username if tenants and not seen.moving else f"{self.username}/photos"
-        for creation in self.model.creations.values():
-            creation.bounded |= not creation.ended
-        self.model.room.bound(holder, wish)
-        self.until_answered("PUT", f"/quotas/{holder}", {"size": wish[0], "keyamount": wish[1]})
+    """Those who may be refused."""
 
     def fits(self, key: str, size: int, *, moves: bool = False) -> bool | None:
         """Whether an object of this size is to be taken now; None while something is under way that may change it."""

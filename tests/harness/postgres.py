@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Postgres:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._leash = Leash()
+        self._prepared: dict[Callable[[str], None], str] = {}
         self.password = follows.password if follows is not None else secrets.token_hex(8)
         self.port = free_port()
         if self._user:
@@ -201,6 +202,14 @@ class Postgres:
         with contextlib.closing(self.connect("postgres")) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return self.url(name)
+
+    def prepared(self, prepare: Callable[[str], None]) -> str:
+        """The address of a new database, a copy of one that ``prepare`` was given when it was first asked for."""
+        if prepare not in self._prepared:
+            url = self.fresh()
+            prepare(url)
+            self._prepared[prepare] = url.rpartition("/")[2]
+        return self.fresh(self._prepared[prepare])
 
 
 def other_user() -> str | None:

@@ -14,6 +14,7 @@ from cephstorage.domain.transfers import Kind, Lease, Plan, TransferRequest
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqlIndex, index_at
 from cephstorage.ports.ledger import NewTransfer
+from tests.harness.machines import make_tables
 from tests.harness.postgres import Postgres
 
 BUCKET = BucketName("alice", "photos")
@@ -38,11 +39,11 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def places(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Callable[[], str]:
-    """Makes empty databases of the engine: folders, or addresses."""
+    """Makes databases of the engine that hold nothing: folders, or addresses."""
     if engine == "sqlite":
         return lambda: mkdtemp(dir=tmp_path)
     postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.fresh
+    return lambda: postgres.prepared(make_tables)
 
 
 @pytest.fixture

@@ -6,18 +6,14 @@ looked through again when nine times as long has gone by as it took: so it costs
 
 from dataclasses import dataclass
 
-import structlog
-
 from cephstorage.domain.consistency import Policy
-from cephstorage.domain.errors import CephStorageError, NotSupported, Unavailable
+from cephstorage.domain.errors import NotSupported
 from cephstorage.domain.walks import Stage
 from cephstorage.ports.index import BucketIndex
 from cephstorage.ports.store import Store, StoredPage
 from cephstorage.services.consistency import Consistency
 from cephstorage.services.visits import Pace, abreast
 from cephstorage.services.walks import Course
-
-log = structlog.get_logger()
 
 MOST_KEYS = 100_000
 """Larger buckets would keep the others waiting; their deletions are the reconciliation's."""
@@ -83,13 +79,7 @@ class ForeignDeletions:
     async def _look_at(self, course: Course, key: str) -> None:
         await self.pace.turn(_COST)
         course.counts["looked"] += 1
-        try:
-            checked = await self.consistency.check(course.bucket, key, hinted=True, mend=False)
-        except Unavailable:
-            raise
-        except CephStorageError as error:  # whatever is wrong with one key, the others are looked at
-            log.warning("key_not_checked", bucket=str(course.bucket), key=key, code=error.code, msg=error.msg)
-            course.counts["failed"] += 1
-            return
-        if checked.action:
-            course.counts[checked.action] += 1
+        await course.look(key, self._check(course, key))
+
+    async def _check(self, course: Course, key: str) -> str:
+        return (await self.consistency.check(course.bucket, key, hinted=True, mend=False)).action

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from cephstorage.domain.consistency import agrees, identity_of, suspicious
-from cephstorage.domain.errors import CephStorageError, StoredBytesMissing, Unavailable
+from cephstorage.domain.errors import StoredBytesMissing
 from cephstorage.domain.records import ListQuery, Page, Record
 from cephstorage.domain.walks import Stage, Sums, mends_on
 from cephstorage.ports.index import BucketIndex, KeyIndex
@@ -124,22 +124,12 @@ class Reconciliation:
     async def _look_at(self, course: Course, key: str) -> None:
         await self.pace.turn(_COST)
         course.counts["looked"] += 1
-        try:
-            mend = mends_on(course.counts, course.keys)
-            if not mend and not course.counts["held_back"]:
-                log.error("walk_mends_no_more", bucket=str(course.bucket), advice="see docs/truth.md", **course.counts)
-            if not mend:
-                course.counts["held_back"] += 1
-            checked = await self.consistency.check(course.bucket, key, mend=mend)
-        except Unavailable:
-            raise
-        except CephStorageError as error:  # whatever is wrong with one key, the others are looked at
-            log.warning("key_not_checked", bucket=str(course.bucket), key=key, code=error.code, msg=error.msg)
-            course.counts["failed"] += 1
-            return
-        except Exception:  # a defect: the walk would come back to this key for ever, and never to those behind it
-            log.exception("key_check_crashed", bucket=str(course.bucket), key=key)
-            course.counts["failed"] += 1
-            return
-        if checked.action:
-            course.counts[checked.action] += 1
+        mend = mends_on(course.counts, course.keys)
+        if not mend and not course.counts["held_back"]:
+            log.error("walk_mends_no_more", bucket=str(course.bucket), advice="see docs/truth.md", **course.counts)
+        if not mend:
+            course.counts["held_back"] += 1
+        await course.look(key, self._check(course, key, mend=mend))
+
+    async def _check(self, course: Course, key: str, *, mend: bool) -> str:
+        return (await self.consistency.check(course.bucket, key, mend=mend)).action

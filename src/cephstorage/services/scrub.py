@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cephstorage.domain.records import ListQuery
+from cephstorage.domain.records import ListQuery, Record
 from cephstorage.domain.walks import Stage, mends_on
 from cephstorage.ports.consistency import WalkTable
 from cephstorage.ports.index import BucketIndex, KeyIndex
@@ -40,15 +40,18 @@ class Scrub:
         while True:
             page = await self.keys.listing(course.bucket, query)
             for record in page.keys:
-                fault = await self.consistency.rehash.fault(record, pace)
                 course.counts["records"] += 1
-                course.counts["bytes"] += record.size
-                if fault is not None:
-                    mend = mends_on(course.counts, course.keys)
-                    course.counts[await self.consistency.damaged(record, fault, mend=mend)] += 1
-                else:
-                    await self.consistency.sound(record)
+                await course.look(record.key, self._read(course, record, pace))
             if page.cursor is None:
                 return
             query = ListQuery(vfolder=None, limit=_RECORDS, cursor=page.cursor)
             await course.reach(Stage.RECORDS, page.cursor)
+
+    async def _read(self, course: Course, record: Record, pace: Pace) -> str:
+        """Read the bytes of a record; what was done about them."""
+        fault = await self.consistency.rehash.fault(record, pace)
+        course.counts["bytes"] += record.size
+        if fault is None:
+            await self.consistency.sound(record)
+            return ""
+        return await self.consistency.damaged(record, fault, mend=mends_on(course.counts, course.keys))

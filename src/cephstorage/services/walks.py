@@ -34,6 +34,7 @@ _BEAT = 3.0
 _AGAIN = 5.0
 _LATER = 60.0
 _NOTE_EVERY = 1.0
+_FAILED = "failed"
 _NOTED_BYTES = 50_000.0
 """Bytes of sums that are written a second, at most, so that walks over huge buckets do not write all the time."""
 
@@ -62,6 +63,24 @@ class Course:
             sums = bytes(self.sums) if self.sums is not None else None
             await self._note(WalkStep(stage, place, dict(self.counts), sums))
             self._next = time.monotonic() + max(_NOTE_EVERY, len(sums or b"") / _NOTED_BYTES)
+
+    async def look(self, key: str, look: Awaitable[str]) -> None:
+        """Await what is done about a key, and count it. Whatever is wrong with one key, the others are looked at.
+
+        Raises Unavailable, LeaseLost.
+        """
+        try:
+            action = await look
+        except (Unavailable, LeaseLost):
+            raise
+        except CephStorageError as error:
+            log.warning("key_not_checked", bucket=str(self.bucket), key=key, code=error.code, msg=error.msg)
+            action = _FAILED
+        except Exception:  # a defect: the walk would come back to this key for ever, and never to those behind it
+            log.exception("key_check_crashed", bucket=str(self.bucket), key=key)
+            action = _FAILED
+        if action:
+            self.counts[action] += 1
 
 
 Work = Callable[[Course], Awaitable[None]]

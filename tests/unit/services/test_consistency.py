@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -195,11 +196,28 @@ async def test_what_is_only_looked_at_is_noted_and_not_mended(world: World) -> N
     assert await world.index.keys.get(BUCKET, "k") == record
 
 
-async def scrub(world: World) -> None:
+async def scrub(world: World) -> Course:
     async def note(_: WalkStep) -> None: ...
 
     walk = Course(Walk(BUCKET, WalkKind.SCRUB, Stage.RECORDS), note)
     await Scrub(world.index.keys, world.index.buckets, world.index.walks, world.consistency, 100.0)(walk)
+    return walk
+
+
+async def test_a_key_whose_bytes_crash_their_reader_ends_no_scrub(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = await world.put()
+
+    async def crash(*_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.consistency, "rehash", SimpleNamespace(fault=crash))
+    walk = await scrub(world)
+    assert (walk.counts["records"], walk.counts["failed"], walk.counts["bytes"]) == (1, 1, 0)
+    monkeypatch.undo()
+    walk = await scrub(world)
+    assert dict(walk.counts) == {"records": 1, "bytes": record.size}
 
 
 async def listed(world: World) -> list[str]:
@@ -415,6 +433,20 @@ async def test_what_other_clients_have_deleted_is_looked_for_and_nothing_else_is
     course = await look_for_deletions(world, store)
     assert dict(course.counts) == {"objects": 1, "looked": 1, "dropped": 1}
     assert await world.record() is None
+
+
+async def test_a_deleted_key_whose_look_crashes_ends_no_walk(world: World) -> None:
+    await world.put()
+    store = Followed(world.folder / "objects")
+    world.consistency.store, world.consistency.bounds = store, Bounds(86400.0, Policy.ADOPT)
+    store.foreign, store.pages = [marked("k")], [[marked("k")], [marked("k")]]
+
+    async def crash() -> None:
+        raise ZeroDivisionError
+
+    store.meanwhile = [crash]
+    course = await look_for_deletions(world, store)
+    assert dict(course.counts) == {"objects": 0, "looked": 2, "failed": 1, "dropped": 1}
 
 
 @pytest.mark.parametrize("policy", [Policy.REPORT, Policy.QUARANTINE])

@@ -12,38 +12,29 @@ from cephstorage_client.errors import (
     WebhookRefused,
 )
 from cephstorage_client.names import encode_key
-from cephstorage_client.shapes import (
-    AccessToken,
-    Bucket,
-    CheckedKey,
-    ConsistencyOverview,
+from cephstorage_client.shapes.access import AccessToken
+from cephstorage_client.shapes.background import Deletion, Job, Progress, TransferHandle
+from cephstorage_client.shapes.buckets import Bucket, ExpiryRule, Following, FollowingCheck, Lifecycle, Limits, Quota
+from cephstorage_client.shapes.consistency import CheckedKey, ConsistencyOverview, Finding, Walk
+from cephstorage_client.shapes.keys import (
     CopyOptions,
-    Deletion,
-    Explanation,
-    Finding,
     Folder,
     FolderUsage,
-    Following,
-    FollowingCheck,
     ImportReport,
-    Job,
     KeyOptions,
-    Lifecycle,
-    Limits,
     ListOptions,
+    NewKey,
+    Page,
+    Record,
+    TrashedRecord,
+)
+from cephstorage_client.shapes.mirrors import (
+    Explanation,
     Mirror,
     MirrorOptions,
     MirrorUsage,
-    NewKey,
-    Page,
-    Progress,
     PurgeOptions,
-    Quota,
-    Record,
-    TransferHandle,
-    TrashedRecord,
     VerifyOptions,
-    Walk,
     WarmOptions,
 )
 from cephstorage_client.webhooks import DeadLetter, Webhook, WebhookStatus, WebhookTrial, verify_webhook
@@ -60,6 +51,7 @@ __all__ = [
     "DeadLetter",
     "Deletion",
     "DownloadInterrupted",
+    "ExpiryRule",
     "Explanation",
     "Finding",
     "Folder",

@@ -6,7 +6,9 @@ from typing import Any, Unpack, cast
 from cephstorage_client.connection import Connection, given
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import AccessToken, Explanation, Mirror, MirrorOptions, Quota
+from cephstorage_client.shapes.access import AccessToken
+from cephstorage_client.shapes.buckets import Quota
+from cephstorage_client.shapes.mirrors import Explanation, Mirror, MirrorOptions
 
 
 class AdministrationCalls(Connection):

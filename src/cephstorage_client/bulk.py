@@ -9,7 +9,8 @@ import httpx
 
 from cephstorage_client.connection import Connection, api_error, bucket_path, given, unreachable
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import Deletion, ImportReport, Record
+from cephstorage_client.shapes.background import Deletion
+from cephstorage_client.shapes.keys import ImportReport, Record
 from cephstorage_client.waiting import until_ended
 
 _LANDING = 3600.0

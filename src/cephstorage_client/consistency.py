@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from cephstorage_client.connection import LANDING_TIMEOUT, Connection, given
-from cephstorage_client.shapes import CheckedKey, ConsistencyOverview, Finding
+from cephstorage_client.shapes.consistency import CheckedKey, ConsistencyOverview, Finding
 
 
 class ConsistencyCalls(Connection):

@@ -5,7 +5,8 @@ from typing import Unpack, cast
 
 from cephstorage_client.connection import Connection, given
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import Job, MirrorUsage, PurgeOptions, VerifyOptions, WarmOptions
+from cephstorage_client.shapes.background import Job
+from cephstorage_client.shapes.mirrors import MirrorUsage, PurgeOptions, VerifyOptions, WarmOptions
 from cephstorage_client.waiting import until_ended
 
 _SLACK = 30.0

@@ -23,7 +23,7 @@ from cephstorage_client.errors import (
     ServiceUnreachable,
     VerificationFailed,
 )
-from cephstorage_client.shapes import Record
+from cephstorage_client.shapes.keys import Record
 from cephstorage_client.uploads import OnBytes
 
 CHUNK = 1024 * 1024

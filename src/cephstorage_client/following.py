@@ -3,7 +3,7 @@
 from typing import cast
 
 from cephstorage_client.connection import ANSWER_TIMEOUT, Connection, bucket_path, given
-from cephstorage_client.shapes import Following, FollowingCheck
+from cephstorage_client.shapes.buckets import Following, FollowingCheck
 
 
 class FollowingCalls(Connection):

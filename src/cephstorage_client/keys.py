@@ -9,17 +9,8 @@ from cephstorage_client.connection import LANDING_TIMEOUT, Connection, bucket_pa
 from cephstorage_client.downloads import Download, download_to_file
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import (
-    Bucket,
-    Folder,
-    FolderUsage,
-    KeyOptions,
-    Lifecycle,
-    ListOptions,
-    Page,
-    Record,
-    TrashedRecord,
-)
+from cephstorage_client.shapes.buckets import Bucket, Lifecycle
+from cephstorage_client.shapes.keys import Folder, FolderUsage, KeyOptions, ListOptions, Page, Record, TrashedRecord
 from cephstorage_client.uploads import OnBytes, chunks_of, content_md5, file_md5
 
 

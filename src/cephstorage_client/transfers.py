@@ -6,7 +6,8 @@ from typing import Unpack, cast
 from cephstorage_client.connection import Connection, bucket_path, given, key_path
 from cephstorage_client.errors import ApiError
 from cephstorage_client.names import encode_segment
-from cephstorage_client.shapes import CopyOptions, KeyOptions, NewKey, Progress, Record, TransferHandle
+from cephstorage_client.shapes.background import Progress, TransferHandle
+from cephstorage_client.shapes.keys import CopyOptions, KeyOptions, NewKey, Record
 from cephstorage_client.waiting import until_ended
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cephstorage_client.errors import ApiError, ServiceUnreachable, WaitTimeout
-from cephstorage_client.shapes import Deletion, Job, Progress
+from cephstorage_client.shapes.background import Deletion, Job, Progress
 
 W = TypeVar("W", Progress, Job, Deletion)
 _GROWTH = 1.5

@@ -12,8 +12,7 @@ from cephstorage.cli.session import Session
 from cephstorage.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from cephstorage_client import Client
-    from cephstorage_client.shapes import ExpiryRule
+    from cephstorage_client import Client, ExpiryRule
 
 app = typer.Typer(no_args_is_help=True)
 Bucket = Annotated[str, typer.Argument(help="USERNAME/BUCKETNAME", metavar="BUCKET")]

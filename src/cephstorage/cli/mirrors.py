@@ -1,4 +1,4 @@
-"""``mirror add | ls | rm | sign`` and ``explain``."""
+"""``mirror add | ls | rm | sign`` and ``explain``. ``add`` is long because its signature is the list of its options."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -81,9 +81,9 @@ class Known:
     """What the index knows of a key.
 
     ``leaving``: versions that wait for their removal, by their names; ``kept``: versions named by something else than the
-    record; ``coming``: attempts that are being stored; ``ended``: transfers to this very key that have ended, of those
-    that were asked for, and when (epoch seconds). ``since``: when the index began to know the bucket (epoch seconds); what other clients wrote
-    before is its history, not ours to remove.
+    record; ``coming``: attempts that are being stored; ``ended``: transfers to this very key that have ended, of those that
+    were asked for, and when. ``since``: when the index began to know the bucket; what other clients wrote before is its
+    history, not ours to remove. Times in epoch seconds.
     """
 
     record: Record | None = None

@@ -5,47 +5,37 @@ import gc
 import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Coroutine
-from types import FrameType
 from typing import Any
 
 import structlog
 import uvloop
 
 from cephstorage.bootstrap import logs
-from cephstorage.bootstrap.database import PATIENCE
 from cephstorage.bootstrap.runtime import Runtime
 from cephstorage.bootstrap.server import Server, make_server
 from cephstorage.bootstrap.settings import Settings
+from cephstorage.bootstrap.supervisor import CANNOT_START, GREETS, SOCKET_FD, Supervisor
 from cephstorage.domain.errors import CephStorageError
 
 log = structlog.get_logger()
 
 BACKLOG = 2048
-_SOCKET_FD = "CEPHSTORAGE_INTERNAL_SOCKET_FD"
-_RESPAWN_PAUSE = 0.5
-_CANNOT_START = 69
-"""What a process tells its supervisor, which gives up when all are young: another try would end the same way."""
-_YOUNG = PATIENCE + 5.0
-_GREETS = "CEPHSTORAGE_INTERNAL_GREETS"
 
 
 def serve(settings: Settings) -> int:
     """Run the service in the foreground until SIGTERM or SIGINT; the exit status."""
     logs.configure(settings.log_format, settings.log_level)
-    inherited = os.environ.pop(_SOCKET_FD, None)
+    inherited = os.environ.pop(SOCKET_FD, None)
     if inherited is not None:
-        return _serve_one(settings, socket.socket(fileno=int(inherited)), greets=_GREETS in os.environ)
+        return _serve_one(settings, socket.socket(fileno=int(inherited)), greets=GREETS in os.environ)
     return _shown(_serve(settings))
 
 
 def _shown(status: int) -> int:
     """The exit status for whoever is not our supervisor."""
-    return 1 if status == _CANNOT_START else status
+    return 1 if status == CANNOT_START else status
 
 
 def _serve(settings: Settings) -> int:
@@ -55,7 +45,7 @@ def _serve(settings: Settings) -> int:
         log.error("cannot_listen", host=settings.host, port=settings.port, error=error.strerror)
         return 1
     if settings.workers > 1:
-        return _Supervisor(settings, listener).run()
+        return Supervisor(settings, listener).run()
     return _serve_one(settings, listener, greets=True)
 
 
@@ -93,7 +83,7 @@ def _on_loop(work: Coroutine[Any, Any, int]) -> int:
             return runner.run(work)
         except CephStorageError as error:
             log.error("cannot_start", code=error.code, msg=error.msg)
-            return _CANNOT_START
+            return CANNOT_START
 
 
 async def _run(settings: Settings, listener: socket.socket, *, greets: bool) -> int:
@@ -153,59 +143,3 @@ async def _work(settings: Settings, sockets: list[socket.socket]) -> int:
     sys.stderr.flush()
     await _until_stopped(runtime, make_server(runtime.status, settings.grace), sockets)
     return 0
-
-
-class _Supervisor:
-    """Keeps ``workers`` processes running on one socket; passes SIGTERM on and waits for them."""
-
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
-        self._settings = settings
-        self._listener = listener
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._stopping = threading.Event()
-        self._begun: dict[int, float] = {}
-        self._status = 0
-
-    def run(self) -> int:
-        """Return when every process has ended after a signal, or none can start."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._stop)
-        for number in range(self._settings.workers):
-            self._start(greets=number == 0)
-        while self._children:
-            pid, status = os.wait()
-            if self._children.pop(pid, None) is not None and not self._stopping.is_set():
-                if os.waitstatus_to_exitcode(status) == _CANNOT_START and not self._serves():
-                    self._status = 1
-                    self._stop()
-                    continue
-                log.warning("worker_died", pid=pid)
-                time.sleep(_RESPAWN_PAUSE)
-                self._start(greets=False)
-        return self._status
-
-    def _serves(self) -> bool:
-        """Whether a process is old enough to be serving."""
-        now = time.monotonic()
-        return any(now - self._begun[pid] > _YOUNG for pid in self._children)
-
-    def _start(self, *, greets: bool) -> None:
-        """Start a process, unless a signal came; one that comes meanwhile is passed on."""
-        if self._stopping.is_set():
-            return
-        child = _spawn(self._listener, self._settings.workers, greets=greets)
-        self._children[child.pid], self._begun[child.pid] = child, time.monotonic()
-        if self._stopping.is_set():
-            child.terminate()
-
-    def _stop(self, _: int = 0, __: FrameType | None = None) -> None:
-        self._stopping.set()
-        for child in self._children.values():
-            child.terminate()
-
-
-def _spawn(listener: socket.socket, workers: int, *, greets: bool) -> subprocess.Popen[bytes]:
-    fd = listener.fileno()
-    command = [sys.executable, "-m", "cephstorage", "serve"]
-    env = {**os.environ, _SOCKET_FD: str(fd), "CEPHSTORAGE_WORKERS": str(workers), **({_GREETS: "1"} if greets else {})}
-    return subprocess.Popen(command, pass_fds=[fd], env=env)  # noqa: S603 - ourselves

@@ -132,6 +132,11 @@ def _copy_durably(source: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
+def lock(fd: int) -> None:
+    """Wait for the exclusive lock of an open file or folder; it is freed when its last descriptor is closed."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+
 def try_lock(fd: int) -> bool:
     """Take the exclusive lock of an open file if nobody holds it. The kernel frees it when the holder dies."""
     try:

@@ -6,7 +6,6 @@ instead of waiting for them to expire. Owners of other machines have no file her
 An owner is ``<name>``, or ``<name>@<host>:<port>`` when other machines reach its process there.
 """
 
-import contextlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -52,15 +51,17 @@ class Presence:
 
     def forget(self, owner: str) -> None:
         """Remove a dead owner's files, under its lock: whoever announces itself just now sees it or is left alone."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             fd = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
-            try:
-                if not try_lock(fd):
-                    return
+        except FileNotFoundError:
+            remove_quietly(self.socket(owner))
+            return
+        try:
+            if try_lock(fd):
+                remove_quietly(self.socket(owner))
                 remove_quietly(self._path(owner))
-            finally:
-                os.close(fd)
-        remove_quietly(self.socket(owner))
+        finally:
+            os.close(fd)
 
     def tidy(self, leased: Iterable[str]) -> None:
         """Remove the files of dead processes that hold no lease."""

@@ -22,7 +22,7 @@ from typing import ParamSpec, TypeVar
 
 from cephstorage.domain.errors import SpoolUnavailable, StoreFull
 from cephstorage.domain.ranges import Span, SpanSet
-from cephstorage.files import make_private_directory, read_now, remove_quietly, try_lock
+from cephstorage.files import lock, make_private_directory, read_now, remove_quietly, try_lock
 from cephstorage.ports.origin import Passage
 
 P = ParamSpec("P")
@@ -236,17 +236,25 @@ class SpoolDirectory:
         return Spool(self._part(transfer_id), None, lambda: self._locked(transfer_id))
 
     def _locked(self, transfer_id: str) -> int:
-        """The part file under its lock."""
+        """The part file under its lock. Who meets a sweep at work there waits for its end, which is near."""
         path = self._part(transfer_id)
+        if (fd := self._taken(path)) is not None:
+            return fd
+        with _alone_in(path.parent):
+            while (fd := self._taken(path)) is None:
+                self.remove(transfer_id)
+            return fd
+
+    def _taken(self, path: Path) -> int | None:
+        """The part file, made if it is missing, under its lock; None when another process has it."""
         while True:
             fd = self._opened(path)
-            if not try_lock(fd):
-                os.close(fd)
-                self.remove(transfer_id)
-            elif os.fstat(fd).st_nlink == 0:
-                os.close(fd)
-            else:
+            if try_lock(fd) and os.fstat(fd).st_nlink > 0:
                 return fd
+            gone = os.fstat(fd).st_nlink == 0
+            os.close(fd)
+            if not gone:
+                return None
 
     def _opened(self, path: Path) -> int:
         """The part file, made if it is missing."""
@@ -309,19 +317,18 @@ class SpoolDirectory:
         return sorted(part.stem for part in found if part.stem not in keep and self._remove_abandoned(part))
 
     def _remove_abandoned(self, part: Path) -> bool:
-        """Remove a spool that nobody holds, under its lock, so that nobody who opens it just now loses it."""
-        try:
-            fd = os.open(part, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            remove_quietly(part.with_suffix(".spans"))
-            return True
-        try:
-            if not try_lock(fd):
+        """Remove a spool that nobody holds, under its lock, so that nobody who opens it just now loses it.
+
+        Who can't get the lock takes its holder for stalled, and replaces the file. It must not be the new one that
+        is removed here: so nobody replaces anything while this goes on.
+        """
+        with contextlib.suppress(FileNotFoundError), _alone_in(part.parent), part.open("r+b") as file:
+            if not try_lock(file.fileno()) or os.fstat(file.fileno()).st_nlink == 0:
                 return False
             self.remove(part.stem)
             return True
-        finally:
-            os.close(fd)
+        remove_quietly(part.with_suffix(".spans"))
+        return True
 
     def _files(self, pattern: str) -> Iterator[Path]:
         return (file for folder in self._folders for file in folder.glob(pattern))
@@ -330,6 +337,17 @@ class SpoolDirectory:
         """Where the part file lies, or will lie."""
         places = [folder / f"{transfer_id}.part" for folder in self._folders]
         return next((place for place in places[1:] if place.exists()), places[0])
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Sweep or replace part files while no other process does, short as it is: a lock on the folder itself."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lock(fd)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _blocks(file: Path) -> int:

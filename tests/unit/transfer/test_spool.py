@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cephstorage.domain.errors import SpoolUnavailable, StoreFull
 from cephstorage.domain.ranges import Span
 from cephstorage.transfer.spool import Spool, SpoolDirectory
 from tests.harness.content import MIB, Content
+from tests.harness.patience import until
 
 ROOT = Path(__file__).parents[3]
 BODY = Content(1, 8 * MIB)
@@ -451,6 +453,41 @@ async def test_a_spool_opened_while_others_sweep_is_never_taken_away(tmp_path: P
     finally:
         stop.set()
         await sweeping
+
+
+def test_a_spool_that_replaces_one_being_swept_is_not_swept_with_it(tmp_path: Path) -> None:
+    ours, sweeper = SpoolDirectory(tmp_path / "spool", PLENTY), Halting(tmp_path / "spool", PLENTY)
+    ours.open("a").close()
+    with ThreadPoolExecutor(2) as pool:
+        sweeping = pool.submit(sweeper.sweep, set())
+        assert sweeper.reached.wait(60)
+        opening = pool.submit(ours.open, "a")
+        until(lambda: opening.done() or waits_for(tmp_path / "spool"))
+        sweeper.goes_on.set()
+        assert sweeping.result() == ["a"]
+        spool = opening.result()
+    assert ours.exists("a")
+    assert os.fstat(spool.file()).st_nlink == 1
+    spool.close()
+
+
+class Halting(SpoolDirectory):
+    """Halts where a spool's lock is taken and its files are about to go."""
+
+    def __init__(self, folder: Path, quota: int) -> None:
+        super().__init__(folder, quota)
+        self.reached, self.goes_on = threading.Event(), threading.Event()
+
+    def remove(self, transfer_id: str) -> None:
+        self.reached.set()
+        self.goes_on.wait(60)
+        super().remove(transfer_id)
+
+
+def waits_for(folder: Path) -> bool:
+    """Whether somebody waits for the lock of a folder (proc_locks(5))."""
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
+    return any(line.split()[6].endswith(f":{folder.stat().st_ino}") for line in waiting)
 
 
 # -- several folders

@@ -133,11 +133,20 @@ class DiskStore:
             return
         folder = path.parent
         if not folder.is_dir():
+            self._see_bucket(planned.bucket)
             make_private_directory(folder)
         custom = {"custom": dict(planned.custom)} if planned.custom else {}
         side = {"key": planned.key, "size": planned.size, "md5": planned.md5, **planned.metadata, **custom}
         write_synced(_side(path), json.dumps(side, ensure_ascii=False).encode())
         put(path)
+
+    def _see_bucket(self, bucket: BucketName) -> None:
+        """Raise StoreUnavailable where the folder of a bucket is missing: what is written now may lie under a mount point."""
+        folder = self._root / str(bucket)
+        if not folder.is_dir():
+            raise StoreUnavailable(
+                f"The folder of bucket {bucket} is not there: {folder}. See whether its disk is mounted; nothing was stored."
+            )
 
     async def holds(self, planned: StoredObject) -> str | None:
         """The version's name when its file is there with its full size."""

@@ -131,7 +131,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     index = index_at("", tmp_path / "cephstorage.db")
     await index.open()
     await index.buckets.create(BUCKET, NOW)
-    yield World(index, tmp_path)
+    world = World(index, tmp_path)
+    await world.store.create_bucket(BUCKET)
+    yield world
     assert await index.usage_drift() == []
     await index.close()
 

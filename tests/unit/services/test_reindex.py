@@ -45,6 +45,7 @@ async def put(store: DiskStore, folder: Path, version: str, generation: int, bod
     planned = planned_object(TransferRequest(Kind.UPLOAD, BUCKET, "k"), plan, generation)
     part = folder / "part"
     part.write_bytes(body)
+    await store.create_bucket(BUCKET)
     await store.commit(part, planned)
     return planned
 

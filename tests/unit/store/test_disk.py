@@ -65,6 +65,7 @@ async def test_a_spool_on_another_file_system_is_copied(tmp_path: Path, elsewher
     store, part = DiskStore(tmp_path / "objects"), elsewhere / "a.part"
     part.write_bytes(body.read())
     version = planned(body.read(), store)
+    await store.create_bucket(BUCKET)
     await store.commit(part, version)
     assert not part.exists()
     reader = await store.open(BUCKET, "k", version.store_version)
@@ -76,6 +77,7 @@ async def test_a_spool_on_another_file_system_is_copied(tmp_path: Path, elsewher
 @pytest.mark.usefixtures("generous_umask")
 async def test_files_and_folders_are_the_owners_alone(tmp_path: Path, elsewhere: Path) -> None:
     store = DiskStore(tmp_path / "deep" / "objects")
+    await store.create_bucket(BUCKET)
     for folder, fence in ((tmp_path, 1), (elsewhere, 2)):
         part = folder / "a.part"
         part.touch(mode=0o600)
@@ -138,6 +140,7 @@ async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 
 async def test_what_a_crash_leaves_is_no_object_and_goes_with_the_version(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "objects")
+    await store.create_bucket(BUCKET)
     (tmp_path / "a.part").write_bytes(b"whole")
     whole, crashed = planned(b"whole", store, 1), planned(b"whole", store, 2)
     await store.commit(tmp_path / "a.part", whole)
@@ -152,6 +155,23 @@ async def test_what_a_crash_leaves_is_no_object_and_goes_with_the_version(tmp_pa
     await store.delete_bucket(BUCKET)
     assert files_below(tmp_path / "objects") == []
     assert not (tmp_path / "objects" / str(BUCKET)).exists()
+
+
+async def test_nothing_is_stored_where_the_bucket_is_missing(tmp_path: Path) -> None:
+    """A disk that is not mounted: what lay below its mount point would be hidden as soon as it is."""
+    store, part = DiskStore(tmp_path / "objects"), tmp_path / "part"
+    await store.create_bucket(BUCKET)
+    (tmp_path / "objects").rename(tmp_path / "disk")
+    (tmp_path / "objects").mkdir()
+    part.write_bytes(b"whole")
+    with pytest.raises(StoreUnavailable, match="mounted"):
+        await store.commit(part, planned(b"whole", store))
+    assert part.read_bytes() == b"whole"
+    assert files_below(tmp_path / "objects") == []
+    (tmp_path / "objects").rmdir()
+    (tmp_path / "disk").rename(tmp_path / "objects")
+    await store.commit(part, planned(b"whole", store))
+    assert [found.md5 async for found in store.objects(BUCKET)] == [planned(b"whole", store).md5]
 
 
 async def test_half_a_side_file_hides_no_other_object(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def part(tmp_path: Path) -> Path:
 
 async def test_a_commit_ends_where_it_began(tmp_path: Path, part: Path) -> None:
     old, new, live = Watched(tmp_path / "old"), Watched(tmp_path / "new"), LiveStore()
+    await old.create_bucket(BUCKET)
     live.use(old)
     committing = asyncio.create_task(live.commit(part, planned()))
     await old.begun.wait()
@@ -62,6 +63,7 @@ async def test_a_commit_ends_where_it_began(tmp_path: Path, part: Path) -> None:
 
 async def test_an_opened_version_keeps_its_store_open(tmp_path: Path, part: Path) -> None:
     old, new, live = Watched(tmp_path / "old"), Watched(tmp_path / "new"), LiveStore()
+    await old.create_bucket(BUCKET)
     old.go.set()
     live.use(old)
     await live.commit(part, planned())
@@ -125,6 +127,7 @@ class Full(DiskStore):
 async def test_a_full_store_is_not_well_until_it_takes_something_again(tmp_path: Path, part: Path) -> None:
     store, live = Full(tmp_path), LiveStore()
     live.use(store)
+    await live.create_bucket(BUCKET)
     await live.check()
     with pytest.raises(StoreFull):
         await live.commit(part, planned())

@@ -180,6 +180,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Callable[[Failing], Awaitable[S
             await index.open()
             stack.push_async_callback(index.close)
             await index.buckets.create(BUCKET, NOW)
+            await store.create_bucket(BUCKET)
             landing = Landing(store, index.landing, time.time, lambda: 0.0)
             spool = SpoolDirectory(tmp_path / "spool", 1 << 30).open("abc")
             stack.callback(spool.close)

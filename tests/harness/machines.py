@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cephstorage.index import index_at
@@ -18,7 +19,8 @@ def make_tables(url: str) -> None:
         await index.open()
         await index.close()
 
-    asyncio.run(make())
+    with ThreadPoolExecutor(1) as pool:  # whoever asks first may be in a loop
+        pool.submit(lambda: asyncio.run(make())).result()
 
 
 def shared_engines(postgres: Postgres, ceph: Ceph) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 Nothing is counted or skipped over: a page costs the same at the front of a bucket and at its end. A filter
 is given ``budget`` keys a request to find what it looks for; after them the page ends, with a cursor. Where a
-text in the name is looked for, the index of names (``names.py``) is asked first about all that is left.
+text in the name is looked for, the index of names (``names.py``) is asked about all that is left after the
+first keys, or, where the text is likely to be rare, before any.
 """
 
 from collections.abc import Sequence
@@ -89,6 +90,8 @@ class ListingStatements:
             return [record_of(bucket, row) for row in rows], None
         texts = Names((query.contains, *(glob.sieve.literals if glob else ())))
         indexed = self._names.can(texts)
+        if indexed and self._names.sifts(conn, span, texts):
+            return self._indexed(conn, bucket, span, filters, glob, wanted, texts, [])
         take = min(SHORT_BUDGET, self.budget) if indexed else self.budget
         found, looked = self._sieved(conn, bucket, span, filters, glob, wanted, take)
         if looked is None or len(found) >= wanted or not indexed:

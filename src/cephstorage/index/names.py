@@ -37,6 +37,10 @@ class NameIndex(Protocol):
         """Whether it is there, and the texts are such that it finds them without reading all of it."""
         ...
 
+    def sifts(self, conn: Connection, span: Span, names: Names) -> bool:
+        """Whether so few names are likely to hold the texts that it is asked before a single key is looked at."""
+        ...
+
     def find(self, conn: Connection, span: Span, names: Names, most: int) -> list[str] | None:
         """Every key of a span (its folder aside) that holds the texts, in no order.
 

@@ -68,6 +68,13 @@ class PostgresNames:
         """Whether the index is there and some text has a trigram in every locale: three letters or digits in a row."""
         return self.present and any(_WORD.search(text) for text in names.given)
 
+    def sifts(self, conn: Connection, span: Span, names: Names) -> bool:
+        """Whether the texts have rare parts. In a smaller span than the whole bucket all names may have those."""
+        if span.low or span.before is not None:
+            return False
+        frequent = self.frequent(conn, span.bucket)
+        return frequent is not None and bool(rare_parts(names, frequent).given)
+
     def find(self, conn: Connection, span: Span, names: Names, most: int) -> list[str] | None:
         """Every key of a span that holds the texts; None when there are more than ``most``, or it took too long."""
         frequent = self.frequent(conn, span.bucket)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, event
 
 from cephstorage.domain.errors import InvalidCursor
 from cephstorage.domain.names import folders_above, parent_folder, vfolder_of
@@ -321,6 +321,8 @@ def test_rare_parts_of_texts_find_what_the_texts_do(postgres: Postgres, numbers:
                 found = await index.database.read(index.names.find, span, Names(tuple(texts)), 1000)
                 assert found is not None
                 assert sorted(found) == sorted(name for name in names if all(text in name for text in texts))
+                page = await index.keys.listing(BUCKET, ListQuery(recursive=True, contains=texts[0], limit=1000))
+                assert [record.key for record in page.keys] == [name for name in ["x", *names] if texts[0] in name]
         finally:
             await index.close()
 
@@ -389,6 +391,37 @@ async def test_texts_in_names_are_looked_for_in_the_index_alone(postgres: Postgr
     values = {**_values(span), "contains": "none", "limit": 10, "take": 200}
     await index.database.alone(lambda conn: _assert_few_pages(conn, walk._statement("rows", span, values), values))
     await index.close()
+
+
+async def test_a_rare_text_is_looked_for_before_any_key_is_walked_over(postgres: Postgres) -> None:
+    index = FACTORIES["postgresql"](postgres.fresh())
+    await index.open()
+    names = [f"pool/lib{number:04}" for number in range(2000)]
+    await archive(index, names)
+    with walks_seen() as walks:
+        page = await index.keys.listing(BUCKET, ListQuery(recursive=True, contains="1996"))
+        assert ([record.key for record in page.keys], walks) == (["pool/lib1996"], [])
+        await index.keys.listing(BUCKET, ListQuery(recursive=True, contains="lib"))
+        assert len(walks) == 1, "frequent texts fill a page sooner by walking"
+        await index.keys.listing(BUCKET, ListQuery("pool", contains="1996"))
+        assert len(walks) == 2, "in a folder all names may have what is rare elsewhere"
+    await index.close()
+
+
+@contextlib.contextmanager
+def walks_seen() -> Iterator[list[str]]:
+    """The statements that walk over keys."""
+    seen: list[str] = []
+
+    def look(_: Connection, __: object, statement: str, *___: object) -> None:
+        if "taken" in statement:
+            seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
 
 
 def _assert_few_pages(conn: Connection, statement: Any, values: dict[str, object]) -> None:

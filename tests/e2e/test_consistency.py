@@ -445,6 +445,8 @@ def test_the_command_line_and_metrics_tell_of_it(world: World) -> None:
     checked = service.command("consistency", "check", f"{place}/k")
     assert checked.returncode == 1
     assert checked.stdout.startswith(f"missing, damaged  {place}/k  ")
+    nowhere = service.command("consistency", "check", f"{place}/mistyped")
+    assert nowhere.stdout == f"fine  {place}/mistyped  neither index nor store have this key\n"
     found = service.command("consistency", "findings", place)
     assert found.returncode == 1
     assert found.stdout.splitlines()[1].split()[1:4] == ["k", "damaged", "nothing"]

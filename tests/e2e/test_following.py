@@ -22,6 +22,7 @@ from tests.harness.bucket import Bucket, md5
 from tests.harness.ceph import PROGRAMS as CEPH_PROGRAMS
 from tests.harness.ceph import Ceph
 from tests.harness.content import Content
+from tests.harness.fault_proxy import Fault, FaultProxy
 from tests.harness.machines import shared_engines
 from tests.harness.patience import until
 from tests.harness.postgres import PROGRAMS as POSTGRES_PROGRAMS
@@ -165,7 +166,7 @@ def test_what_other_clients_write_and_delete_is_in_the_index(world: World) -> No
 
     world.verb("unfollow", place)
     assert world.service.json("GET", f"{bucket.path}/following")["following"] is False
-    assert "No event came" in world.verb("following", place, "--check", "--wait", "0.2", code=1)
+    assert "follow it first" in world.verb("following", place, "--check", code=6)
 
 
 def test_what_clients_delete_is_looked_for_where_the_gateway_tells_nothing_of_it(world: World) -> None:
@@ -259,6 +260,19 @@ def test_an_address_that_gets_no_events_is_refused_and_no_write_waits_for_it(wor
         world.put("k", b"x")
         world.bucket.put("own", b"y")
     assert {key for key, _ in world.other.versions()} == {"k", "own"}
+
+
+def test_events_that_stay_away_are_seen_by_the_check(world: World) -> None:
+    """Something else answers at the address by now, and swallows them."""
+    place = f"{world.bucket.username}/{world.bucket.name}"
+    with FaultProxy(world.service.port) as between:
+        world.verb("follow", place, "--endpoint", between.address)
+        between.fault(Fault(answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+        assert "No event came" in world.verb("following", place, "--check", "--wait", "0.5", code=1)
+        between.fault(None)
+        assert "events arrive" in world.verb("following", place, "--check")
+        world.verb("unfollow", place)
+    assert [key for key in world.other.keys() if key.startswith(".cephstorage")] == []  # noqa: SIM118 - a bucket's
 
 
 def test_what_came_in_parts_is_adopted_with_the_md5_of_its_bytes(world: World) -> None:

@@ -87,9 +87,11 @@ async def check(body: CheckKey, _: Administrator, parts: Services) -> Json:
     await parts.buckets.get(bucket)
     checked = await parts.consistency.check(bucket, key, hinted=body.changed)
     finding = await parts.consistency.findings.get(bucket, key)
+    known = await parts.consistency.index.known(bucket, [key])
     return {
         "bucket": str(bucket),
         "key": key,
+        "present": known[key].record is not None,
         "verdict": checked.verdict.value,
         "action": checked.action or None,
         "finding": _finding_json(finding) if finding is not None else None,

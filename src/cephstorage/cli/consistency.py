@@ -83,7 +83,10 @@ def check(
         checked = client.check_key(_full(where), where.key, changed=changed)
     said = f"{checked['verdict']}{', ' + checked['action'] if checked['action'] else ''}"
     finding = checked["finding"]
-    session.output.document(checked, printable(f"{said}  {where}" + (f"  {finding['msg']}" if finding else "")))
+    told = f"  {finding['msg']}" if finding else ""
+    if not checked["present"] and checked["verdict"] == "fine":
+        told = "  neither index nor store have this key"
+    session.output.document(checked, printable(f"{said}  {where}{told}"))
     return ExitCode.FAILED if finding else ExitCode.OK
 
 

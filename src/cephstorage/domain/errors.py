@@ -211,6 +211,12 @@ class NotSupported(Conflict):
     code = "not_supported"
 
 
+class NotFollowed(Conflict):
+    """The store was not asked to tell of the bucket's changes: no event will come."""
+
+    code = "not_followed"
+
+
 class BucketNotEmpty(Conflict):
     """A bucket with keys, or with transfers under way, can't be deleted."""
 

@@ -20,6 +20,7 @@ from cephstorage.domain.errors import (
     BucketNotFound,
     CephStorageError,
     InvalidUrl,
+    NotFollowed,
     StoreUnavailable,
     Unavailable,
 )
@@ -273,9 +274,12 @@ class Events:
     async def probe(self, bucket: BucketName, seconds: float) -> float | None:
         """Write an object as another client would, and see whether its event comes; after how many seconds it did.
 
-        The object is removed. Raises BucketNotFound, NotSupported, StoreUnavailable.
+        The object is removed. Raises BucketNotFound, NotFollowed, NotSupported, StoreUnavailable.
         """
-        await self.buckets.get(bucket)
+        if (await self.followed(bucket)).following is None:
+            raise NotFollowed(
+                f"Nothing tells of changes in bucket {bucket}: follow it first (`cephstorage bucket follow`)."
+            )
         return await self._probe(bucket, seconds, kept=True)
 
     async def _arrive_at_once(self, bucket: BucketName) -> bool:

@@ -43,6 +43,7 @@ STATUS: dict[str, HTTPStatus] = {
     "bucket_not_empty": HTTPStatus.CONFLICT,
     "transfer_ended": HTTPStatus.CONFLICT,
     "job_ended": HTTPStatus.CONFLICT,
+    "not_followed": HTTPStatus.CONFLICT,
     "idempotency_key_reused": HTTPStatus.CONFLICT,
     "precondition_failed": HTTPStatus.PRECONDITION_FAILED,
     "setting_fixed": HTTPStatus.CONFLICT,

@@ -48,10 +48,11 @@ class Finding(TypedDict):
 
 
 class CheckedKey(TypedDict):
-    """What a check of a key came to."""
+    """What a check of a key came to. Not ``present`` and ``fine``: neither index nor store have it."""
 
     bucket: str
     key: str
+    present: bool
     verdict: str
     action: str | None
     finding: Finding | None

@@ -35,7 +35,7 @@ DOOMS = (
 class Deaths(Clients):
     """Clients whose service dies under their hands."""
 
-    @deed(times=4, doom=DOOMS, key=keys)
+    @deed(times=5, doom=DOOMS, key=keys)
     def die(self, doom: tuple[str, int, str], key: str) -> None:
         """Whatever there was of the key, or what it was to become, is whole."""
         done, size, point = doom

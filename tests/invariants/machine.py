@@ -27,11 +27,10 @@ from tests.invariants.lives import Lives
 from tests.invariants.mirror import Mirrors
 from tests.invariants.model import ABSENT, Creation, State
 from tests.invariants.operators import Operators
-from tests.invariants.races import Races
 from tests.invariants.world import CONSISTENCY, OURS, QUOTA_EXCEEDED
 
 
-class Interleavings(Operators, Limits, Lives, Mirrors, Deaths, Races):
+class Interleavings(Operators, Limits, Lives, Mirrors, Deaths):
     """All that may happen on both pairs of engines, and what must be true after it."""
 
     @invariant()

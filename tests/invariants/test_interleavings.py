@@ -17,10 +17,10 @@ from tests.invariants.machine import Interleavings
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 """Many more examples, other ones each time, made small when they fail."""
-EXAMPLES = {"disk": 1000, "ceph": 100} if DEEP else {"disk": 10, "ceph": 4}
+EXAMPLES = {"disk": 1000, "ceph": 100} if DEEP else {"disk": 10, "ceph": 6}
 if given := os.environ.get("INTERLEAVINGS"):
     EXAMPLES = dict.fromkeys(EXAMPLES, int(given))
-STEPS = {"disk": 40, "ceph": 40} if DEEP else {"disk": 20, "ceph": 24}
+STEPS = {"disk": 40, "ceph": 40} if DEEP else {"disk": 20, "ceph": 26}
 QUICK = {
     "transfer_attempts": "3",
     "transfer_retry_base": "0.05",

@@ -104,12 +104,12 @@ class AdoptionStatements:
     def _put(
         self, conn: Connection, bucket: BucketName, records: Iterable[Record], visible: dict[str, Record], now: float
     ) -> None:
-        first, size = [], 0
+        first, size, highest = [], 0, 0
         come, grown = Changes(), Changes()
         for record in records:
             values, before = record_values(record), visible.get(record.key)
             more = record.size - (before.size if before is not None else 0)
-            size += more
+            size, highest = size + more, max(highest, record.generation)
             if before is None:
                 first.append(values)
                 come.note(record.vfolder, more, 1)
@@ -119,7 +119,7 @@ class AdoptionStatements:
             conn.execute(self._replace, {**changing, "in_bucket": str(bucket), "of_key": record.key})
         if first:
             conn.execute(self._insert, first)
-        if self._buckets.add_usage(conn, bucket, size, len(first)).told:
+        if self._buckets.add_usage(conn, bucket, size, len(first), highest).told:
             self._events.changed(conn, EventType.CREATED, records, now)
         for changes in (come, grown):
             self._folders.add(conn, bucket, changes)

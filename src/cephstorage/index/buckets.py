@@ -88,7 +88,7 @@ class BucketStatements:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        buckets, transfers = schema.buckets, schema.transfers
+        buckets, transfers, deletions = schema.buckets, schema.transfers, schema.deletions
         name: BindParameter[str] = bindparam("bucket")
         self._all = select(buckets, bounded(schema).label("bounded"))
         self._one = self._all.where(buckets.c.name == name)
@@ -127,6 +127,9 @@ class BucketStatements:
             update(buckets)
             .where(buckets.c.name == name, buckets.c.next_generation < bindparam("next"))
             .values(next_generation=bindparam("next"))
+        )
+        self._meant_below = select(func.max(deletions.c.below_generation)).where(
+            deletions.c.bucket == name, deletions.c.state == word(State.INPROGRESS)
         )
         self._in_the_way = (
             ("keys", select(schema.keys.c.key).where(schema.keys.c.bucket == name).limit(1)),
@@ -202,14 +205,15 @@ class BucketStatements:
         conn.execute(self._generations, {"bucket": str(bucket), "next": following})
 
     def create(self, conn: Connection, bucket: BucketName, now: float) -> bool:
-        """See ``BucketIndex.create``."""
+        """See ``BucketIndex.create``. A deletion that was asked for in an earlier bucket of the name means nothing of this one."""
         tenants, buckets = self._schema.tenants, self._schema.buckets
         if conn.execute(self._one, {"bucket": str(bucket)}).first() is not None:
             return False
         if conn.scalar(select(tenants.c.username).where(tenants.c.username == bucket.username)) is None:
             conn.execute(insert(tenants), {"username": bucket.username, "created_at": now})
+        following = conn.scalar(self._meant_below, {"bucket": str(bucket)}) or 1
         row = {"name": str(bucket), "username": bucket.username, "created_at": now}
-        conn.execute(insert(buckets), {**row, "size": 0, "keyamount": 0, "next_generation": 1})
+        conn.execute(insert(buckets), {**row, "size": 0, "keyamount": 0, "next_generation": following})
         return True
 
     def get(self, conn: Connection, bucket: BucketName) -> Bucket:

@@ -1,6 +1,7 @@
 """Deletions of many keys: exactly what was there when they were asked for, step by step, whoever does the steps."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import ListQuery
 from cephstorage.domain.transfers import State
 from cephstorage.index import SqlIndex
-from tests.conformance.index.conftest import BUCKET, NOW, OTHER, removal_versions
+from tests.conformance.index.conftest import BUCKET, NOW, OTHER, begin, plan_for, removal_versions
 from tests.conformance.index.test_search import put
 
 
@@ -132,3 +133,38 @@ async def test_deletions_are_listed_and_forgotten(index: SqlIndex) -> None:
         await index.deletions.get("d0")
     with pytest.raises(BucketNotFound):
         await index.deletions.create("x", OTHER, DeletionWish(prefix="a"), NOW)
+
+
+async def store_in(index: SqlIndex, bucket: BucketName, name: str, key: str) -> None:
+    lease = await begin(index, name, key, bucket=bucket)
+    assert await index.landing.plan(lease, plan_for(lease), NOW)
+    await index.landing.publish(lease, NOW)
+
+
+async def keys_in(index: SqlIndex, bucket: BucketName) -> list[str]:
+    return [record.key for record in (await index.keys.listing(bucket, ListQuery(vfolder=None))).keys]
+
+
+async def test_what_is_stored_in_a_bucket_made_anew_stays(index: SqlIndex) -> None:
+    again = BucketName("alice", "again")
+    await index.buckets.create(again, NOW)
+    await store_in(index, again, "first", "a")
+    await index.deletions.create("d", again, DeletionWish(("a", "b", "c")), NOW)
+    await index.deletions.step(1, 0.0, NOW)
+    await index.buckets.delete(again)
+    await index.buckets.create(again, NOW)
+    await store_in(index, again, "second", "c")
+    await work_off(index)
+    assert await keys_in(index, again) == ["c"]
+    assert (await index.deletions.get("d")).missing == 2
+
+
+async def test_what_was_adopted_is_deleted_as_well(index: SqlIndex) -> None:
+    """Objects of the store that bring no generation along get one like others, also as the first ones of a bucket."""
+    template = await put(index, 1, "template")
+    await index.buckets.create(OTHER, NOW)
+    adopted = [replace(template, bucket=OTHER, key=key, store_version=key, generation=0) for key in ("a", "b")]
+    await index.adoption.adopt(OTHER, adopted)
+    await index.deletions.create("d", OTHER, DeletionWish(prefix=""), NOW)
+    await work_off(index)
+    assert await keys_in(index, OTHER) == []

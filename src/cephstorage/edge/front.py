@@ -52,6 +52,12 @@ def _listens(config: EdgeConfig, extra: str = "") -> Lines:
     return [*plain, *(f"listen {address} ssl http2{extra};" for address in config.listen_tls)]
 
 
+def per_client(config: EdgeConfig) -> Lines:
+    """How many requests one address may have under way. Not for the servers behind: to them nginx is the only client."""
+    most = config.limits.connections_per_client
+    return [f"limit_conn clients {most};"] if most else []
+
+
 def _api_server(config: EdgeConfig) -> Lines:
     names = " ".join(dict.fromkeys((*(host.lower() for host in config.api_hosts), *LOOPBACK)))
     limits = config.limits
@@ -67,6 +73,7 @@ def _api_server(config: EdgeConfig) -> Lines:
         "server",
         _listens(config),
         f"server_name {names};",
+        per_client(config),
         "",
         _problem_pages(),
         "",
@@ -118,6 +125,7 @@ def _mirror_server(config: EdgeConfig) -> Lines:
         "server",
         _listens(config, " default_server"),
         "server_name _;",
+        per_client(config),
         comment("Bodies pass as they come, to a proxy that says whether and how much it takes."),
         "client_max_body_size 0;",
         "",

@@ -120,11 +120,7 @@ def _temporary_files(config: EdgeConfig) -> Lines:
 
 def _limits(config: EdgeConfig) -> Lines:
     limits = config.limits
-    per_client = [
-        "limit_conn_zone $binary_remote_addr zone=clients:10m;",
-        "limit_conn_status 429;",
-        f"limit_conn clients {limits.connections_per_client};",
-    ]
+    per_client = ["limit_conn_zone $binary_remote_addr zone=clients:10m;", "limit_conn_status 429;"]
     return [
         *comment("Against slow and oversized requests."),
         f"client_header_timeout {limits.header_timeout}s;",

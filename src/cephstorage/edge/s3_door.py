@@ -12,7 +12,7 @@ signatures are RGW's business alone. Whether a mirror may have what RGW has not 
 from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, PLAIN, asks_only, hides
 from cephstorage.edge.config import EdgeConfig
-from cephstorage.edge.front import COMMANDS
+from cephstorage.edge.front import COMMANDS, per_client
 from cephstorage.edge.stored import gateway_tls
 from cephstorage.edge.text import Lines, block, canonical, comment, variable
 
@@ -57,6 +57,7 @@ def server(config: EdgeConfig) -> Lines:
             [f"listen {address};" for address in config.s3_listen],
             [f"listen {address} ssl http2;" for address in config.s3_listen_tls],
             "server_name _;",
+            per_client(config),
             comment("User metadata has whatever name it has."),
             "underscores_in_headers on;",
             "ignore_invalid_headers off;",

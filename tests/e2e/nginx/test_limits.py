@@ -40,8 +40,8 @@ def ends(sock: socket.socket) -> bytes:
     return received
 
 
-def connect(wire: Wire) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", wire.edge.port), timeout=30)
+def connect(wire: Wire, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", wire.edge.port), timeout=30, source_address=(source, 0))
 
 
 @pytest.mark.parametrize("part", [b"", b"G", b"GET /x HTTP/1.1\r\nHost: files.test\r\nX-Slow: "])
@@ -116,6 +116,20 @@ def test_one_address_gets_so_many_requests_at_a_time(strict: Wire) -> None:
         gate.reached.wait(30)
         until(lambda: len(strict.proxy.logged("/held")) == 8)
         assert strict.ask("/other").status == 429
+    finally:
+        gate.set()
+        for sock in held:
+            sock.close()
+
+
+def test_addresses_are_counted_one_by_one(strict: Wire) -> None:
+    gate = Gate()
+    strict.put("/of-many", b"", header_gate=gate)
+    held = [connect(strict, f"127.0.0.{number}") for number in range(2, 12)]
+    try:
+        for number, sock in enumerate(held):
+            sock.sendall(f"HEAD /of-many HTTP/1.1\r\nHost: many{number}.test\r\n\r\n".encode())
+        until(lambda: len(strict.proxy.logged("/of-many")) >= len(held))
     finally:
         gate.set()
         for sock in held:

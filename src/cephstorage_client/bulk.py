@@ -85,7 +85,7 @@ class BulkCalls(Connection):
                 if not answer.is_success:
                     answer.read()
                     raise api_error(answer)
-                for line in answer.iter_lines():
+                for line in _lines(answer.iter_bytes()):
                     yield cast("Record", json.loads(line))
         except httpx.HTTPError as error:
             raise unreachable(self.base_url, error) from error
@@ -99,6 +99,16 @@ class BulkCalls(Connection):
 
     def _deletion_path(self, username: str, bucketname: str, name: str) -> str:
         return f"{bucket_path(username, bucketname)}/deletions/{encode_segment(name)}"
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of JSON, which end with LF alone: a text in them may hold what else ends a line by Unicode."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:

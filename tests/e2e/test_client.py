@@ -40,6 +40,15 @@ def test_every_key_makes_the_whole_round(client: Client) -> None:
     assert client.bucket("alice", "photos")["keyamount"] == 0
 
 
+@pytest.mark.stacks("direct")  # a line is read here
+def test_a_line_of_an_export_ends_where_json_says(client: Client) -> None:
+    """A key may hold what ends a line by Unicode; JSON writes it as it is."""
+    keys = ["a\u2028b", "c\u2029d", "e\x85f", "g\x0b\x0c\x1c\r\nh"]
+    for key in keys:
+        client.put_stream("alice", "photos", key, [b"x"])
+    assert [record["key"] for record in client.export("alice", "photos")] == sorted(keys, key=str.encode)
+
+
 def test_listing_comes_in_pages_without_loss(client: Client) -> None:
     keys = [f"f{folder}/{number}" for folder in range(3) for number in range(3)] + ["root"]
     for key in keys:

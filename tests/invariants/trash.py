@@ -29,6 +29,11 @@ class Trash:
         """This version has come back, or was removed; maybe there was another one like it."""
         self.certain.discard(version)
 
+    def of(self, key: str) -> "Trash":
+        """What is known of one key's versions: both the same once somebody has looked while the key was at rest."""
+        certain, possible = ({each for each in known if each[0] == key} for known in (self.certain, self.possible))
+        return Trash(self.deleted, self.overwritten, certain, possible)
+
     def agrees(self, found: set[Version]) -> bool:
         """Whether these may be all that can be restored."""
         return self.certain <= found <= self.possible

@@ -41,6 +41,10 @@ def test_an_installation_moves_to_postgresql_and_goes_on(
         bucket.put(f"a/{number}", f"{number}".encode())
     bucket.put("a/0", b"again")
     bucket.delete("a/1")
+    gone = Bucket(service, "alice", "gone")
+    gone.put("k", b"x")
+    gone.delete("k")
+    assert service.call("DELETE", gone.path).status == 200
     token = bucket.create("fetched", f"{origin.url}/mirror-object")
     assert bucket.failure(token) == "origin_refused"
     url = postgres.fresh()
@@ -67,6 +71,7 @@ def test_an_installation_moves_to_postgresql_and_goes_on(
     bucket.put("a/0", b"and again")
     bucket.delete("a/2")
     site.fill("/other", BODY)
+    assert Bucket(service, "alice", "gone").put("k", b"x")["generation"] == 2
     assert examine(service.data_dir, "alice___photos", url).drift == []
 
 

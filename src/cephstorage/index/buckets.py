@@ -33,6 +33,9 @@ from cephstorage.index.runner import Runner
 from cephstorage.index.schema import Schema
 from cephstorage.index.tables.columns import word
 
+GENERATIONS = "generations of "
+"""What the counters begin with that remember where generations go on in a bucket that was deleted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -88,7 +91,7 @@ class BucketStatements:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        buckets, transfers, deletions = schema.buckets, schema.transfers, schema.deletions
+        buckets, transfers, counters = schema.buckets, schema.transfers, schema.counters
         name: BindParameter[str] = bindparam("bucket")
         self._all = select(buckets, bounded(schema).label("bounded"))
         self._one = self._all.where(buckets.c.name == name)
@@ -128,9 +131,8 @@ class BucketStatements:
             .where(buckets.c.name == name, buckets.c.next_generation < bindparam("next"))
             .values(next_generation=bindparam("next"))
         )
-        self._meant_below = select(func.max(deletions.c.below_generation)).where(
-            deletions.c.bucket == name, deletions.c.state == word(State.INPROGRESS)
-        )
+        self._take_first = delete(counters).where(counters.c.name == bindparam("counter")).returning(counters.c.value)
+        self._keep_first = insert(counters)
         self._in_the_way = (
             ("keys", select(schema.keys.c.key).where(schema.keys.c.bucket == name).limit(1)),
             (
@@ -195,23 +197,27 @@ class BucketStatements:
         Raises BucketNotFound.
         """
         self.write(conn, bucket)
-        following, highest = conn.execute(self._barrier, {"bucket": str(bucket)}).one()
-        barrier = max(int(following), int(highest) + 1)
+        barrier = self._after_all(conn, bucket)
         self.raise_generation(conn, bucket, barrier)
         return barrier
+
+    def _after_all(self, conn: Connection, bucket: BucketName) -> int:
+        """The least generation above that of every version that there is or was."""
+        following, highest = conn.execute(self._barrier, {"bucket": str(bucket)}).one()
+        return max(int(following), int(highest) + 1)
 
     def raise_generation(self, conn: Connection, bucket: BucketName, following: int) -> None:
         """Let new keys begin at ``following`` or above."""
         conn.execute(self._generations, {"bucket": str(bucket), "next": following})
 
     def create(self, conn: Connection, bucket: BucketName, now: float) -> bool:
-        """See ``BucketIndex.create``. A deletion that was asked for in an earlier bucket of the name means nothing of this one."""
+        """See ``BucketIndex.create``. Generations go on where a bucket of this name had them."""
         tenants, buckets = self._schema.tenants, self._schema.buckets
         if conn.execute(self._one, {"bucket": str(bucket)}).first() is not None:
             return False
         if conn.scalar(select(tenants.c.username).where(tenants.c.username == bucket.username)) is None:
             conn.execute(insert(tenants), {"username": bucket.username, "created_at": now})
-        following = conn.scalar(self._meant_below, {"bucket": str(bucket)}) or 1
+        following = conn.scalar(self._take_first, {"counter": f"{GENERATIONS}{bucket}"}) or 1
         row = {"name": str(bucket), "username": bucket.username, "created_at": now}
         conn.execute(insert(buckets), {**row, "size": 0, "keyamount": 0, "next_generation": following})
         return True
@@ -230,11 +236,17 @@ class BucketStatements:
         return [_bucket_of(row) for row in found]
 
     def delete(self, conn: Connection, bucket: BucketName) -> None:
-        """See ``BucketIndex.delete``."""
+        """See ``BucketIndex.delete``.
+
+        Its generations do not come back when it is made anew: a deletion under way there means what they counted, and
+        receivers of webhooks tell versions by them.
+        """
         self._found(conn, bucket, self._removable)
         for what, statement in self._in_the_way:
             if conn.execute(statement, {"bucket": str(bucket)}).first() is not None:
                 raise BucketNotEmpty(f"The bucket {bucket} still has {what}; remove these first.")
+        if (following := self._after_all(conn, bucket)) > 1:
+            conn.execute(self._keep_first, {"name": f"{GENERATIONS}{bucket}", "value": following})
         conn.execute(delete(self._schema.buckets).where(self._schema.buckets.c.name == str(bucket)))
 
     def drift(self, conn: Connection) -> list[str]:

@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, exists, func, select, update
+from sqlalchemy import Connection, Table, exists, func, insert, select, update
 
 from cephstorage.domain.errors import Conflict, DatabaseUnavailable
-from cephstorage.index.buckets import BucketStatements
+from cephstorage.index.buckets import GENERATIONS, BucketStatements
 from cephstorage.index.postgres_setup import prepare
 from cephstorage.index.schema import Schema, build_schema
 from cephstorage.index.sqlite_file import connect
@@ -82,6 +82,9 @@ def _set_counters(source: Connection, target: Connection, old: Schema, new: Sche
     version = source.scalar(select(old.counters.c.value).where(old.counters.c.name == "settings"))
     here = new.counters.c.name == "settings"
     target.execute(update(new.counters).where(here).values(value=(version or 0) + 1))
+    used = select(old.counters.c.name, old.counters.c.value).where(old.counters.c.name.startswith(GENERATIONS))
+    if generations := source.execute(used).mappings().all():
+        target.execute(insert(new.counters), [dict(row) for row in generations])
     last: dict[str, int] = dict(source.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").tuples().all())
     for table in (new.removals, new.purges, new.webhook_events):
         if number := last.get(f"{table.schema}_{table.name}", 0):

@@ -62,6 +62,18 @@ async def test_generations_never_come_back_after_a_delete(index: SqlIndex) -> No
     assert (await land(index, "5")).generation == 5
 
 
+async def test_generations_go_on_in_a_bucket_made_anew(index: SqlIndex) -> None:
+    """Receivers of webhooks, which outlive buckets, take a later generation for the later version."""
+    for name in ("1", "2", "3"):
+        await land(index, name)
+    await index.keys.delete(BUCKET, "k", NOW)
+    await index.buckets.delete(BUCKET)
+    await index.buckets.create(BUCKET, NOW)
+    await index.buckets.delete(BUCKET)
+    await index.buckets.create(BUCKET, NOW)
+    assert (await land(index, "4")).generation == 4
+
+
 async def test_touch_confirms_one_generation_only(index: SqlIndex) -> None:
     await land(index, "1")
     await index.keys.touch(BUCKET, "k", 1, NOW + 5)

@@ -20,9 +20,9 @@ from cephstorage.domain.errors import InvalidSetting
 from cephstorage.edge.access_log import AccessLog
 from cephstorage.edge.config import SYSTEM_CAS, Certificate, EdgeConfig, Gateway, Limits
 from cephstorage.edge.counting import UsageCounting
-from cephstorage.edge.nginx import Folders, complaint_about, write_config
+from cephstorage.edge.nginx import Folders, complaint_about, is_nginx, write_config
 from cephstorage.edge.render import render
-from cephstorage.edge.supervisor import PID_FILE, Supervisor
+from cephstorage.edge.supervisor import PID_FILE, Supervisor, claim
 from cephstorage.edge.system import write_system
 from cephstorage.files import make_private_directory
 from cephstorage.index import SqlIndex
@@ -154,7 +154,9 @@ def reload(settings: Settings) -> str:
     trouble = check(settings)
     if trouble is not None:
         raise InvalidSetting(f"nginx refuses the settings; the edge goes on as before. It says: {trouble}")
-    ours, nginx = (_running(places.run_dir / name) for name in (PID_FILE, "nginx.pid"))
+    ours = _noted(places.run_dir / PID_FILE) if _claimed(places.run_dir) else None
+    nginx = _noted(places.run_dir / "nginx.pid")
+    nginx = nginx if nginx is not None and is_nginx(nginx) else None
     if ours is None and nginx is not None:
         write_config(places, rendered(settings))
     pid = ours or nginx
@@ -164,14 +166,20 @@ def reload(settings: Settings) -> str:
     return "the edge" if ours else "nginx"
 
 
-def _running(pid_file: Path) -> int | None:
-    """The living process that a file names. (``nginx -t`` leaves an empty one.)"""
+def _claimed(run_dir: Path) -> bool:
+    """Whether a supervisor runs here. Its pid alone does not say so: it outlives who was killed, and is given anew."""
+    claimed = claim(run_dir)
+    if claimed is not None:
+        os.close(claimed)
+    return claimed is None
+
+
+def _noted(pid_file: Path) -> int | None:
+    """The process that a file names. (``nginx -t`` leaves an empty one.)"""
     try:
-        pid = int(pid_file.read_text())
-        os.kill(pid, 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return int(pid_file.read_text())
+    except (FileNotFoundError, ValueError):
         return None
-    return pid
 
 
 def run(settings: Settings) -> int:

@@ -89,7 +89,7 @@ class Nginx:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it on the written nginx.conf, after ending what a killed one left."""
+        """Start it on the written nginx.conf, after ending what a killed one left. Raises OSError."""
         await self.end_leftovers()
         for socket in self._folders.run_dir.glob("*.sock"):
             socket.unlink()
@@ -102,7 +102,12 @@ class Nginx:
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
-        write_durably(self._group_file, str(self._process.pid).encode())
+        try:
+            write_durably(self._group_file, str(self._process.pid).encode())
+        except OSError:
+            self._signal(signal.SIGTERM)
+            await self.wait()
+            raise
 
     @property
     def pid(self) -> int:
@@ -162,12 +167,22 @@ def _die_with_parent() -> None:
 
 def members(group: int) -> Iterator[int]:
     """The living nginx processes of a process group (proc(5), /proc/PID/stat)."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = stat.read_text().partition(" (")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        name, _, fields = rest.rpartition(") ")
-        state, _parent, its_group = fields.split()[:3]
-        if name == _NAME and state != "Z" and int(its_group) == group:
-            yield int(pid)
+    for process in Path("/proc").glob("[0-9]*"):
+        if _group_of_nginx(process) == group:
+            yield int(process.name)
+
+
+def is_nginx(pid: int) -> bool:
+    """Whether a living process is an nginx."""
+    return _group_of_nginx(Path(f"/proc/{pid}")) is not None
+
+
+def _group_of_nginx(process: Path) -> int | None:
+    """The group of a process, by its folder in /proc; None when it is no living nginx. Names may be any bytes."""
+    try:
+        stat = (process / "stat").read_bytes()
+    except OSError:  # gone meanwhile, or hidden from us
+        return None
+    name, _, fields = stat.partition(b" (")[2].rpartition(b") ")
+    state, _parent, group = fields.split()[:3]
+    return int(group) if name == _NAME.encode() and state != b"Z" else None

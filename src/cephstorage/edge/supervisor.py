@@ -2,7 +2,7 @@
 
 The text of nginx.conf is asked for again and again; when it changes, nginx tests it and takes it over
 without dropping a request. What nginx refuses is not put in place, and neither a database that does not
-answer nor a broken setting stops an edge that runs.
+answer, nor a broken setting, nor a full disk stops an edge that runs.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 
@@ -17,7 +18,7 @@ from cephstorage.domain.errors import CephStorageError, InvalidSetting
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.nginx import Folders, Nginx, complaint, complaint_about, write_config
 from cephstorage.edge.render import render
-from cephstorage.files import remove_quietly, write_durably
+from cephstorage.files import remove_quietly, try_lock, write_durably
 
 log = structlog.get_logger()
 
@@ -28,6 +29,16 @@ _LONGEST_PAUSE = 10.0
 _STABLE = 10.0
 """Seconds after which a start counts as a success."""
 PID_FILE = "edge.pid"
+_LOCK_FILE = "edge.lock"
+
+
+def claim(run_dir: Path) -> int | None:
+    """A descriptor that makes the folder ours for as long as it is open; None when a living edge has it. Raises OSError."""
+    fd = os.open(run_dir / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if try_lock(fd):
+        return fd
+    os.close(fd)
+    return None
 
 
 class Supervisor:
@@ -50,6 +61,17 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._hurry.set)
+        self._folders.make()
+        claimed = claim(self._folders.run_dir)
+        if claimed is None:  # two would go on ending each other's nginx
+            log.error("edge_runs_already", run_dir=str(self._folders.run_dir), advice="cephstorage edge reload")
+            return 1
+        try:
+            return await self._run()
+        finally:
+            os.close(claimed)
+
+    async def _run(self) -> int:
         if not await self._first_config():
             return 1
         pid_file = self._folders.run_dir / PID_FILE
@@ -85,15 +107,22 @@ class Supervisor:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             began = loop.time()
-            await self._nginx.start()
-            log.info("edge_runs", pid=self._nginx.pid)
-            status = await self._until_it_ends()
+            died = await self._one_life()
             if self._stopping.is_set():
                 return
             pause = _FIRST_PAUSE if loop.time() - began > _STABLE else min(_LONGEST_PAUSE, pause * 2)
-            log.warning("nginx_died", status=status, again_in=pause)
+            log.warning("nginx_died", **died, again_in=pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _one_life(self) -> dict[str, object]:
+        """Run nginx until it ends; how it did."""
+        try:
+            await self._nginx.start()
+        except OSError as error:
+            return {"error": str(error)}
+        log.info("edge_runs", pid=self._nginx.pid)
+        return {"status": await self._until_it_ends()}
 
     async def _until_it_ends(self) -> int:
         """Follow the settings while nginx runs; its exit status. It is stopped when we are."""
@@ -105,7 +134,10 @@ class Supervisor:
                 await asyncio.wait({ended, stopping, hurry}, timeout=self._every, return_when=asyncio.FIRST_COMPLETED)
                 hurry.cancel()
                 if stopping.done():
-                    await self._drain()
+                    try:
+                        await self._drain()
+                    except OSError as error:
+                        log.warning("edge_stops_undrained", error=str(error))
                     await self._nginx.stop(self._grace)
                 if ended.done():
                     return await ended
@@ -132,11 +164,18 @@ class Supervisor:
     async def _follow(self, *, forced: bool) -> None:
         """Take over a changed configuration; when ``forced``, an unchanged one too."""
         try:
+            await self._take_over(forced=forced)
+        except OSError as error:
+            self._complain("edge_files_unusable", str(error))
+
+    async def _take_over(self, *, forced: bool) -> None:
+        """Raises OSError: the folder's disk is full, or somebody has removed what lies there."""
+        try:
             text = await self._rendered()
         except CephStorageError as error:
             self._complain("edge_settings_unreadable", error.msg)
             return
-        if text == self._folders.config_file.read_text() and not forced:
+        if not forced and text == self._folders.config_file.read_text():
             self._last_trouble = ""
             return
         trouble = await complaint_about(self._folders, text)

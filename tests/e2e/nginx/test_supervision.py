@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -143,6 +144,43 @@ def test_what_nginx_refuses_is_not_put_in_place(own: Wire) -> None:
     assert (own.edge.run_dir / "nginx.conf").read_text() == before
     own.put("/x", BODY)
     assert own.ask("/x").body == BODY.read()
+
+
+def test_a_full_disk_stops_no_edge(own: Wire) -> None:
+    """The supervisor can write no byte; nginx, which runs, can."""
+    assert own.edge._process is not None
+    supervisor = own.edge._process.pid
+    before = own.edge.nginx_pids
+    _, most = resource.prlimit(supervisor, resource.RLIMIT_FSIZE)
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (0, most))
+    os.kill(supervisor, signal.SIGHUP)
+    until(lambda: "edge_files_unusable" in own.edge.log())
+    own.put("/x", BODY)
+    assert own.ask("/x").body == BODY.read()
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (most, most))
+    own.edge.reload()
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (0, most))
+    assert own.edge._end(signal.SIGTERM) == 0
+    assert not [pid for pid in before if Path(f"/proc/{pid}").exists()]
+
+
+def test_one_folder_has_one_edge(own: Wire) -> None:
+    before = own.edge.nginx_pids
+    told = cli(own.edge, "run")
+    assert (told.returncode, own.edge.nginx_pids) == (1, before)
+    assert "edge_runs_already" in told.stderr
+
+
+def test_a_reload_signals_nobody_who_is_no_edge(own: Wire) -> None:
+    """The pid of an edge that was killed may be anybody's by now."""
+    own.edge.kill()
+    with subprocess.Popen(["sleep", "60"]) as stranger:  # noqa: S607
+        for name in ("edge.pid", "nginx.pid"):
+            (own.edge.run_dir / name).write_text(str(stranger.pid))
+        told = cli(own.edge, "reload")
+        assert (told.returncode, stranger.poll()) == (1, None)
+        assert "No edge runs here" in told.stderr
+        stranger.kill()
 
 
 def test_a_setting_that_makes_no_sense_is_one_clear_line(own: Wire) -> None:

@@ -64,6 +64,10 @@ for as long as it keeps slice 0, and the last slice of all: ``store bytes=314572
 KEEP_UNTIL = "x-cephstorage-keep-until"
 """proxy -> nginx, with ``FURTHER``: ``@`` and the moment (epoch seconds) until which each of these slices may be kept."""
 
+MOST_HEAD = 32 << 10
+"""Bytes of an answer's head for which nginx has room (proxy_buffer_size), its own notes in the cache's file included.
+A proxy that sends more counts as broken, for everybody, and the next one is asked for the same."""
+
 COPIED_HEADERS = ("cache-control", "content-disposition", "content-type", "expires", "set-cookie")
 """Answer headers that nginx itself takes over from the answer with X-Accel-Redirect."""
 

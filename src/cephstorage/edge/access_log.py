@@ -110,7 +110,7 @@ def sums_of(lines: Collection[bytes], mirrors: Collection[str]) -> Sums:
     sums: Sums = {}
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
+            entry = json.loads(line.decode(errors="replace"))  # what clients send in targets and names need not be text
             if entry["host"] in mirrors and entry["client"] != _ITSELF:
                 minute = _minute(entry["time"])
                 figures = edge_figures(int(entry["status"]), int(entry["bytes"]), hit=entry["cache"] == "HIT")

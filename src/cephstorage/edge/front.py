@@ -94,7 +94,7 @@ def _api_server(config: EdgeConfig) -> Lines:
         comment("Decided first: each request reaches a proxy; its bytes may come from the internal cache."),
         block("location @object", _to_inner()),
         "",
-        comment("""The bytes of keys: passed on as they arrive, never on this disk. What was sent can't be sent again:
+        comment("""The bytes of keys, and lists of them: passed on as they arrive, never on this disk. What was sent can't be sent again:
         a second proxy is asked only when the first takes no connection."""),
         block(
             "location @upload",

@@ -25,16 +25,18 @@ def maps() -> Lines:
 def _kinds() -> Lines:
     """What a request is, from its raw parts: nginx's own view of the path is decoded and normalised."""
     return [
-        *comment("What a request to the service itself is. $request_uri is the target as the client wrote it."),
+        *comment("""What a request to the service itself is. $request_uri is the target as the client wrote it. Lists of keys, which
+        may have any length, pass like the bytes of keys."""),
         *block(
             'map "$request_method $request_uri" $edge_kind',
             "~^(GET|HEAD)\\ /objects/ object;",
             "~^(GET|HEAD|OPTIONS)\\  read;",
             '"~^PUT /ceph/[^/?]+/[^/?]+/keys/" upload;',
+            '"~^POST /ceph/[^/?]+/[^/?]+/(import|keys|deletions)([/?]|$)" upload;',
             "default change;",
         ),
         *block("map $request_method $edge_harmless", "~^(GET|HEAD|OPTIONS)$ 1;", 'default "";'),
-        *comment("More than ten million bytes are no JSON that an API call takes."),
+        *comment("More than ten million bytes are no JSON that any other API call takes."),
         *block("map $content_length $edge_oversized", '"~^[0-9]{8,}$" 1;', 'default "";'),
     ]
 

@@ -12,6 +12,7 @@ What passes the stage is sent whole or not at all.
 
 from dataclasses import replace
 
+from cephstorage.domain import edge
 from cephstorage.edge import front, inner, maps, s3_door
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.inner import socket
@@ -102,7 +103,7 @@ def _basics(config: EdgeConfig) -> Lines:
         *comment("Only questions without effect are asked a second proxy, when the first is gone or silent."),
         "proxy_next_upstream error timeout;",
         "proxy_next_upstream_tries 2;",
-        "proxy_buffer_size 32k;",
+        f"proxy_buffer_size {edge.MOST_HEAD >> 10}k;",
         "proxy_buffers 8 64k;",
         "proxy_busy_buffers_size 128k;",
         "proxy_headers_hash_max_size 2048;",

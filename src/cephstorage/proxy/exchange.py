@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cephstorage.domain.cache_control import cache_directives
-from cephstorage.domain.edge import ACCEL_BUFFERING, ACCEL_EXPIRES, INTERNAL_PREFIX, S3_LET_IN
-from cephstorage.domain.errors import CephStorageError, TransferError
+from cephstorage.domain.edge import ACCEL_BUFFERING, ACCEL_EXPIRES, INTERNAL_PREFIX, MOST_HEAD, S3_LET_IN
+from cephstorage.domain.errors import CephStorageError, OriginProtocol, TransferError
 from cephstorage.domain.handover import EdgeAsk
 from cephstorage.domain.usage import Answered, Asker
 from cephstorage.proxy import sendfile
@@ -28,6 +28,8 @@ WRITTEN = "cephstorage.target"
 FORWARDED = "cephstorage-forwarded"
 """The owners that a forwarded request has passed, separated by commas."""
 _KEPT = frozenset({200, 206})
+_NGINXS_OWN = 2048
+"""Bytes that nginx and our server add to a head: status line, date, notes and ranges of slices."""
 _FOR_CACHES = frozenset({"cache-control", "cdn-cache-control", "expires", "surrogate-control"})
 
 
@@ -146,8 +148,7 @@ class Exchange:
         return Answered(asker, self.decision, self.status, self.sent, self.continues)
 
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
-        """Send the head."""
-        self.started, self.status = True, status
+        """Send the head. Raises OriginProtocol, with nothing sent, when it is more than the edge takes."""
         headers = unshared(headers) if self.private else headers
         if (
             self.edge is not None
@@ -155,7 +156,15 @@ class Exchange:
             flows = [(ACCEL_BUFFERING, "no")] if self.flows else []
             headers = [(ACCEL_EXPIRES, str(self.lifetime if status in _KEPT else 0)), *flows, *headers]
         pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+        if self.edge is not None:
+            self._check_size(pairs)
+        self.started, self.status = True, status
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    def _check_size(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        most = MOST_HEAD - _NGINXS_OWN - len(self.request.host) - len(self.request.target)  # which its cache notes
+        if (size := sum(len(name) + len(value) + 4 for name, value in pairs)) > most:
+            raise OriginProtocol(f"The headers of this answer have {size} bytes; the edge takes {most}.")
 
     async def write(self, data: bytes | bytearray) -> None:
         """Send a piece of the body; waits while the client's buffers are full."""

@@ -122,6 +122,14 @@ def test_one_address_gets_so_many_requests_at_a_time(strict: Wire) -> None:
             sock.close()
 
 
+@pytest.mark.parametrize("path", ["/import", "/keys", "/keys/a/b", "/deletions"])
+def test_lists_of_keys_may_be_long(wire: Wire, path: str) -> None:
+    """How long is the proxy's to say; imports have no bound at all."""
+    wire.proxy.reset_counters()
+    wire.ask(f"/ceph/a/b{path}", "localhost", "POST", body=b"x" * (11 * MIB))
+    assert wire.last().body_size == 11 * MIB
+
+
 def test_addresses_are_counted_one_by_one(strict: Wire) -> None:
     gate = Gate()
     strict.put("/of-many", b"", header_gate=gate)

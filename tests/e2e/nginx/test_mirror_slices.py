@@ -1,5 +1,7 @@
 """Mirror traffic through slices and cache: right bytes whatever is asked, and kept where it may be kept."""
 
+import json
+
 import pytest
 
 from tests.e2e.mirror.site import Download, Site
@@ -160,3 +162,13 @@ def test_an_error_is_never_kept(site: Site) -> None:
 
 def test_a_range_of_something_that_is_missing_is_a_clean_404(site: Site) -> None:
     assert site.get("/missing", {"Range": "bytes=5000000-"}).status == 404
+
+
+@pytest.mark.parametrize(("lines", "status"), [(24, 200), (40, 502)])
+def test_a_head_that_is_too_large_for_nginx_is_the_origins_fault_alone(site: Site, lines: int, status: int) -> None:
+    """Not the proxies': nginx would count each of them as broken that is asked."""
+    long = [("Link", f"<{number}{'x' * 1000}>") for number in range(lines)]
+    site.put("/long", b"content", headers=long)
+    for answer in (site.get("/long"), site.get("/long")):
+        assert answer.status == status
+        assert status == 200 or json.loads(answer.body)["code"] == "origin_protocol"

@@ -174,13 +174,14 @@ def test_one_folder_has_one_edge(own: Wire) -> None:
 def test_a_reload_signals_nobody_who_is_no_edge(own: Wire) -> None:
     """The pid of an edge that was killed may be anybody's by now."""
     own.edge.kill()
-    with subprocess.Popen(["sleep", "60"]) as stranger:  # noqa: S607
+    with subprocess.Popen(["sleep", "60"]) as stranger:
         for name in ("edge.pid", "nginx.pid"):
             (own.edge.run_dir / name).write_text(str(stranger.pid))
         told = cli(own.edge, "reload")
-        assert (told.returncode, stranger.poll()) == (1, None)
-        assert "No edge runs here" in told.stderr
+        ended = stranger.poll()
         stranger.kill()
+    assert (told.returncode, ended) == (1, None)
+    assert "No edge runs here" in told.stderr
 
 
 def test_a_setting_that_makes_no_sense_is_one_clear_line(own: Wire) -> None:

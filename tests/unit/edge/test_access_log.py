@@ -42,6 +42,11 @@ def test_lines_add_up_by_mirror_and_minute() -> None:
     }
 
 
+def test_what_a_client_writes_need_not_be_text() -> None:
+    lines = [line().replace(b"}", b', "agent": "M\xfcller"}'), line()]
+    assert sums_of(lines, {"a.test"}) == {("a.test", 1): {"edge.requests": 2, "edge.bytes": 20}}
+
+
 def test_only_whole_lines_are_given_out_and_each_once(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(path)

@@ -14,8 +14,8 @@ SLEEP = Path(shutil.which("sleep") or "")
 
 def test_names_that_are_no_text_are_in_nobodys_way(tmp_path: Path) -> None:
     """The kernel cuts a name after 15 bytes, wherever that is in a letter."""
-    link = os.fsencode(tmp_path) + b"/" + "vierzehn-bytesü".encode()
-    os.symlink(os.fsencode(SLEEP), link)
+    link = tmp_path / "vierzehn-bytesü"
+    link.symlink_to(SLEEP)
     with subprocess.Popen([link, "60"], process_group=0) as odd:
         until(lambda: b"vierzehn" in Path(f"/proc/{odd.pid}/comm").read_bytes())
         assert not is_nginx(odd.pid)

@@ -138,7 +138,8 @@ class Nginx:
         for number, patience in ((signal.SIGQUIT, grace), (signal.SIGTERM, _PATIENCE)):
             self._signal(number)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self.wait()
                 break
         await self.end_leftovers()
 

@@ -113,7 +113,8 @@ class Supervisor:
             pause = _FIRST_PAUSE if loop.time() - began > _STABLE else min(_LONGEST_PAUSE, pause * 2)
             log.warning("nginx_died", **died, again_in=pause)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
 
     async def _one_life(self) -> dict[str, object]:
         """Run nginx until it ends; how it did."""

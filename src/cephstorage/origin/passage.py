@@ -61,7 +61,8 @@ class SplicedBody:
         ready: asyncio.Future[None] = loop.create_future()
         loop.add_reader(self._pump.socket, lambda: None if ready.done() else ready.set_result(None))
         try:
-            await asyncio.wait_for(ready, self._silence)
+            async with asyncio.timeout(self._silence):
+                await ready
         except TimeoutError as error:
             self._broken = True
             raise OriginTimeout(f"{self._origin} fell silent in the middle of the body.") from error

@@ -68,21 +68,22 @@ class Turns:
     async def _stand_in_line(self, patience: float) -> None:
         if len(self._line) >= LONGEST_LINE or patience <= 0:
             raise self._busy(PATIENCE)
-        mine = asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(mine)
         try:
-            await asyncio.wait_for(mine, patience)
-        except TimeoutError:
-            self._leave(mine)
-            raise self._busy(PATIENCE) from None
+            await asyncio.wait({mine}, timeout=patience)
         except BaseException:
-            if mine.done() and not mine.cancelled():
-                self.give_back()
             self._leave(mine)
             raise
+        if not mine.done():
+            self._leave(mine)
+            raise self._busy(PATIENCE)
 
     def _leave(self, mine: "asyncio.Future[None]") -> None:
-        if mine in self._line:
+        """Wait no more. A turn that has come meanwhile is for the next one."""
+        if mine.done():
+            self.give_back()
+        else:
             self._line.remove(mine)
 
     async def _keep_rate(self, until: float) -> None:

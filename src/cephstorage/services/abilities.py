@@ -106,7 +106,8 @@ class StoreAbilities:
                 log.exception("store_abilities_crashed")
                 wait = REMEMBERED_FOR
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
 
     async def _look(self) -> float:
         """Find out, or read what was found; seconds until it is worth looking again unless woken."""

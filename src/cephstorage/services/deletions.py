@@ -91,7 +91,8 @@ class Deletions:
                 await self._forget()
             if not busy:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _ROUND)
+                    async with asyncio.timeout(_ROUND):
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def _one_step(self) -> bool:

@@ -76,7 +76,8 @@ class KeyCopies:
         token, landing = await self._engine.copy(request, source)
         landing.add_done_callback(lambda _: self._purges.wake())
         try:
-            record = await asyncio.wait_for(asyncio.shield(landing), self._wait)
+            async with asyncio.timeout(self._wait):
+                record = await asyncio.shield(landing)
         except TimeoutError:
             return CopyUnderWay(token)
         await self._purges.settle(bucket, request.key)

@@ -70,7 +70,8 @@ class Lifecycles:
                 busy = await asyncio.shield(self._one_step())
             if not busy:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _ROUND)
+                    async with asyncio.timeout(_ROUND):
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def _one_step(self) -> bool:

@@ -195,7 +195,8 @@ class Purges:
         rounds = Rounds("purges_not_read", "purges_crashed")
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), _EVERY)
+                async with asyncio.timeout(_EVERY):
+                    await self._due.wait()
             ahead = GRACE if self._due.is_set() else 0.0
             self._due.clear()
             with rounds.guarded():

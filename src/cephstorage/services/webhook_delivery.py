@@ -143,7 +143,8 @@ class WebhookDelivery(Collector):
             with rounds.guarded():
                 await self._round()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _BEAT)
+                async with asyncio.timeout(_BEAT):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def _round(self) -> None:

@@ -73,7 +73,8 @@ class Claiming:
         if self._ends:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._due.wait(), _POLL)
+            async with asyncio.timeout(_POLL):
+                await self._due.wait()
         self._due.clear()
 
 

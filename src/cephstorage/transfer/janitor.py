@@ -73,7 +73,8 @@ class Janitor:
         while True:
             await asyncio.sleep(_PAUSE)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.engine.landed.wait(), _ROUND - _PAUSE)
+                async with asyncio.timeout(_ROUND - _PAUSE):
+                    await self.engine.landed.wait()
             self.engine.landed.clear()
             await self._guarded(self.sweeper.remove_unnamed_bytes)
             if (now := time.monotonic()) >= next_look:

@@ -229,7 +229,8 @@ class Landing:
     async def _pause(self, seconds: float) -> None:
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
         except TimeoutError:
             return
         finally:

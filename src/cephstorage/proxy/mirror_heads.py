@@ -36,15 +36,14 @@ class AskedHeads:
             response = await parts.origin.open(question)
         except CephStorageError as error:
             return await self._fills.stale(pursuit, record, error)
+        await response.close()  # its head is all there is of it
         if (cover := self._fills.cover(pursuit, response.status)) is not None:
-            await response.close()
             return await self._fills.stale(pursuit, cover, OriginUnreachable(f"The origin answered {response.status}."))
         if not _confirmed(record, response):
             if response.status == 200:
                 await parts.invalidate(asked.mirror, (asked.target.raw,))
             await self._passing.hand_on(pursuit.exchange, asked, response, f"fwd={pursuit.why}")
             return True
-        await response.close()
         now = parts.clock()
         facts = replace(origin_facts(response, wanted), request_time=before, response_time=now)
         fresh = await note_confirmation(parts.keys, record, facts, now)

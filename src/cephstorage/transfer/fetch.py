@@ -158,7 +158,7 @@ class Fetch:
                 transfer_id=self.live.lease.transfer_id,
                 room=self.live.room,
             )
-        except CephStorageError:
+        except BaseException:  # who is dropped meanwhile leaves its place at the origin to others
             await response.close()
             raise
         if isinstance(head, Confirmed):

@@ -12,7 +12,8 @@ from cephstorage.domain.errors import OriginBroken, OriginBusy, OriginChanged, O
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.transfers import Kind, RetryPolicy, SourceFacts
 from cephstorage.domain.validators import Validators
-from cephstorage.origin.http import HttpOriginResponse
+from cephstorage.origin.http import HttpOrigin, HttpOriginResponse
+from cephstorage.ports.origin import OriginRequest
 from cephstorage.transfer import fetch as fetch_module
 from cephstorage.transfer import pull
 from cephstorage.transfer.fetch import Fetch
@@ -552,6 +553,44 @@ async def test_answers_that_leave_nothing_to_land(bench: Bench, origin: FaultOri
     assert isinstance(no_store, NotStored)
     assert isinstance(close, NotStored)
     assert (no_store.reason, close.reason) == ("no-store", "length")
+
+
+class NotingOrigin:
+    """The client; notes how many of its answers are open."""
+
+    def __init__(self, client: HttpOrigin) -> None:
+        self._client = client
+        self.open_answers = 0
+
+    async def open(self, request: OriginRequest) -> HttpOriginResponse:
+        response = await self._client.open(request)
+        self.open_answers += 1
+        response.on_close(self._closed)
+        return response
+
+    def _closed(self) -> None:
+        self.open_answers -= 1
+
+
+async def test_a_fetch_that_is_dropped_while_an_error_comes_slowly_closes_the_answer(
+    bench: Bench, origin: FaultOrigin
+) -> None:
+    """Else its place at the origin would be lost for ever."""
+    gate = Gate()
+    origin.put(PATH, b"x" * 1000, status=404, gate=gate, gate_after=10)
+    noting = NotingOrigin(bench.client)
+    live = bench.live(fill_request(origin.url + PATH))
+    fetch = bench.fetch(live)
+    fetch.origin = noting
+    running = asyncio.create_task(fetch.run())
+    await asyncio.to_thread(gate.reached.wait, 30)
+    while noting.open_answers == 0:  # noqa: ASYNC110 - it says nothing
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait({running})
+    assert noting.open_answers == 0
+    gate.set()
+    live.spool.close()
 
 
 async def test_an_object_over_the_limit(bench: Bench, origin: FaultOrigin) -> None:

@@ -14,6 +14,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import TransferCancelled
 from cephstorage.domain.names import BucketName
@@ -31,6 +33,8 @@ from cephstorage.transfer.live import LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
 from cephstorage.transfer.sight import Sight
 from cephstorage.transfer.upload import Uploads
+
+log = structlog.get_logger()
 
 _UNTAKEN = 5.0
 
@@ -109,8 +113,7 @@ class TransferEngine:
     async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         running = list(tasks)
         for task in running:
-            if not task.cancelling():  # one that was cancelled before is cleaning up after itself
-                task.cancel()
+            _cancel(task)
         await asyncio.gather(*running, return_exceptions=True)
 
     def wake(self) -> None:
@@ -178,7 +181,7 @@ class TransferEngine:
         running = self._running.get(live.lease.transfer_id)
         if running is not None and live.readers == 0 and not live.finishes:
             live.unread = True
-            running[1].cancel()
+            _cancel(running[1])
 
     async def upload(
         self,
@@ -219,7 +222,7 @@ class TransferEngine:
         if (running := self._running.get(transfer_id)) is not None:
             live, task = running
             live.failed(TransferCancelled("The transfer was cancelled or taken over by another process."))
-            task.cancel()
+            _cancel(task)
 
     def _held(self) -> list[tuple[Lease, int, int | None]]:
         """The leases of what runs, with bytes done and total."""
@@ -233,7 +236,13 @@ class TransferEngine:
         where they go on, with what is under way by then fetched in vain.
         """
         lease = Lease(transfer.id, self.owner, transfer.fence)
-        live = LiveTransfer(transfer.request, lease, self._parts.spools.open(transfer.id))
+        try:
+            spool = self._parts.spools.open(transfer.id)
+        except OSError as error:
+            log.error("spool_not_opened", key=transfer.request.key, error=str(error), advice="tried again in a moment")
+            self._claiming.free()  # the lease ends by itself, and whoever claims it then may be able to
+            return
+        live = LiveTransfer(transfer.request, lease, spool)
         live.source = transfer.source
         if transfer.request.kind is Kind.FILL and live.source is not None and live.source.resume_validator is not None:
             live.first_range = RangeRequest(0, SEGMENT - 1)
@@ -249,6 +258,7 @@ class TransferEngine:
 
         def ended(_: asyncio.Task[None]) -> None:
             self._running.pop(live.lease.transfer_id, None)
+            self._parts.spools.release(live.lease.transfer_id)
             if self._fills.get(name) is live:
                 del self._fills[name]
             live.spool.close()
@@ -260,3 +270,9 @@ class TransferEngine:
         task.add_done_callback(ended)
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, live.spool.prepare)  # after the origin has been asked, before it answers
+
+
+def _cancel(task: "asyncio.Task[None]") -> None:
+    """Have a transfer end. One that was told before is cleaning up after itself: a second time would stop that."""
+    if not task.cancelling():
+        task.cancel()

@@ -273,10 +273,14 @@ class SpoolDirectory:
 
         The journal goes first: without it a part file is worth nothing, but not the other way round.
         """
-        self._promised.pop(transfer_id, None)
+        self.release(transfer_id)
         for folder in self._folders:
             remove_quietly(folder / f"{transfer_id}.spans")
             remove_quietly(folder / f"{transfer_id}.part")
+
+    def release(self, transfer_id: str) -> None:
+        """Promise no more room to a transfer: it has ended, or another process may go on with it."""
+        self._promised.pop(transfer_id, None)
 
     def admit(self, transfer_id: str, size: int) -> None:
         """Promise room for ``size`` bytes in all for this transfer. Raises StoreFull when there is none."""

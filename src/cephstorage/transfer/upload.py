@@ -67,8 +67,12 @@ class Uploads:
         new = new_transfer(request)
         with self._full_spool():
             self._limits.admit(new.id, length or 0)
-        room = await self._reserve(new, length) if bounded else None
-        spool = self._parts.spools.open(new.id)
+        try:
+            room = await self._reserve(new, length) if bounded else None
+            spool = self._parts.spools.open(new.id)
+        except BaseException:
+            self._parts.spools.release(new.id)
+            raise
         if room is not None:
             self._receiving[room.lease] = (spool, length)
         try:

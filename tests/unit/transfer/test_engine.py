@@ -1,6 +1,7 @@
 """The engine with real parts, in the moments that no request from outside can bring about."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from cephstorage.domain.errors import (
+    BucketNotFound,
     LeaseLost,
     LengthMismatch,
     Md5Mismatch,
@@ -19,8 +21,18 @@ from cephstorage.domain.errors import (
     Unavailable,
     UploadInterrupted,
 )
+from cephstorage.domain.names import BucketName
 from cephstorage.domain.records import Record
-from cephstorage.domain.transfers import Kind, Lease, Phase, SourceFacts, State, Transfer, TransferRequest
+from cephstorage.domain.transfers import (
+    Kind,
+    Lease,
+    Phase,
+    RetryPolicy,
+    SourceFacts,
+    State,
+    Transfer,
+    TransferRequest,
+)
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqliteIndex
 from cephstorage.index.landing import SqlLandingIndex
@@ -29,10 +41,12 @@ from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.engine import Elsewhere, KeyMoved, TransferEngine
 from cephstorage.transfer.fetch import SEGMENT
+from cephstorage.transfer.janitor import Janitor
 from cephstorage.transfer.live import LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
 from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.sweeper import Sweeper
 from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin, Gate
 from tests.unit.transfer.conftest import BUCKET, PLENTY, QUICK, fill_request
@@ -76,7 +90,7 @@ class Machine:
     folder: Path
     stack: AsyncExitStack
 
-    def engine(self, *, lease: float = 30.0) -> TransferEngine:
+    def engine(self, *, lease: float = 30.0, retry: RetryPolicy = QUICK) -> TransferEngine:
         """One more process's engine, as far as the others can tell."""
         presence = Presence(self.folder / "run")
         presence.announce()
@@ -90,7 +104,7 @@ class Machine:
             presence=presence,
             clock=time.time,
         )
-        made = TransferEngine(parts, EngineOptions(lease=lease, retry=QUICK))
+        made = TransferEngine(parts, EngineOptions(lease=lease, retry=retry))
         self.stack.push_async_callback(made.stop)
         return made
 
@@ -319,6 +333,95 @@ async def test_a_transfer_cancelled_while_its_bytes_are_stored_has_them_removed(
     assert await machine.record() is None
 
 
+class HeldDisk(DiskStore):
+    """A disk whose commits stand still in their thread, as long fsyncs and copies do, until they are let through."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.reached, self.go_on, self.through = threading.Event(), threading.Event(), threading.Event()
+
+    def _commit(self, planned: StoredObject, put: Callable[[Path], None]) -> None:
+        self.reached.set()
+        self.go_on.wait()
+        super()._commit(planned, put)
+        self.through.set()
+
+
+async def removed(machine: Machine) -> None:
+    """What the janitor does with the queue of removals."""
+    for removal in await machine.index.landing.removals(100):
+        await machine.store.delete(removal.bucket, removal.key, removal.store_version)
+        await machine.index.landing.removed([removal.id])
+
+
+async def test_a_transfer_cancelled_elsewhere_is_told_once_while_its_bytes_are_stored(
+    machine: Machine, origin: FaultOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every beat finds its lease lost. Who is cancelled a second time waits no more for the disk, and leaves what it stores."""
+    monkeypatch.setattr("cephstorage.transfer.claims._BEAT", 0.02)
+    held = HeldDisk(tmp_path / "objects")
+    machine.store = held  # type: ignore[assignment]
+    origin.put(PATH, BODY)
+    engine = machine.engine()
+    token = await machine.queued(fetch_request(origin.url + PATH))
+    engine.start()
+    await asyncio.to_thread(held.reached.wait, 30)
+    beats, renew = [], machine.index.transfers.renew
+
+    async def beat(*arguments: Any) -> Any:
+        beats.append(await renew(*arguments))
+        return beats[-1]
+
+    machine.index.transfers.renew = beat  # type: ignore[method-assign]
+    try:
+        row = await machine.index.transfers.cancel(token, time.time())
+        while len(beats) < 6 and engine.progress(row.id) is not None:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        await removed(machine)
+    finally:
+        held.go_on.set()
+    await asyncio.to_thread(held.through.wait, 30)
+    await engine.stop()
+    await removed(machine)
+    assert await machine.stored() == []
+    machine.spools().remove(row.id)
+
+
+# -- what is promised of the spool
+
+
+async def test_a_transfer_that_waits_for_another_attempt_holds_no_room_of_the_spool(
+    machine: Machine, origin: FaultOrigin, tmp_path: Path
+) -> None:
+    """Another process may go on with it, and this one would never hear of its end."""
+    spools = SpoolDirectory(tmp_path / "spool", 5 * MIB)
+    machine.spools = lambda: spools
+    origin.put(PATH, BODY, etag=None, last_modified=None, die_after=1000)
+    engine = machine.engine(retry=RetryPolicy(base=3600.0, cap=3600.0))
+    token = await machine.queued(fetch_request(origin.url + PATH))
+    engine.start()
+    async with asyncio.timeout(30):
+        while (row := await machine.index.transfers.get(token)).attempts == 0:  # noqa: ASYNC110 - a row of a database
+            await asyncio.sleep(0.01)
+        while engine.progress(row.id) is not None:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    assert spools.promised(row.id) == 0
+    spools.admit("another", 4 * MIB)
+    await engine.cancel(token)
+
+
+async def test_an_upload_that_gets_no_room_in_its_quota_holds_none_of_the_spool(
+    machine: Machine, tmp_path: Path
+) -> None:
+    spools = SpoolDirectory(tmp_path / "spool", 5 * MIB)
+    machine.spools = lambda: spools
+    engine = machine.engine()
+    request = TransferRequest(Kind.UPLOAD, BucketName("alice", "nowhere"), "k")
+    for _ in range(3):
+        with pytest.raises(BucketNotFound):
+            await engine.upload(request, pieces(BODY), BODY.size, (), bounded=True)
+
+
 # -- an orderly stop
 
 
@@ -355,6 +458,24 @@ async def test_stop_waits_for_uploads_that_are_landing(machine: Machine) -> None
     machine.store.open_gate.set()
     await stopping
     assert await uploading == await machine.record()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_janitor_that_is_stopped_just_as_bytes_land_stops(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """Python's own wait_for (3.11) forgets that it was cancelled when what it waits for comes in the same moment."""
+    monkeypatch.setattr("cephstorage.transfer.janitor._PAUSE", 0.0)
+    engine = machine.engine()
+    janitor = Janitor(engine._parts, engine, 3600.0, Sweeper(engine._parts))
+    await janitor.start()
+    while not engine.landed._waiters:  # type: ignore[attr-defined]  # noqa: ASYNC110 - it waits without a sound
+        await asyncio.sleep(0.01)
+    engine.landed.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await janitor.stop()
 
 
 # -- uploads
@@ -424,6 +545,22 @@ async def test_uploads_that_break_their_promises_leave_nothing(machine: Machine)
 
 
 # -- transfers that end no process's life twice
+
+
+async def test_a_spool_that_can_not_be_opened_holds_up_no_other_transfer(
+    machine: Machine, origin: FaultOrigin, tmp_path: Path
+) -> None:
+    """As when the process has all the files open that it may. It is tried again when its lease has ended."""
+    tokens = []
+    for key in ("a", "b"):
+        origin.put(f"/{key}", BODY)
+        tokens.append(await machine.queued(TransferRequest(Kind.FETCH, BUCKET, key, url=f"{origin.url}/{key}")))
+    in_the_way = tmp_path / "spool" / f"{(await machine.index.transfers.get(tokens[0])).id}.part"
+    in_the_way.mkdir(parents=True)
+    machine.engine(lease=1.0).start()
+    assert (await machine.ended(tokens[1])).state is State.SUCCESS
+    in_the_way.rmdir()
+    assert (await machine.ended(tokens[0])).state is State.SUCCESS
 
 
 async def test_a_transfer_that_was_begun_too_often_is_given_up(machine: Machine, origin: FaultOrigin) -> None:

@@ -99,6 +99,8 @@ class EdgeConfig:
     user: str = ""
     purge_module: Path = Path("/usr/lib/nginx/modules/ngx_http_cache_purge_module.so")
     limits: Limits = Limits()
+    keeps: bool = True
+    """Whether answers are kept; False when the disk of the caches is full (see ``space``)."""
 
     def check(self) -> None:
         """Raise InvalidSetting for what nginx could not read as meant."""

@@ -46,13 +46,14 @@ def maps(config: EdgeConfig) -> Lines:
     if not config.gateways:
         return failed
     scheme = config.gateways[0].scheme
+    kept = ("http", "edge_store", "$edge_store_target") if config.keeps else (scheme, "ceph_gateway", '""')
     return [
         *failed,
         "",
         *comment("Store answers with a key go through the internal cache, the others (mirror slices) straight to RGW."),
-        *block("map $edge_store_key $edge_store_scheme", f'"" {scheme};', "default http;"),
-        *block("map $edge_store_key $edge_store_way", '"" ceph_gateway;', "default edge_store;"),
-        *block("map $edge_store_key $edge_store_hint", '"" "";', "default $edge_store_target;"),
+        *block("map $edge_store_key $edge_store_scheme", f'"" {scheme};', f"default {kept[0]};"),
+        *block("map $edge_store_key $edge_store_way", '"" ceph_gateway;', f"default {kept[1]};"),
+        *block("map $edge_store_key $edge_store_hint", '"" "";', f"default {kept[2]};"),
         "",
         *comment("As in the front: the first slice may be streamed, later ones come whole."),
         *block(

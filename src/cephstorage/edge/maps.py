@@ -12,14 +12,15 @@ follow from that, and all that is said here of slices stands on them:
 """
 
 from cephstorage.domain import edge
+from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.text import Lines, block, comment, variable
 
 _FURTHER = "(?<edge_by>[a-z]+)\\ (?<edge_last>bytes=[0-9-]+)"
 
 
-def maps() -> Lines:
+def maps(config: EdgeConfig) -> Lines:
     """All of them."""
-    return [*_kinds(), "", *_cacheable(), "", *_slices(), "", *_ends(), "", *_answers()]
+    return [*_kinds(), "", *_cacheable(keeps=config.keeps), "", *_slices(), "", *_ends(), "", *_answers()]
 
 
 def _kinds() -> Lines:
@@ -41,8 +42,13 @@ def _kinds() -> Lines:
     ]
 
 
-def _cacheable() -> Lines:
+def _cacheable(*, keeps: bool) -> Lines:
     plain = "bytes=[0-9]{1,18}-[0-9]{0,18}"
+    cacheable = (
+        '"GET||||" "";',
+        f'"~^GET\\|\\|\\|\\|({plain})?$" "";',
+        '"~^GET\\|\\|\\|[^|]+\\|$" "";',
+    )
     return [
         *comment("""Mirror traffic that the slice cache can serve: a GET without credentials, for one range from a place on,
         or for the whole, perhaps unless it is the copy that the client has. Everything else is for the proxy to judge.
@@ -51,9 +57,7 @@ def _cacheable() -> Lines:
         *block(
             'map "$request_method|$http_authorization|$http_if_match$http_if_unmodified_since'
             '|$http_if_none_match$http_if_modified_since|$http_range" $edge_uncached',
-            '"GET||||" "";',
-            f'"~^GET\\|\\|\\|\\|({plain})?$" "";',
-            '"~^GET\\|\\|\\|[^|]+\\|$" "";',
+            cacheable if keeps else (),
             "default 1;",
         ),
         *comment("A proxy may answer such a condition with the first slice; those after it belong to that answer."),

@@ -17,6 +17,7 @@ from cephstorage.edge import front, inner, maps, s3_door
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.inner import socket
 from cephstorage.edge.sides import health_server, purge_server
+from cephstorage.edge.space import ENOUGH
 from cephstorage.edge.text import Lines, block, comment
 
 _SECRET_QUERY = "(signature|token|secret|password|credential|api_?key|access_?key)="
@@ -53,7 +54,7 @@ def _http_sections(config: EdgeConfig) -> list[Lines]:
         _tls(config),
         _caches(config),
         _upstreams(config),
-        maps.maps(),
+        maps.maps(config),
         inner.maps(config),
         s3_door.maps(config),
         front.servers(config) if config.listen or config.listen_tls else [],
@@ -210,14 +211,16 @@ def _tls(config: EdgeConfig) -> Lines:
 
 
 def _caches(config: EdgeConfig) -> Lines:
-    def path(name: str, keys: str, size: str, inactive: str) -> str:
+    def path(name: str, keys: str, size: str, inactive: str, more: str = "") -> str:
         place = f"{config.cache_dir}/{name} levels=1:2 keys_zone={name}:{keys}"
-        return f"proxy_cache_path {place} max_size={size} inactive={inactive} use_temp_path=off;"
+        return f"proxy_cache_path {place} max_size={size} inactive={inactive}{more} use_temp_path=off;"
+
+    spare = f" min_free={ENOUGH >> 20}m"
 
     return [
         *comment("Slices of mirrors; bytes of signed objects; slices on their way (see the server stage)."),
-        path("mirrors", "64m", config.cache_size, "30d"),
-        *([path("objects", "32m", config.cache_size, "30d")] if config.gateways else []),
+        path("mirrors", "64m", config.cache_size, "30d", spare),
+        *([path("objects", "32m", config.cache_size, "30d", spare)] if config.gateways else []),
         path("stage", "8m", "512m", "2s"),
     ]
 

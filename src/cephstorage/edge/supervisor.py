@@ -8,8 +8,10 @@ answer, nor a broken setting, nor a full disk stops an edge that runs.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -18,6 +20,7 @@ from cephstorage.domain.errors import CephStorageError, InvalidSetting
 from cephstorage.edge.config import EdgeConfig
 from cephstorage.edge.nginx import Folders, Nginx, complaint, complaint_about, write_config
 from cephstorage.edge.render import render
+from cephstorage.edge.space import keeps
 from cephstorage.files import remove_quietly, try_lock, write_durably
 
 log = structlog.get_logger()
@@ -54,6 +57,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._last_trouble = ""
+        self._keeps = True
 
     async def run(self) -> int:
         """Until SIGTERM, SIGINT or SIGQUIT; 1 when the edge could not even start. SIGHUP: look at the settings now."""
@@ -99,8 +103,18 @@ class Supervisor:
         return trouble is None
 
     async def _rendered(self) -> str:
-        self._config = await self._source()
+        config = await self._source()
+        self._config = replace(config, keeps=self._has_room())
         return render(self._config)
+
+    def _has_room(self) -> bool:
+        """Whether the disk of the caches has room for what they would keep. Raises OSError."""
+        free = shutil.disk_usage(self._folders.cache_dir).free
+        if (room := keeps(free, kept=self._keeps)) != self._keeps:
+            event = "edge_keeps_again" if room else "edge_keeps_nothing"
+            log.warning(event, cache_dir=str(self._folders.cache_dir), free=free)
+        self._keeps = room
+        return room
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,8 @@
 """What the edge keeps, for how long, and how it is made to forget: the proxy's word alone counts."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,9 @@ from cephstorage.domain import edge
 from tests.e2e.nginx.wire import MIRROR, Wire
 from tests.harness.content import MIB, Content
 from tests.harness.edge import Edge
+from tests.harness.origin import FaultOrigin
 from tests.harness.patience import until
+from tests.harness.service import Service
 
 BODY = Content(9, 3 * MIB + 5)
 
@@ -140,3 +144,25 @@ def restart(edge_: Edge) -> None:
     before = edge_.nginx_pids
     edge_.kill_nginx()
     until(lambda: edge_.nginx_pids - before and edge_.healthy())
+
+
+def test_a_full_disk_cuts_no_answer(tmp_path: Path) -> None:
+    """nginx cuts an answer that it can't write to its cache, so the edge keeps none where there is no room."""
+    (cache := tmp_path / "cache").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", cache], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"needs a small file system: {mounted.stderr.decode().strip()}")
+    with FaultOrigin() as proxy:
+        edge_ = Edge(Service(tmp_path / "data"), [f"127.0.0.1:{proxy.port}"], edge_cache_dir=str(cache)).start()
+        try:
+            wire = Wire(edge_, proxy)
+            for number in range(4):
+                wire.put(f"/{number}", BODY, keep=600)
+                for _ in range(2):
+                    assert wire.ask(f"/{number}").body == BODY.read()
+            part = wire.ask("/3", headers=[("Range", "bytes=2000000-2100000")])
+            assert (part.status, part.body) == (206, BODY.read(2000000, 2100001))
+            assert "edge_keeps_nothing" in edge_.log()
+        finally:
+            edge_.stop()
+            subprocess.run(["umount", cache], check=True)

@@ -4,6 +4,7 @@ A golden file is rewritten by hand: ``python -m tests.unit.edge.test_render``, a
 """
 
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cephstorage.domain.validators import Validators
 from cephstorage.edge.config import Certificate, EdgeConfig, Gateway, Limits
 from cephstorage.edge.nginx import Folders
 from cephstorage.edge.render import render
+from cephstorage.edge.space import ENOUGH, LEAST, keeps
 from cephstorage.store.ceph.naming import headers_of
 from cephstorage.transfer.description import planned_object
 from tests.harness.programs import find, require
@@ -142,6 +144,28 @@ def test_a_gateway_is_an_address(url: str) -> None:
 def test_a_gateway_has_its_usual_port() -> None:
     assert Gateway.parse("https://rgw.example.org") == Gateway("https", "rgw.example.org", 443)
     assert Gateway.parse("http://[::1]:7480") == Gateway("http", "[::1]", 7480)
+
+
+def test_on_a_full_disk_nothing_is_kept_and_all_else_stays() -> None:
+    usual, full = (Counter(render(replace(FULL, keeps=keeps)).splitlines()) for keeps in (True, False))
+    assert {line.strip() for line in usual - full} == {
+        '"GET||||" "";',
+        '"~^GET\\|\\|\\|\\|(bytes=[0-9]{1,18}-[0-9]{0,18})?$" "";',
+        '"~^GET\\|\\|\\|[^|]+\\|$" "";',
+        "default http;",
+        "default edge_store;",
+        "default $edge_store_target;",
+    }
+    assert {line.strip() for line in full - usual} == {"default https;", "default ceph_gateway;", 'default "";'}
+
+
+def test_a_disk_that_is_nearly_full_changes_nothing_back_and_forth() -> None:
+    frees = [ENOUGH, LEAST, LEAST - 1, LEAST, ENOUGH - 1, ENOUGH, LEAST]
+    kept, seen = True, []
+    for free in frees:
+        kept = keeps(free, kept=kept)
+        seen.append(kept)
+    assert seen == [True, True, False, False, False, True, True]
 
 
 def test_every_line_between_the_braces_is_a_directive_or_a_comment() -> None:

@@ -91,6 +91,10 @@ PROMISES: dict[str, Callable[[bytes], tuple[dict[str, str], dict[str, str]]]] = 
     "Repr-Digest sha-256": lambda body: ({"Repr-Digest": repr_digest(body)}, {}),
     "Repr-Digest sha-512": lambda body: ({"Repr-Digest": repr_digest(body, "sha-512")}, {}),
     "Content-Digest": lambda body: ({"Content-Digest": repr_digest(body)}, {}),
+    "both digest fields": lambda body: (
+        {"Repr-Digest": repr_digest(GOOD), "Content-Digest": repr_digest(body, "sha-512")},
+        {},
+    ),
     "two digests": lambda body: ({"Repr-Digest": f"{repr_digest(GOOD)}, {repr_digest(body, 'sha-512')}"}, {}),
 }
 
@@ -116,6 +120,7 @@ def test_promises_are_held(name: str, bucket: Bucket) -> None:
         ({}, {"md5": "0" * 31}, "invalid_digest"),
         ({"Repr-Digest": "sha-256=abc"}, {}, "invalid_digest"),
         ({"Repr-Digest": "sha-256=:AAAA:"}, {}, "invalid_digest"),
+        ({"Content-MD5": md5_field(b"y")}, {"md5": md5(b"x")}, "invalid_digest"),
         ({}, {"timetag": "soon"}, "invalid_timetag"),
         ({}, {"if_absent": "perhaps"}, "invalid_request"),
     ],
@@ -154,6 +159,31 @@ def begin(bucket: Bucket, key: str, fields: list[str], sent: bytes) -> socket.so
     sock.sendall(raw.head(bucket.service, "PUT", bucket.target(key).encode(), fields) + sent)
     until(lambda: spooled(bucket.service.data_dir) != before)
     return sock
+
+
+@pytest.mark.stacks("direct")  # the API alone reads these fields
+def test_a_field_in_several_lines_is_one(bucket: Bucket) -> None:
+    """RFC 9110 section 5.3: proxies may send what was one line as two."""
+    etag = bucket.put("k", b"one")["etag"]
+    for fields, status in (
+        ([f"Repr-Digest: {repr_digest(b'two')}", f"Repr-Digest: {repr_digest(b'other', 'sha-512')}"], 400),
+        (['If-Match: "another"', 'If-Match: "third"'], 412),
+        (['If-Match: "another"', f"If-Match: {etag}"], 201),
+    ):
+        with raw.connect(bucket.service) as sock:
+            sock.sendall(
+                raw.head(bucket.service, "PUT", bucket.target("k").encode(), ["Content-Length: 3", *fields]) + b"two"
+            )
+            assert raw.answer(sock).status == status, fields
+
+
+@pytest.mark.stacks("direct")  # the API alone reads these fields
+def test_a_part_of_a_body_does_not_replace_the_whole(bucket: Bucket) -> None:
+    """`curl -C` goes on with an upload so (RFC 9110 section 14.5): what it sends is the rest."""
+    bucket.put("k", b"0123456789")
+    reply = bucket.upload("k", b"56789", {"Content-Range": "bytes 5-9/10"})
+    assert (reply.status, reply.json()["code"]) == (400, "invalid_request")
+    assert bucket.read("k") == b"0123456789"
 
 
 def test_preconditions_are_checked_again_at_landing(bucket: Bucket) -> None:

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 
 from cephstorage.api.bodies import LARGEST_JSON, bounded_body, chunks
 from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
 from cephstorage.api.faults import told
 from cephstorage.api.models import EXPIRES, CreateKey, Json, folder_json, record_json
-from cephstorage.domain.digests import parse_digest_field, parse_md5
-from cephstorage.domain.errors import InvalidInput
+from cephstorage.domain.digests import Digest, parse_digest_field, parse_md5
+from cephstorage.domain.errors import InvalidDigest, InvalidInput
 from cephstorage.domain.listing import LARGEST_NUMBER
 from cephstorage.domain.metadata import metadata_in
 from cephstorage.domain.names import BucketName
@@ -129,20 +130,42 @@ async def upload_key(
     Headers `x-amz-meta-NAME` are kept with the key.
     """
     headers = request.headers
-    digest = headers.get("repr-digest") or headers.get("content-digest")
+    if "content-range" in headers:
+        raise InvalidInput(
+            "A body is stored as the whole key, and Content-Range says that it is a part; send all of it."
+        )
     order = UploadOrder(
         key,
         headers.get("content-type"),
-        md5 or headers.get("md5") or headers.get("content-md5"),
+        _md5([md5, *headers.getlist("md5"), *headers.getlist("content-md5")]),
         timetag or headers.get("timetag"),
-        Precondition(if_absent or headers.get("if-none-match") == "*", if_match or headers.get("if-match")),
+        Precondition(if_absent or headers.get("if-none-match") == "*", if_match or _field(headers, "if-match")),
         _length(headers.get("content-length")),
-        tuple(parse_digest_field(digest)) if digest else (),
+        _digests(headers),
         metadata_in(headers.items()),
         expires,
     )
     record = await parts.keys.upload(bucket, order, chunks(request))
     return record_json(record, parts.publishing.url(record))
+
+
+def _md5(promised: Sequence[str | None]) -> str | None:
+    """The one md5 that is promised in several places. Raises InvalidDigest."""
+    found = {md5 for text in promised if (md5 := parse_md5(text)) is not None}
+    if len(found) > 1:
+        raise InvalidDigest("Two md5s of the body are promised, and they differ.")
+    return next(iter(found), None)
+
+
+def _digests(headers: Headers) -> tuple[Digest, ...]:
+    """Every digest of the body that is promised beside its md5. Raises InvalidDigest."""
+    fields = (_field(headers, name) for name in ("repr-digest", "content-digest"))
+    return tuple(digest for field in fields if field is not None for digest in parse_digest_field(field))
+
+
+def _field(headers: Headers, name: str) -> str | None:
+    """A field that is a list, which may stand in several lines (RFC 9110 section 5.3)."""
+    return ", ".join(headers.getlist(name)) or None
 
 
 def _length(text: str | None) -> int | None:

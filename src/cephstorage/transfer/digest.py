@@ -99,4 +99,4 @@ class SpoolDigest:
             said = f"the {digest.algorithm} of {what} should be {digest.value.hex()} but is {found.hex()}"
             if digest.promised_by_caller:
                 raise Md5Mismatch(f"Nothing was stored: {said}.")
-            raise DigestMismatch(f"Nothing was stored: the origin declared another digest: {said}.")
+            raise DigestMismatch(f"Nothing was stored: another digest was declared: {said}.")

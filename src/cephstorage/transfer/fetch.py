@@ -9,7 +9,7 @@ answer in flight can't be told to leave something out.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.digests import Digest
@@ -73,6 +73,7 @@ class Fetch:
             self._digests = await self._expectation()
         if self._resumes():
             first = None
+            self.limits.spools.promise(self.live.lease.transfer_id, self.live.length or 0)
             if self.live.request.mirror_host is None:  # whoever had it before has lost its room with the lease
                 await self._hold(self.live.length or 0)
         else:
@@ -191,6 +192,11 @@ class Fetch:
         if response.status == 416 or (response.status == 206 and not intake.joinable(response, asked)):
             await response.close()
             response = await self._open(replace(asked, range=None))
+            if response.status == 206 and not intake.has_place(response):
+                await response.close()
+                raise OriginProtocol(
+                    "The origin answers 206 to whatever it is asked, and does not say with which part."
+                )
         if response.status == 304 and not self._confirms(response):
             await response.close()
             self.live.revalidating = {}
@@ -290,10 +296,11 @@ class Fetch:
             self._wake.set()
 
     def _start_pulls(self) -> None:
+        demands, self._demands = self._demands, []  # who still wants something says so again at the next byte
         if self._whole_only() or (self._crowded and self._running):
             return
         if self.live.seekable:
-            for span in self._needed_now():
+            for span in self._needed_now(demands):
                 self._start(Pull(span.start, span.end, urgent=True))
         if any(running.urgent for running in self._running.values()):
             return
@@ -302,9 +309,8 @@ class Fetch:
                 break
             self._start(gap)
 
-    def _needed_now(self) -> Iterator[Span]:
+    def _needed_now(self, demands: Iterable[Span]) -> Iterator[Span]:
         """The first missing span of every reader's need that no pull will reach soon."""
-        demands, self._demands = self._demands, []
         for demand in demands:
             gap = next(self.live.spool.spans.gaps(demand.start, demand.end), None)
             if gap is None or len(self._running) >= MOST_PULLS:

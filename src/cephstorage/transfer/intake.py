@@ -77,6 +77,12 @@ def content_range(response: OriginResponse) -> ContentRange | None:
     return parse_content_range(response.headers.get("content-range")) if response.status == 206 else None
 
 
+def has_place(response: OriginResponse) -> bool:
+    """Whether a 206 says which part of the object it holds."""
+    answered = content_range(response)
+    return answered is not None and answered.span is not None
+
+
 def strong_validator(response: OriginResponse) -> str | None:
     """What may join this answer's bytes with those of another one."""
     return _validators(response).strong(response.headers.get("date"))

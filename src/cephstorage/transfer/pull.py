@@ -84,7 +84,7 @@ class Pull:
 
 async def run(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) -> None:
     """Bring the pull's bytes into the spool. Raises the origin's errors, TooLarge, StoreFull."""
-    response = pull.response or await _open(pull, live, origin)
+    response = pull.response or await _open(pull, live, origin, limits)
     try:
         passage = response.passage() if pull.end is not None and not pull.skip else None
         if passage is not None:
@@ -150,6 +150,8 @@ def _note(pull: Pull, live: LiveTransfer, count: int) -> None:
 
 def _check_end(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None:
     """The answer ended cleanly: that is either the object's end or a lie."""
+    if pull.skip:
+        raise OriginChanged("The origin's answer ended before the bytes that are here of it already.")
     if pull.end is None:
         if response.framing is Framing.CLOSE and not live.promised:
             raise OriginBroken("The connection was closed before a clean end of the body.")
@@ -158,8 +160,11 @@ def _check_end(pull: Pull, live: LiveTransfer, response: OriginResponse) -> None
         raise OriginBroken(f"The origin's answer ended at byte {pull.position} of {pull.end}.")
 
 
-async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginResponse:
-    """Ask for the pull's bytes under the validator that all spans of this spool share."""
+async def _open(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) -> OriginResponse:
+    """Ask for the pull's bytes under the validator that all spans of this spool share.
+
+    The answer may be the first one that tells the length.
+    """
     assert live.source is not None
     asked_end = pull.end
     wanted = None if pull.plain else RangeRequest(pull.position, None if asked_end is None else asked_end - 1)
@@ -172,10 +177,20 @@ async def _open(pull: Pull, live: LiveTransfer, origin: Origin) -> OriginRespons
     response = await origin.open(request)
     try:
         _check_continues(pull, live, response, asked_end)
+        if live.length is None and (total := total_length(response)) is not None:
+            await _measured(live, limits, total)
     except BaseException:
         await response.close()
         raise
     return response
+
+
+async def _measured(live: LiveTransfer, limits: Limits, total: int) -> None:
+    """The length is known now. Raises TooLarge, StoreFull, QuotaExceeded."""
+    limits.admit(live.spool.name, total)
+    if live.room is not None and live.request.mirror_host is None:
+        await live.room.hold(total)
+    live.measured(total)
 
 
 def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, asked_end: int | None) -> None:
@@ -184,7 +199,7 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, a
     if error is not None:
         raise error
     total = total_length(response)
-    other_length = live.length is not None and total is not None and total != live.length
+    other_length = total is not None and (total < live.front if live.length is None else total != live.length)
     if response.status == 206 and other_length and shows_same_version(live, response):
         raise OriginProtocol("The origin's 206 has another length than its 200 of the same version.")
     if response.status == 416 or other_length or not same_version(live, response):
@@ -203,5 +218,3 @@ def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, a
         raise OriginProtocol("The origin's 206 holds more than was asked for; its bytes were not used.")
     pull.answered_to(answered.span.end)
     live.seekable = True
-    if live.length is None and total is not None:
-        live.measured(total)

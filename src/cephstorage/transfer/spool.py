@@ -290,6 +290,10 @@ class SpoolDirectory:
             raise StoreFull("The spool's quota is used up by transfers under way.", retry_after=10)
         if size > promised and self._free(self._part(transfer_id).parent) < size - held + _FREE_MARGIN:
             raise StoreFull("The spool's disk has no room for the object.", retry_after=60)
+        self.promise(transfer_id, size)
+
+    def promise(self, transfer_id: str, size: int) -> None:
+        """Hold room that was found for this transfer: just now, or by the process that began it."""
         self._promised[transfer_id] = size
 
     def _free(self, folder: Path) -> int:

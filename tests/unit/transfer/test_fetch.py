@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from cephstorage.domain.errors import OriginBroken, OriginBusy, OriginChanged, OriginRefused, TooLarge, TransferError
+from cephstorage.domain.errors import (
+    OriginBroken,
+    OriginBusy,
+    OriginChanged,
+    OriginProtocol,
+    OriginRefused,
+    StoreFull,
+    TooLarge,
+    TransferError,
+)
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.transfers import Kind, RetryPolicy, SourceFacts
 from cephstorage.domain.validators import Validators
@@ -19,6 +28,7 @@ from cephstorage.transfer import pull
 from cephstorage.transfer.fetch import Fetch
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
+from cephstorage.transfer.spool import SpoolDirectory
 from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin, Gate, LoggedRequest
 from tests.unit.transfer.conftest import PLENTY, QUICK, Bench, fill_request
@@ -496,6 +506,23 @@ async def test_only_what_is_missing_is_asked_for(bench: Bench, origin: FaultOrig
     live.spool.close()
 
 
+async def test_room_is_held_for_what_a_resumed_transfer_still_lacks(bench: Bench, origin: FaultOrigin) -> None:
+    """An earlier process was promised the room: this one must not promise it to somebody else."""
+    gate = Gate()
+    origin.put(PATH, BODY, gate=gate)
+    bench.spools = SpoolDirectory(bench.spools.folder, 5 * MIB)
+    await left_behind(bench, [(0, MIB), (2 * MIB, BODY.size)])
+    live = bench.live(fill_request(origin.url + PATH))
+    live.source = facts(origin, ETAG)
+    running = asyncio.create_task(bench.fetch(live).run())
+    await asyncio.to_thread(gate.reached.wait, 30)
+    with pytest.raises(StoreFull):
+        bench.spools.admit("another", int(2.5 * MIB))
+    gate.set()
+    assert await running
+    live.spool.close()
+
+
 async def test_a_complete_spool_needs_no_validator_and_no_origin(bench: Bench, origin: FaultOrigin) -> None:
     await left_behind(bench, [(0, BODY.size)])
     live = bench.live(fill_request(origin.url + PATH))
@@ -553,6 +580,85 @@ async def test_answers_that_leave_nothing_to_land(bench: Bench, origin: FaultOri
     assert isinstance(no_store, NotStored)
     assert isinstance(close, NotStored)
     assert (no_store.reason, close.reason) == ("no-store", "length")
+
+
+def at_first(first: Any, then: Any) -> Callable[[LoggedRequest], Any]:
+    """A behaviour of the first answer, and that of those after it."""
+    left = [first]
+    return lambda _: left.pop() if left else then
+
+
+async def test_a_length_that_is_told_by_a_second_answer_only_ends_the_object(bench: Bench, origin: FaultOrigin) -> None:
+    """As of a server that has kept what it passed on in chunks at first; it knows no ranges."""
+    origin.put(PATH, BODY, framing=at_first("chunked", "length"), ranges=False, die_after=MIB, die_times=1)
+    live = bench.live(fill_request(origin.url + PATH))
+    async with asyncio.timeout(30):
+        assert await bench.fetch(live).run()
+    assert live.length == BODY.size
+    assert spooled(live) == BODY.read()
+    assert origin.count() == 2
+    live.spool.close()
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+async def test_a_second_answer_that_ends_before_what_is_there_does_not_end_the_object(
+    bench: Bench, origin: FaultOrigin, framing: str
+) -> None:
+    """It shows the same ETag, but it can't be the same: what has come before was cut, and is not the whole."""
+    origin.put(
+        PATH,
+        BODY,
+        etag='"same"',
+        framing=at_first("chunked", framing),
+        ranges=False,
+        die_after=2 * MIB,
+        die_times=1,
+        change_after_requests=1,
+        changed_body=BODY.read(0, MIB),
+        changed_etag='"same"',
+    )
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(OriginChanged):
+        await bench.fetch(live).run()
+    assert not live.complete
+    live.spool.close()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_a_length_that_is_told_late_is_bounded_all_the_same(
+    bench: Bench, origin: FaultOrigin, *, ranges: bool
+) -> None:
+    origin.put(PATH, BODY, framing=at_first("chunked", "length"), ranges=ranges, die_after=MIB, die_times=1)
+    live = bench.live(fill_request(origin.url + PATH))
+    with pytest.raises(TooLarge):
+        await bench.fetch(live, largest=2 * MIB).run()
+    live.spool.close()
+
+
+@pytest.mark.parametrize("told", [b"", b"Content-Range: bytes */5\r\n", b"Content-Range: bytes 4-1/5\r\n"])
+@pytest.mark.parametrize("first", [None, RangeRequest(100, None)])
+async def test_a_part_that_nobody_can_place_is_not_taken_for_the_whole(
+    bench: Bench, origin: FaultOrigin, told: bytes, first: RangeRequest | None
+) -> None:
+    head = b'HTTP/1.1 206 Partial Content\r\nETag: "a"\r\nContent-Length: 5\r\n'
+    origin.put(PATH, raw=head + told + b"\r\nhello")
+    live = bench.live(fill_request(origin.url + PATH), first)
+    with pytest.raises(OriginProtocol):
+        await bench.fetch(live).run()
+    live.spool.close()
+
+
+@pytest.mark.usefixtures("short_segments")
+async def test_what_readers_want_is_not_piled_up_where_there_are_no_ranges(bench: Bench, origin: FaultOrigin) -> None:
+    origin.put(PATH, BODY, ranges=False)
+    live = bench.live(fill_request(origin.url + PATH))
+    fetch = bench.fetch(live)
+    running = asyncio.create_task(fetch.run())
+    ends = [read_span(live, BODY.size - 100, BODY.size) for _ in range(20)]
+    assert await asyncio.gather(*ends) == [BODY.read(BODY.size - 100, BODY.size)] * 20
+    assert await running
+    assert len(fetch._demands) <= 20
+    live.spool.close()
 
 
 class NotingOrigin:

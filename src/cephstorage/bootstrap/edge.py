@@ -38,6 +38,7 @@ def edge_config(settings: Settings, secret: str, values: Values) -> EdgeConfig:
     """What the settings make of the edge; ``values`` are the options in force that are set."""
     chosen, places = settings.edge, folders(settings)
     public = urlsplit(values.get("public_address", "")).hostname
+    public = f"[{public}]" if public and ":" in public else public
     gateway = values.get("ceph_gateway") if settings.store == "ceph" else None
     if (chosen.s3_listen or chosen.s3_listen_tls) and settings.store != "ceph":
         raise InvalidSetting("edge_s3_listen stands before RGW: it goes with CEPHSTORAGE_STORE=ceph only.")

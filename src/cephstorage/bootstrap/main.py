@@ -129,10 +129,12 @@ def work(settings: Settings) -> int:
         return _shown(_on_loop(_work(settings, [])))
     host, _, port = settings.worker_listen.rpartition(":")
     try:
-        return _shown(_on_loop(_work(settings, [_listen(host.strip("[]"), int(port))])))
+        listener = _listen(host.strip("[]"), int(port))
     except OSError as error:
         log.error("cannot_listen", place=settings.worker_listen, error=error.strerror)
         return 1
+    with listener:
+        return _shown(_on_loop(_work(settings, [listener])))
 
 
 async def _work(settings: Settings, sockets: list[socket.socket]) -> int:

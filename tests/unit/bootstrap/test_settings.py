@@ -6,9 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from cephstorage.bootstrap.adapters import instance_name, via_name
+from cephstorage.bootstrap.edge import edge_config
+from cephstorage.bootstrap.main import work
 from cephstorage.bootstrap.sections import CephSettings
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import OPTIONS
+from cephstorage.edge.render import render
 
 SECRET = "rgw-secret-0123456789"
 
@@ -91,3 +94,17 @@ def test_machines_of_one_installation_have_one_name_for_loops_and_folders_have_t
     assert via_name(Settings(data_dir=tmp_path / "first", secret_key=other)) != via_name(first)
     assert instance_name(first) == instance_name(first) != instance_name(second)
     assert via_name(Settings(data_dir=tmp_path / "first")) == instance_name(first)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("https://Files.example.org/", "files.example.org"), ("http://[2001:DB8::1]:8080", "[2001:db8::1]")],
+)
+def test_the_host_of_the_public_address_is_a_name_of_the_edges(address: str, name: str, tmp_path: Path) -> None:
+    config = edge_config(Settings(data_dir=tmp_path), "s" * 32, {"public_address": address})
+    assert f"server_name {name} localhost" in render(config)
+
+
+def test_a_worker_that_can_not_start_does_not_blame_its_address() -> None:
+    with pytest.raises(FileNotFoundError, match="/proc/nowhere"):
+        work(Settings(data_dir=Path("/proc/nowhere"), worker_listen="127.0.0.1:0"))

@@ -1,13 +1,16 @@
 """The doctor's findings on folders, files and databases that are not as they should be."""
 
+import asyncio
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cephstorage.bootstrap.doctor import Finding, examine
 from cephstorage.bootstrap.doctor.machine import file_system, nearest_existing, spooled_bytes
+from cephstorage.bootstrap.doctor.service import examine_service
 from cephstorage.bootstrap.sections import MIB, TransferSettings
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.names import BucketName
@@ -114,3 +117,15 @@ def test_sparse_part_files_count_as_what_they_hold(tmp_path: Path) -> None:
 
 def test_the_nearest_folder(tmp_path: Path) -> None:
     assert nearest_existing(tmp_path / "a" / "b") == tmp_path
+
+
+async def test_a_service_that_hangs_up_is_not_one_that_does_not_run() -> None:
+    with closing(await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1")) as server:
+        port = server.sockets[0].getsockname()[1]
+        (finding,) = await examine_service(f"http://127.0.0.1:{port}")
+        assert (finding.ok, "not running" in finding.detail) == (False, False)
+    await server.wait_closed()
+    (finding,) = await examine_service(f"http://127.0.0.1:{port}")
+    assert (finding.ok, "not running" in finding.detail) == (True, True)
+    (finding,) = await examine_service("ftp://127.0.0.1")
+    assert (finding.ok, finding.advice) == (False, "Write http://HOST:PORT.")

@@ -16,10 +16,13 @@ async def examine_service(address: str | None) -> list[Finding]:
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
             answer = await http.get(f"{address.rstrip('/')}/readyz")
-    except httpx.TransportError:
+    except httpx.ConnectError:
         return [Finding("service", True, f"not running at {address}")]
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         return [Finding("service", False, f"{address} is no address", "Write http://HOST:PORT.")]
+    except httpx.TransportError as error:
+        detail = f"{address} gives no answer ({type(error).__name__})"
+        return [Finding("service", False, detail, "See the service's log; or something else listens there.")]
     if answer.status_code == httpx.codes.OK:
         return [Finding("service", True, f"ready at {address}"), *_service_clock(answer, time.time())]
     return [_unready(address, answer)]

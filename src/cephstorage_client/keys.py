@@ -28,11 +28,15 @@ class KeyCalls(Connection):
         on_bytes: OnBytes | None = None,
         **options: Unpack[KeyOptions],
     ) -> Record:
-        """Upload a file. Its md5 is computed first and sent along, unless it is given or ``checksum`` is False."""
-        if checksum and not options.get("md5"):
+        """Upload a file. Its md5 is computed first and sent along, unless it is given or ``checksum`` is False.
+
+        A pipe or a device is read once, to its end: what it holds is not known before.
+        """
+        regular = path.is_file()
+        if checksum and regular and not options.get("md5"):
             options["md5"] = file_md5(path)
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            size = os.fstat(file.fileno()).st_size if regular else None
             return self.put_stream(username, bucketname, key, chunks_of(file, size, on_bytes), size=size, **options)
 
     def put_stream(

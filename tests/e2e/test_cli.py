@@ -110,6 +110,28 @@ def test_standard_input_and_output(cli: Cli) -> None:
     assert cli("get", "alice/photos/piped", "-").out == data
 
 
+@pytest.mark.stacks("direct")
+def test_pipes_are_read_and_written_like_standard_input_and_output(cli: Cli, tmp_path: Path) -> None:
+    """A shell gives a pipe a name, too: put <(...), get ... >(...), /dev/stdout, /dev/null."""
+    pipe, link, data = tmp_path / "pipe", tmp_path / "link", os.urandom(MIB)
+    os.mkfifo(pipe)
+    for options in ((), ("--no-checksum",)):
+        writer = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+        writer.start()
+        assert cli("put", "--json", str(pipe), "alice/photos/piped", *options).json["md5"] == md5(data)
+        writer.join()
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert cli("get", "alice/photos/piped", str(pipe)).code == 0
+    reader.join()
+    assert (read, pipe.is_fifo()) == ([data], True)
+    link.symlink_to(tmp_path / "file")
+    (tmp_path / "file").touch()
+    assert cli("get", "alice/photos/piped", str(link)).code == 0
+    assert (link.is_symlink(), (tmp_path / "file").read_bytes()) == (True, data)
+
+
 def test_a_folder_goes_up_and_comes_down(cli: Cli, tmp_path: Path) -> None:
     tree = {"a.txt": b"a", "b/c.txt": b"c", "b/.hidden": b"h", "ü/ф f": b"u", "empty": b""}
     for name, data in tree.items():

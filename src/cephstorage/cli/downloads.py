@@ -36,7 +36,7 @@ def get(
 ) -> ExitCode | None:
     """Download a key, or every key below a folder.
 
-    Each file appears whole and verified, or not at all.
+    Each file appears whole and verified, or not at all. A device or a pipe gets the bytes as they come.
     """
     with session.connect() as client:
         if recursive:
@@ -48,14 +48,14 @@ def get(
             _to_stdout(client, place)
             return None
         path = _target_file(place.key, target)
-        record = _fetch_file(client, place, path)
+        record = _fetch_through(client, place, path) if _leads_on(path) else _fetch_file(client, place, path)
     session.output.document(_landed(record, path), printable(str(path)))
     return None
 
 
 def _target_file(key: str, target: str | None) -> Path:
-    if target is not None and not Path(target).is_dir():
-        return Path(target)
+    if target is not None and not (path := Path(target)).is_dir():
+        return path.resolve() if path.is_symlink() and path.is_file() else path
     try:
         return Path(target or ".") / last_name(key)
     except UnsafeName as error:
@@ -65,6 +65,16 @@ def _target_file(key: str, target: str | None) -> Path:
 def _fetch_file(client: "Client", place: Place, path: Path) -> "Record":
     with byte_bar(place.key) as on_bytes:
         return client.get_file(place.username, place.bucketname, place.key, path, on_bytes=on_bytes)
+
+
+def _leads_on(path: Path) -> bool:
+    """Whether bytes go through the path to something else: no file may take the place of a device or a pipe."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def _fetch_through(client: "Client", place: Place, path: Path) -> "Record":
+    with path.open("wb") as sink, byte_bar(place.key) as on_bytes:
+        return client.get_stream(place.username, place.bucketname, place.key, sink, on_bytes=on_bytes)
 
 
 def _to_stdout(client: "Client", place: Place) -> None:

@@ -62,6 +62,8 @@ class Lives(Clients):
                 self._upload(key, self._body(700), right=True)
                 self._upload(key, self._body(900), right=True)
                 self.delete(key)
+                if pick % 2:
+                    self._upload(key, self._body(800), right=True)
             listed = self._listed(key)
             wish: dict[str, Any] = {"key": key, "over": over}
             if not listed:

@@ -15,8 +15,8 @@ from tests.invariants.model import ABSENT, State
 from tests.invariants.readers import Readers, meanwhile
 from tests.invariants.world import keys, sizes
 
-moods = ("none", "resumed", "held", "held", "broken", "missing", "busy")
-SPOILT = frozenset({"broken", "missing", "busy"})
+moods = ("none", "resumed", "held", "held", "broken", "torn", "missing", "busy")
+SPOILT = frozenset({"broken", "torn", "missing", "busy"})
 
 
 @dataclass
@@ -80,6 +80,7 @@ class Mirrors(Readers):
         known: dict[str, dict[str, Any]] = {
             "resumed": {"die_after": half, "die_times": 1},
             "broken": {"die_after": half},
+            "torn": {"die_after": half, "framing": "chunked", "ranges": False},
             "missing": {"status": 404},
             "busy": {"refuse_times": 1},
             "held": {"gate": gate, "gate_after": half},

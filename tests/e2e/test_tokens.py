@@ -73,6 +73,7 @@ def test_revoking_works_at_once(shared: Service) -> None:
         {"role": "admin", "expires_in": "soon"},
         {"role": "admin", "label": "x" * 201},
         {"role": "admin", "surprise": 1},
+        {"role": "admin", "label": "no database\0keeps this"},
         {},
     ],
 )

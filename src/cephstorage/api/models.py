@@ -79,7 +79,7 @@ class CreateToken(BaseModel):
 
     role: Literal["admin", "tenant", "read-only"]
     username: Text | None = None
-    label: Text = Field("", max_length=200)
+    label: Text = Field("", max_length=200, pattern=r"^[^\x00]*$")
     expires_in: float | None = Field(None, gt=0, le=3.2e9, description="Seconds; without it the token does not expire")
 
 

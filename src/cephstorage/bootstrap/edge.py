@@ -27,6 +27,9 @@ from cephstorage.edge.system import write_system
 from cephstorage.files import make_private_directory
 from cephstorage.index import SqlIndex
 
+_LAST_COUNT = 5.0
+"""Seconds in which the last lines of the log are counted, which may be gone at the next start (/run)."""
+
 
 def folders(settings: Settings) -> Folders:
     """Where this machine's edge keeps its files."""
@@ -190,11 +193,14 @@ def run(settings: Settings) -> int:
     async def serve() -> int:
         async with _source(settings) as source:
             places = folders(settings)
-            counting = asyncio.create_task(source.counting(places.run_dir).for_ever())
+            counting = source.counting(places.run_dir)
+            counts = asyncio.create_task(counting.for_ever())
             try:
                 return await Supervisor(places, source, grace=settings.grace).run()
             finally:
-                counting.cancel()
-                await asyncio.gather(counting, return_exceptions=True)
+                counting.end()
+                await asyncio.wait({counts}, timeout=_LAST_COUNT)
+                counts.cancel()
+                await asyncio.gather(counts, return_exceptions=True)
 
     return asyncio.run(serve())

@@ -2,7 +2,8 @@
 
 nginx buffers its lines and never waits for who reads them; a socket would drop lines when a reader is slow.
 The place up to which lines are counted lies beside the log, so that an edge that is started again goes on there.
-A log that was rotated is read to its end first, if it is still open here.
+A log that was rotated is read to its end first, if it is still open here. nginx's workers still have lines for it when
+the next one is there already, so its end counts when it is seen again, a look later.
 """
 
 import json
@@ -37,6 +38,7 @@ class AccessLog:
         self._place_file = path.with_suffix(".counted")
         self._file: BinaryIO | None = None
         self._read_to = self._before = 0
+        self._rotated = False
 
     def lines(self) -> list[bytes]:
         """The next whole lines, at most ``MOST_AT_ONCE`` bytes of them; none when there are no new ones. Raises OSError."""
@@ -73,7 +75,7 @@ class AccessLog:
         """Let go of the log."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file, self._rotated = None, False
 
     def _open(self) -> bool:
         with suppress(FileNotFoundError):
@@ -96,13 +98,16 @@ class AccessLog:
     def _follow_rotation(self) -> None:
         """All is read: begin again when another file has the name now, or this one was emptied."""
         assert self._file is not None
-        mine = os.fstat(self._file.fileno())
+        mine, named = os.fstat(self._file.fileno()), None
         with suppress(FileNotFoundError):
             named = self._path.stat()
-            if named.st_ino != mine.st_ino:
-                self.close()
-            elif mine.st_size < self._read_to:
+        if named is not None and named.st_ino == mine.st_ino:
+            if mine.st_size < self._read_to:
                 self._read_to = 0
+        elif not self._rotated:
+            self._rotated = True
+        elif named is not None:
+            self.close()
 
 
 def sums_of(lines: Collection[bytes], mirrors: Collection[str]) -> Sums:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 
 import structlog
 
@@ -29,12 +30,18 @@ class UsageCounting:
         self._log = access_log
         self._mirrors = mirrors
         self._add = add
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Count what is written by now, and no more: nginx has ended."""
+        self._ending.set()
 
     async def for_ever(self) -> None:
-        """Count until cancelled."""
+        """Count until told to end, or cancelled."""
         said = ""
         try:
             while True:
+                last = self._ending.is_set()
                 try:
                     while await self.round():
                         pass
@@ -43,7 +50,11 @@ class UsageCounting:
                     if str(error) != said:
                         log.warning("edge_usage_not_counted", error=str(error))
                     said = str(error)
-                await asyncio.sleep(_EVERY)
+                if last:
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_EVERY):
+                        await self._ending.wait()
         finally:
             self._log.close()
 

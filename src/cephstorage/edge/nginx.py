@@ -20,6 +20,9 @@ from cephstorage.files import make_private_directory, write_durably
 
 _NAME = "nginx"
 _PATIENCE = 5.0
+_LOGS = ("access.log", "error.log")
+_LONGEST_LOG = 64 << 20
+"""Bytes after which a log is put aside, in place of the one before. They may lie in memory (/run)."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -123,6 +126,15 @@ class Nginx:
     def reload(self) -> None:
         """Have new workers take over; the old ones finish what they are at."""
         self._signal(signal.SIGHUP)
+
+    def rotate_logs(self) -> None:
+        """Put a log aside that has become long. Raises OSError."""
+        logs = [self._folders.run_dir / name for name in _LOGS]
+        long = [log for log in logs if log.exists() and log.stat().st_size > _LONGEST_LOG]
+        for log in long:
+            log.replace(log.with_name(f"{log.name}.1"))
+        if long:
+            self._signal(signal.SIGUSR1)
 
     async def replace_workers(self, grace: float) -> None:
         """Reload, and wait at most ``grace`` seconds until the workers from before are gone."""

@@ -179,6 +179,7 @@ class Supervisor:
     async def _follow(self, *, forced: bool) -> None:
         """Take over a changed configuration; when ``forced``, an unchanged one too."""
         try:
+            self._nginx.rotate_logs()
             await self._take_over(forced=forced)
         except OSError as error:
             self._complain("edge_files_unusable", str(error))

@@ -1,8 +1,10 @@
 """The access log: one line of JSON for each request, and no secret in it."""
 
 import json
+import os
 
 from tests.e2e.nginx.wire import MIRROR, Wire
+from tests.harness.content import MIB
 from tests.harness.patience import until
 
 SECRETS = ("s3cr3t-token", "s3cr3t-signature", "s3cr3t-cookie", "s3cr3t-key")
@@ -43,3 +45,14 @@ def test_a_request_that_is_not_http_is_logged_as_json(wire: Wire) -> None:
     until(lambda: [entry for entry in wire.edge.requests() if entry["uri"] == "/after-the-nonsense"])
     lines = (wire.edge.run_dir / "access.log").read_text().splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_a_long_log_is_put_aside(own: Wire) -> None:
+    """Nobody else does it, and it may lie in memory."""
+    for name in ("access.log", "error.log"):
+        os.truncate(own.edge.run_dir / name, 65 * MIB)
+        until(lambda name=name: (own.edge.run_dir / f"{name}.1").exists())
+    until(lambda: own.edge.run_dir.joinpath("access.log").exists())
+    own.put("/after", b"content")
+    own.ask("/after")
+    until(lambda: [entry for entry in own.edge.requests() if entry["uri"] == "/after"])

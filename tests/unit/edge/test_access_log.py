@@ -1,5 +1,6 @@
 """The access log is counted line by line, once, across rotations and restarts."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,6 +101,21 @@ def test_a_rotated_log_is_read_to_its_end_first(tmp_path: Path) -> None:
     log.close()
 
 
+def test_lines_that_come_late_to_a_rotated_log_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    write(path, b"one")
+    log = AccessLog(path)
+    assert log.lines() == [b"one"]
+    path.rename(tmp_path / "access.log.1")
+    write(path, b"new")
+    assert log.lines() == []
+    write(tmp_path / "access.log.1", b"late")
+    assert log.lines() == [b"late"]
+    assert log.lines() == []
+    assert log.lines() == [b"new"]
+    log.close()
+
+
 def test_a_broken_note_and_a_line_without_end_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "_LONGEST_LINE", 100)
     path = tmp_path / "access.log"
@@ -137,3 +153,24 @@ async def test_what_could_not_be_written_is_counted_later(tmp_path: Path) -> Non
     assert kept == {("mirror/a.test/edge.requests", 1): 1, ("mirror/a.test/edge.bytes", 1): 10}
     assert json.loads((tmp_path / "access.counted").read_text())["offset"] == path.stat().st_size
     log.close()
+
+
+async def test_what_was_written_at_last_is_counted_before_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    kept: dict[tuple[str, int], float] = {}
+    looked = asyncio.Event()
+
+    async def mirrors() -> frozenset[str]:
+        looked.set()
+        return frozenset({"a.test"})
+
+    async def add(sums: Mapping[tuple[str, int], float]) -> None:
+        kept.update(sums)
+
+    counting = UsageCounting(AccessLog(path), mirrors, add)
+    counts = asyncio.create_task(counting.for_ever())
+    await looked.wait()
+    write(path, line())
+    counting.end()
+    await counts
+    assert kept == {("mirror/a.test/edge.requests", 1): 1, ("mirror/a.test/edge.bytes", 1): 10}

@@ -94,6 +94,8 @@ class Exchange:
         self.status = 0
         self.sent = 0
         """Bytes of the body so far."""
+        self.writing = False
+        """Whether a piece of the body waits for the client to take it."""
         self.private = False
         """Whether the answer is for this client alone: no shared cache on the way may keep it."""
         self.lifetime = 0
@@ -168,7 +170,11 @@ class Exchange:
 
     async def write(self, data: bytes | bytearray) -> None:
         """Send a piece of the body; waits while the client's buffers are full."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self.writing = True
+        try:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            self.writing = False
         self.sent += len(data)
 
     async def write_file(self, file: int, start: int, end: int) -> bool:

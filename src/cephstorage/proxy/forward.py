@@ -78,9 +78,12 @@ class Forwarding:
     async def _while_it_comes(
         self, exchange: Exchange, response: OriginResponse, owner: str, bucket: BucketName, key: str
     ) -> None:
-        """Give up an answer that stands still, when who sends it does not fill the key any more."""
+        """Give up an answer that stands still, when who sends it does not fill the key any more.
+
+        While the client takes nothing, nobody can tell: a fill that has ended well is still being read there.
+        """
         seen = -1
-        while exchange.sent != seen or await self._still_fills(owner, bucket, key):
+        while exchange.writing or exchange.sent != seen or await self._still_fills(owner, bucket, key):
             seen = exchange.sent
             await asyncio.sleep(_OWNED_EVERY)
         await response.close()

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from cephstorage.domain.edge import ACCEL_BUFFERING, ACCEL_EXPIRES, ACCEL_REDIRECT, INTERNAL_PREFIX
+from cephstorage.domain.errors import OriginBroken, OriginProtocol
 from cephstorage.domain.storability import connection_headers
 from cephstorage.ports.origin import OriginResponse
 from cephstorage.proxy.exchange import Exchange
+from cephstorage.transfer.intake import content_range
 
 _CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
 _HARMLESS = ("accept", "accept-language")
@@ -67,11 +69,25 @@ async def hand_on(
 
 async def _stream(exchange: Exchange, response: OriginResponse, headers: list[tuple[str, str]]) -> None:
     if exchange.sliced and response.status == 206:
-        whole = b"".join([chunk async for chunk in response.chunks()])
+        part = await _part(response)
         await exchange.start(response.status, headers)
-        await exchange.end(whole)
+        await exchange.end(part)
         return
     await exchange.start(response.status, headers)
     async for chunk in response.chunks():
         await exchange.write(chunk)
     await exchange.end()
+
+
+async def _part(response: OriginResponse) -> bytes:
+    """The body of a 206, whole: it is as long as its place says. Raises OriginProtocol, OriginBroken."""
+    answered = content_range(response)
+    size = len(answered.span) if answered is not None and answered.span is not None else 0
+    part = bytearray()
+    async for chunk in response.chunks():
+        part += chunk
+        if len(part) > size:
+            raise OriginProtocol("The origin's 206 holds more bytes than its Content-Range says.")
+    if len(part) < size:
+        raise OriginBroken("The origin's 206 holds fewer bytes than its Content-Range says.")
+    return bytes(part)

@@ -74,7 +74,7 @@ class Attempts:
         """See one transfer to its end, or give it back."""
         try:
             record = await self._finish_planned(live, transfer) or await self._move(live)
-            self._parts.spools.remove(live.lease.transfer_id)
+            self._parts.spools.end(live.spool)
             live.landed(record)
             if record is not None:
                 self._parts.refusals.fits(live.request)
@@ -106,7 +106,7 @@ class Attempts:
         """A fill that does not fit: its readers have it from the spool if it is whole, and are decided anew if not."""
         with contextlib.suppress(CephStorageError):
             await self._ledger.discard(live.lease)
-        self._parts.spools.remove(live.lease.transfer_id)
+        self._parts.spools.end(live.spool)
         if live.verified:
             live.landed(None)
         else:
@@ -117,7 +117,7 @@ class Attempts:
         """Nothing of a dropped fill is kept: whoever asks next begins anew."""
         with contextlib.suppress(CephStorageError):
             await self._ledger.discard(live.lease)
-        self._parts.spools.remove(live.lease.transfer_id)
+        self._parts.spools.end(live.spool)
         self._tell(live, "unread")
 
     def _tell(self, live: LiveTransfer, end: str) -> None:
@@ -234,7 +234,7 @@ class Attempts:
         try:
             if error.retryable and durable and delay is not None:
                 if isinstance(error, OriginChanged):
-                    self._parts.spools.remove(lease.transfer_id)
+                    self._parts.spools.end(live.spool)
                 elif live.verified:
                     live.spool.keep()
                 await self._ledger.requeue(lease, now, now + delay, error)
@@ -242,7 +242,7 @@ class Attempts:
             else:
                 nothing_came = request.kind is Kind.FILL and live.source is None
                 await (self._ledger.discard(lease) if nothing_came else self._ledger.fail(lease, now, error))
-                self._parts.spools.remove(lease.transfer_id)
+                self._parts.spools.end(live.spool)
         except CephStorageError as trouble:
             log.error("transfer_state_not_saved", key=request.key, code=trouble.code, msg=trouble.msg)
         live.failed(error)

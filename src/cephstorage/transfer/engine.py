@@ -68,7 +68,7 @@ class TransferEngine:
         limits = Limits(parts.spools, options.max_object_size)
         self._uploads = Uploads(parts, limits, self._landing, options.lease, options.upload_patience)
         self._copies = Copies(parts, self._landing, options.lease, options.upload_patience)
-        self._sight = Sight(parts.ledger, options.lease)
+        self._sight = Sight(parts.ledger, options.lease, wall=parts.clock)
         self._claiming = Claiming(parts, options, self._sight, self._claimed)
         self._attempts = Attempts(parts, options, limits, self._landing, self._cooling, self._claiming.wake)
 

@@ -158,6 +158,14 @@ class Spool:
         """Bytes of disk that it takes."""
         return os.fstat(self.file()).st_blocks * 512
 
+    def replaced(self) -> bool:
+        """Whether another file has taken the place of this one, as that of an owner who had stalled."""
+        try:
+            there = self.path.stat().st_ino
+        except FileNotFoundError:
+            return False
+        return self._fd is None or os.fstat(self._fd).st_ino != there
+
     def reset(self) -> None:
         """Forget every byte."""
         with self._lock:
@@ -277,6 +285,13 @@ class SpoolDirectory:
         for folder in self._folders:
             remove_quietly(folder / f"{transfer_id}.spans")
             remove_quietly(folder / f"{transfer_id}.part")
+
+    def end(self, spool: Spool) -> None:
+        """Remove the files of a spool that is no longer needed, unless another process has put its own in their place."""
+        if spool.replaced():
+            self.release(spool.name)
+        else:
+            self.remove(spool.name)
 
     def release(self, transfer_id: str) -> None:
         """Promise no more room to a transfer: it has ended, or another process may go on with it."""

@@ -278,6 +278,33 @@ async def test_who_lost_its_lease_while_storing_publishes_nothing(machine: Machi
     assert record.store_version not in kept
 
 
+async def test_who_lost_its_lease_takes_no_spool_away(machine: Machine, origin: FaultOrigin) -> None:
+    """It may end with nothing, and has not heard of its loss yet: what lies under the name is its successor's."""
+    late, gate = Gate(), Gate()
+    origin.put(
+        PATH,
+        BODY,
+        status=lambda request: 404 if request.connection == 1 else 200,
+        header_gate=lambda request: late if request.connection == 1 else None,
+        gate=gate,
+        gate_after=MIB,
+    )
+    loser, winner = machine.engine(), machine.engine()
+    request = fill_request(origin.url + PATH)
+    old = await begun(loser, request)
+    await asyncio.to_thread(late.reached.wait, 30)
+    assert await machine.index.transfers.expire_owner(loser.owner, time.time()) == 1
+    new = await begun(winner, request)
+    await asyncio.to_thread(gate.reached.wait, 30)
+    late.set()
+    assert await old.ended() is None
+    gate.set()
+    async with asyncio.timeout(30):
+        record = await new.ended()
+    assert record is not None
+    assert await machine.bytes_of(record) == BODY.read()
+
+
 async def test_a_heartbeat_tells_who_lost_its_lease(machine: Machine, origin: FaultOrigin) -> None:
     gate = Gate()
     origin.put(PATH, BODY, gate=gate, gate_after=MIB)

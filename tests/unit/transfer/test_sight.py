@@ -33,3 +33,17 @@ async def test_claims_wait_for_owners_after_an_outage_that_may_have_ended_leases
     assert await sight.clear() is not waits
     now += 3.0
     assert await sight.clear()
+
+
+@pytest.mark.parametrize(("pause", "waits"), [(60.0, True), (2.0, False)])
+async def test_claims_wait_for_owners_after_a_pause_of_the_machine(pause: float, waits: bool) -> None:
+    """One that was suspended, or whose clock was set: the leases of all its processes have ended, and all of them live."""
+    wall, now = 1000.0, 100.0
+    sight = Sight(Ledger(), 15.0, lambda: now, lambda: wall)  # type: ignore[arg-type]
+    assert await sight.clear()
+    wall += pause
+    assert await sight.clear() is not waits
+    wall, now = wall + 0.5, now + 0.5
+    assert await sight.clear() is not waits
+    wall, now = wall + 3.0, now + 3.0
+    assert await sight.clear()

@@ -143,8 +143,8 @@ def rendered(settings: Settings) -> str:
 def write_for_system(settings: Settings, folder: Path) -> list[Path]:
     """Write the files of a system service into ``folder``."""
     moved = settings.edge.model_copy(update={"run_dir": folder.absolute()})
-    text = rendered(settings.model_copy(update={"edge": moved}))
-    return write_system(folder.absolute(), text, settings.edge.user or getpass.getuser())
+    there = settings.model_copy(update={"edge": moved})
+    return write_system(folders(there), rendered(there), settings.edge.user or getpass.getuser())
 
 
 def check(settings: Settings) -> str | None:

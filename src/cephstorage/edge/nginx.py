@@ -10,6 +10,7 @@ import ctypes
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,14 @@ class Folders:
         """nginx.conf."""
         return self.run_dir / "nginx.conf"
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """The folders that nginx expects to find."""
+        return (self.run_dir, self.cache_dir, self.cache_dir / "temp")
+
     def make(self) -> None:
-        """Make the folders that nginx expects to find."""
-        for folder in (self.run_dir, self.cache_dir, self.cache_dir / "temp"):
+        """Make them."""
+        for folder in self.all:
             make_private_directory(folder)
 
 
@@ -73,14 +79,12 @@ async def complaint(file: Path) -> str | None:
 
 
 async def complaint_about(folders: Folders, text: str) -> str | None:
-    """What ``nginx -t`` has against a text that is not written to its place yet."""
+    """What ``nginx -t`` has against a text that is not written to its place yet. Several may ask at a time."""
     folders.make()
-    trial = folders.run_dir / "nginx.conf.trial"
-    write_durably(trial, text.encode())
-    try:
-        return await complaint(trial)
-    finally:
-        trial.unlink()
+    with tempfile.NamedTemporaryFile("w", prefix="nginx.conf.", suffix=".trial", dir=folders.run_dir) as trial:
+        trial.write(text)
+        trial.flush()
+        return await complaint(Path(trial.name))
 
 
 class Nginx:

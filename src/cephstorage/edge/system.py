@@ -1,16 +1,19 @@
 """Files for running the edge as a system service: nginx.conf and a systemd unit that runs nginx on it."""
 
+import os
+import shutil
 from pathlib import Path
 
-from cephstorage.edge.nginx import program
-from cephstorage.files import make_private_directory, write_durably
+from cephstorage.edge.nginx import Folders, program
+from cephstorage.files import write_durably
 
 UNIT = "cephstorage-edge.service"
 
 
-def unit(folder: Path, user: str) -> str:
+def unit(folders: Folders, user: str) -> str:
     """A unit for nginx alone, without our supervision: changed settings need another ``render`` and a reload."""
-    nginx = f"{program()} -c {folder}/nginx.conf"
+    folder = folders.run_dir
+    nginx = f"{program()} -c {folders.config_file}"
     return f"""\
 # Written by `cephstorage edge render --system`. Copy to /etc/systemd/system and enable it.
 [Unit]
@@ -37,17 +40,20 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
-ReadWritePaths={folder} -/var/cache/cephstorage -/var/lib/cephstorage
+ReadWritePaths={folder} {folders.cache_dir}
 
 [Install]
 WantedBy=multi-user.target
 """
 
 
-def write_system(folder: Path, text: str, user: str) -> list[Path]:
-    """Write both files; where they are."""
-    make_private_directory(folder)
-    files = {folder / "nginx.conf": text, folder / UNIT: unit(folder, user)}
+def write_system(folders: Folders, text: str, user: str) -> list[Path]:
+    """Write both files, and make the folders that nginx expects to find; where they are. All of it is the user's."""
+    folders.make()
+    files = {folders.config_file: text, folders.run_dir / UNIT: unit(folders, user)}
     for path, content in files.items():
         write_durably(path, content.encode())
+    if os.geteuid() == 0:
+        for path in (*folders.all, *files):
+            shutil.chown(path, user)
     return list(files)

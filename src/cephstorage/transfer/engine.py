@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 
 from cephstorage.domain.digests import Digest
-from cephstorage.domain.errors import TransferCancelled
+from cephstorage.domain.errors import CephStorageError, TransferCancelled
 from cephstorage.domain.names import BucketName
 from cephstorage.domain.ranges import RangeRequest
 from cephstorage.domain.records import Record
@@ -238,8 +238,8 @@ class TransferEngine:
         lease = Lease(transfer.id, self.owner, transfer.fence)
         try:
             spool = self._parts.spools.open(transfer.id)
-        except OSError as error:
-            log.error("spool_not_opened", key=transfer.request.key, error=str(error), advice="tried again in a moment")
+        except CephStorageError as error:
+            log.error("spool_not_opened", key=transfer.request.key, code=error.code, msg=error.msg)
             self._claiming.free()  # the lease ends by itself, and whoever claims it then may be able to
             return
         live = LiveTransfer(transfer.request, lease, spool)

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cephstorage.domain.digests import Digest
-from cephstorage.domain.errors import CephStorageError, OriginBroken, OriginBusy, OriginChanged, OriginProtocol
+from cephstorage.domain.errors import (
+    CephStorageError,
+    OriginBroken,
+    OriginBusy,
+    OriginChanged,
+    OriginProtocol,
+    StoreFull,
+)
 from cephstorage.domain.freshness import joined
 from cephstorage.domain.policy import DigestSource, Mode
 from cephstorage.domain.ranges import Span, SpanSet
@@ -26,7 +33,7 @@ from cephstorage.ports.origin import Origin, OriginRequest, OriginResponse
 from cephstorage.transfer import intake, pull
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.joining import joined_version
-from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer
+from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored
 from cephstorage.transfer.parts import Expected
 from cephstorage.transfer.pull import Pull
 
@@ -162,12 +169,21 @@ class Fetch:
         except BaseException:  # who is dropped meanwhile leaves its place at the origin to others
             await response.close()
             raise
+        head = head or self._unspoolable(response)
         if isinstance(head, Confirmed):
             head = Confirmed(self._timed(head.facts))
         if head is not None:
             self.live.announce(head)
             return None
         return response
+
+    def _unspoolable(self, response: OriginResponse) -> NotStored | None:
+        """The answer for who takes it, where the spool's disk takes no file."""
+        try:
+            self.live.spool.file()
+        except OSError:
+            return NotStored(StoreFull.code, response, response.status)
+        return None
 
     def _timed(self, facts: OriginFacts) -> OriginFacts:
         """What is remembered of the first answer, with what only the asking tells of it."""

@@ -18,6 +18,7 @@ from cephstorage.domain.errors import (
     OriginRefused,
     PathDenied,
     QuotaExceeded,
+    SpoolUnavailable,
     StoreFull,
     TooLarge,
     TransferError,
@@ -199,7 +200,7 @@ async def _no_room(size: int, max_size: int, limits: Limits, transfer_id: str, r
         limits.admit(transfer_id, size)
         if room is not None:
             await room.hold(size)
-    except (TooLarge, StoreFull, QuotaExceeded) as error:
+    except (TooLarge, StoreFull, SpoolUnavailable, QuotaExceeded) as error:
         return error.code
     return None
 

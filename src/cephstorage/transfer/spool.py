@@ -11,6 +11,7 @@ dies. So the sweep can tell an orphan from a live spool of another process witho
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import struct
@@ -221,23 +222,27 @@ class SpoolDirectory:
     def _check(self) -> str:
         try:
             make_private_directory(self.folder)
-            free = shutil.disk_usage(self.folder).free
+            free, found = shutil.disk_usage(self.folder).free, os.statvfs(self.folder)
         except OSError as error:
             raise SpoolUnavailable(
                 f"The spool {self.folder} can't be used: {error.strerror}; see download_path."
             ) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise SpoolUnavailable(f"The spool {self.folder} can't be written; see its owner, or download_path.")
-        if free < _FREE_MARGIN:
-            raise StoreFull(f"The disk of the spool {self.folder} is full; free space, or change download_path.")
+        if free < _FREE_MARGIN or (found.f_files and not found.f_favail):
+            raise StoreFull(
+                f"The disk of the spool {self.folder} is full, or has no inodes left; free some, or change download_path."
+            )
         return f"{self.folder}, {free / 2**30:.1f} GiB free"
 
     def open(self, transfer_id: str) -> Spool:
         """Open the spool of a transfer, with what an earlier process left of it, or an empty one.
 
-        A part file that a stalled process still holds is left to it and replaced by a new one.
+        A part file that a stalled process still holds is left to it and replaced by a new one. Raises SpoolUnavailable,
+        StoreFull.
         """
-        return Spool(self._part(transfer_id), self._locked(transfer_id), lambda: self._locked(transfer_id))
+        with self._explained():
+            return Spool(self._part(transfer_id), self._locked(transfer_id), lambda: self._locked(transfer_id))
 
     def begin(self, transfer_id: str) -> Spool:
         """The spool of a transfer that has just got its name: its part file is made when it is needed."""
@@ -298,7 +303,22 @@ class SpoolDirectory:
         self._promised.pop(transfer_id, None)
 
     def admit(self, transfer_id: str, size: int) -> None:
-        """Promise room for ``size`` bytes in all for this transfer. Raises StoreFull when there is none."""
+        """Promise room for ``size`` bytes in all for this transfer. Raises SpoolUnavailable, or StoreFull when there is none."""
+        with self._explained():
+            self._admit(transfer_id, size)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Tell the operator which folder it is that fails."""
+        try:
+            yield
+        except OSError as error:
+            said = f"The spool {self.folder} can't be used: {error.strerror}; see its disk, or download_path."
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StoreFull(said, retry_after=30) from error
+            raise SpoolUnavailable(said) from error
+
+    def _admit(self, transfer_id: str, size: int) -> None:
         promised, held = self._promised.get(transfer_id, 0), self._held(transfer_id)
         others = sum(self._promised.values()) - promised
         if max(others, self._on_disk() - held) + size > self._quota:

@@ -17,6 +17,7 @@ from cephstorage.domain.errors import (
     LengthMismatch,
     Md5Mismatch,
     PreconditionFailed,
+    SpoolUnavailable,
     TransferCancelled,
     Unavailable,
     UploadInterrupted,
@@ -551,6 +552,12 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing(machine: Machin
     assert await machine.record() is None
     assert await machine.stored() == []
     assert await machine.index.transfers.spooled_ids() == []
+
+
+async def test_an_upload_that_can_not_be_spooled_is_told_why(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("no folder")
+    with pytest.raises(SpoolUnavailable):
+        await machine.engine().upload(upload_request(), pieces(BODY), None, ())
 
 
 async def test_uploads_that_break_their_promises_leave_nothing(machine: Machine) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from cephstorage.domain.errors import (
     TransferError,
 )
 from cephstorage.domain.ranges import RangeRequest
-from cephstorage.domain.transfers import Kind, RetryPolicy, SourceFacts
+from cephstorage.domain.transfers import Kind, Lease, RetryPolicy, SourceFacts
 from cephstorage.domain.validators import Validators
 from cephstorage.origin.http import HttpOrigin, HttpOriginResponse
 from cephstorage.ports.origin import OriginRequest
@@ -696,6 +697,25 @@ async def test_a_fetch_that_is_dropped_while_an_error_comes_slowly_closes_the_an
     await asyncio.wait({running})
     assert noting.open_answers == 0
     gate.set()
+    live.spool.close()
+
+
+@pytest.mark.parametrize("length", [True, False])
+async def test_where_the_spool_takes_no_file_the_answer_is_handed_on(
+    bench: Bench, origin: FaultOrigin, tmp_path: Path, *, length: bool
+) -> None:
+    """A disk that is read-only, or has no inodes left: nothing can be stored, and clients get all the same what they want."""
+    origin.put(PATH, BODY, framing="length" if length else "chunked")
+    in_the_way = tmp_path / "spool" / "t.part"
+    in_the_way.mkdir(parents=True)
+    live = LiveTransfer(fill_request(origin.url + PATH), Lease("t", "owner", 1), bench.spools.begin("t"))
+    assert not await bench.fetch(live).run()
+    head = await live.head()
+    assert isinstance(head, NotStored)
+    answer = head.take()
+    assert answer is not None
+    assert b"".join([chunk async for chunk in answer.chunks()]) == BODY.read()
+    await answer.close()
     live.spool.close()
 
 

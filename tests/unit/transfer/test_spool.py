@@ -156,6 +156,16 @@ async def test_what_can_not_be_made_is_told_to_who_needs_it(tmp_path: Path) -> N
     spool.close()
 
 
+def test_a_folder_that_takes_no_files_is_told_as_what_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.write_text("no folder")
+    spools = SpoolDirectory(folder, PLENTY)
+    with pytest.raises(SpoolUnavailable, match="download_path"):
+        spools.admit("a", 1)
+    with pytest.raises(SpoolUnavailable, match="download_path"):
+        spools.open("a")
+
+
 # -- the journal
 
 

@@ -143,7 +143,7 @@ async def unstored_head(
     if reason is None and response.framing is Framing.CLOSE:
         reason = "length"
     if reason is None:
-        reason = await _no_room(total_length(response) or 0, policy.max_size, limits, transfer_id, room)
+        reason = await _no_room(total_length(response), policy.max_size, limits, transfer_id, room)
     return NotStored(reason, response, response.status, _patience(response)) if reason is not None else None
 
 
@@ -193,13 +193,16 @@ class BegunResponse:
         await self._response.close()
 
 
-async def _no_room(size: int, max_size: int, limits: Limits, transfer_id: str, room: Room | None) -> str | None:
-    if 0 < max_size < size:
+async def _no_room(size: int | None, max_size: int, limits: Limits, transfer_id: str, room: Room | None) -> str | None:
+    if size is not None and 0 < max_size < size:
         return TooLarge.code
     try:
-        limits.admit(transfer_id, size)
+        if size is None:
+            limits.grow(transfer_id, 1)
+        else:
+            limits.admit(transfer_id, size)
         if room is not None:
-            await room.hold(size)
+            await room.hold(size or 0)
     except (TooLarge, StoreFull, SpoolUnavailable, QuotaExceeded) as error:
         return error.code
     return None

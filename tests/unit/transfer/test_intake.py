@@ -254,6 +254,15 @@ async def test_a_full_spool_is_no_reason_to_refuse_the_client(limits: Limits) ->
     assert head.reason == "storage_full"
 
 
+async def test_nor_is_it_where_nobody_knows_how_much_will_come(limits: Limits) -> None:
+    limits.admit("a", 500)
+    limits.admit("b", 500)
+    answer = Answer(length=None, framing=Framing.CHUNKED)
+    head = await unstored_head(answer, FILL, revalidating=False, limits=limits, transfer_id="t")
+    assert isinstance(head, NotStored)
+    assert head.reason == "storage_full"
+
+
 def test_the_limits(limits: Limits) -> None:
     limits.admit("a", 500)
     with pytest.raises(TooLarge):

@@ -1,9 +1,10 @@
 """Transfers: how they come into being, and the ledger that ``ports.ledger`` describes."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cephstorage.domain.errors import (
@@ -16,7 +17,7 @@ from cephstorage.domain.errors import (
     TransferNotFound,
 )
 from cephstorage.domain.names import BucketName
-from cephstorage.domain.records import NO_PRECONDITION, living
+from cephstorage.domain.records import NO_PRECONDITION, Record, living
 from cephstorage.domain.serialise import to_json
 from cephstorage.domain.transfers import Kind, Lease, Phase, Plan, State, Transfer, TransferRequest
 from cephstorage.index.buckets import BucketStatements
@@ -91,13 +92,12 @@ class TransferStatements:
         unless_there: Any = postgresql.insert(transfers) if transfers.schema else sqlite.insert(transfers)
         self._insert_fill = unless_there.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         self._remember = insert(known)
-        self._same_request = select(c.id, c.token).where(running, c.fingerprint == bindparam("fingerprint"))
-        fingerprints: BindParameter[Any] = bindparam("fingerprints", expanding=True)
-        self._same_requests = select(c.fingerprint, c.token).where(running, c.fingerprint.in_(fingerprints))
-        self._same_key = (
-            select(known.c.fingerprint, c.token)
+        names: BindParameter[Any] = bindparam("names", expanding=True)
+        self._same_requests = select(c.fingerprint, c.id, c.token).where(running, c.fingerprint.in_(names))
+        self._same_keys = (
+            select(known.c.key, known.c.fingerprint, c.token)
             .join(transfers, c.id == known.c.transfer_id)
-            .where(known.c.key == bindparam("idempotency_key"))
+            .where(known.c.key.in_(names))
         )
         self._fill = select(transfers).where(
             running,
@@ -114,51 +114,66 @@ class TransferStatements:
         """See ``TransferLedger.create``."""
         for bucket in sorted({new.request.bucket for new in transfers}, key=str):
             self._buckets.require(conn, bucket)
-        plain = [new for new in transfers if _is_plain(new)]
-        tokens = self._create_plain(conn, plain, now)
-        return [tokens[new.id] if _is_plain(new) else self._create_one(conn, new, now) for new in transfers]
+        return self._made(conn, transfers, now)
 
-    def _create_plain(self, conn: Connection, transfers: Sequence[NewTransfer], now: float) -> dict[str, str]:
-        """Insert those that nothing but a request like them may stand in for, all at once; tokens by id."""
-        known: dict[str | None, str] = {}
-        wanted = [new.fingerprint for new in transfers if new.fingerprint]
-        for start in range(0, len(wanted), _AT_ONCE):
-            known |= dict(conn.execute(self._same_requests, {"fingerprints": wanted[start : start + _AT_ONCE]}).all())
-        rows, tokens = [], {}
+    def _made(self, conn: Connection, transfers: Sequence[NewTransfer], now: float) -> list[str]:
+        """A token each: of the transfer that the idempotency key stands for, of one that does the same, or of a new one.
+
+        However many there are, it takes a few statements a thousand. Raises IdempotencyMismatch, PreconditionFailed.
+        """
+        keys = [new.idempotency_key for new in transfers if new.idempotency_key is not None]
+        replayed = {row.key: (row.fingerprint, row.token) for row in self._some(conn, self._same_keys, keys)}
+        prints = [new.fingerprint for new in transfers if new.fingerprint]
+        running = {row.fingerprint: (row.id, row.token) for row in self._some(conn, self._same_requests, prints)}
+        there = self._records(conn, transfers, now)
+        rows, remembered, tokens = [], [], []
         for new in transfers:
-            if new.fingerprint is None or new.fingerprint not in known:
+            if (known := replayed.get(new.idempotency_key)) is not None:
+                if known[0] != new.fingerprint:
+                    raise IdempotencyMismatch("This Idempotency-Key was used before for a different request.")
+                tokens.append(known[1])
+                continue
+            same = running.get(new.fingerprint)
+            if same is None:
+                _require(new.request, there.get((new.request.bucket, new.request.key)))
                 rows.append(_new_row(new, now))
-                known[new.fingerprint] = new.token
-            tokens[new.id] = known[new.fingerprint]
-        if rows:
-            conn.execute(self._insert, rows if len(rows) > 1 else rows[0])
+                same = new.id, new.token
+                if new.fingerprint is not None:
+                    running[new.fingerprint] = same
+            if new.idempotency_key is not None:
+                row = {"key": new.idempotency_key, "transfer_id": same[0], "fingerprint": new.fingerprint}
+                remembered.append(row)
+                replayed[new.idempotency_key] = new.fingerprint, same[1]
+            tokens.append(same[1])
+        for statement, values in ((self._insert, rows), (self._remember, remembered)):
+            if values:
+                conn.execute(statement, values if len(values) > 1 else values[0])
         return tokens
 
-    def _create_one(self, conn: Connection, new: NewTransfer, now: float) -> str:
-        if new.idempotency_key is not None and (token := self._known(conn, new, new.idempotency_key)) is not None:
-            return token
-        same = conn.execute(self._same_request, {"fingerprint": new.fingerprint}).first() if new.fingerprint else None
-        if same is None:
-            self._check_precondition(conn, new.request, now)
-            conn.execute(self._insert, _new_row(new, now))
-        transfer_id, token = (new.id, new.token) if same is None else same
-        if new.idempotency_key is not None:
-            row = {"key": new.idempotency_key, "transfer_id": transfer_id, "fingerprint": new.fingerprint}
-            conn.execute(self._remember, row)
-        return str(token)
+    def _some(self, conn: Connection, statement: Select[Any], names: Sequence[str]) -> Iterator[Row[Any]]:
+        """What a statement finds under any of some names."""
+        for start in range(0, len(names), _AT_ONCE):
+            yield from conn.execute(statement, {"names": names[start : start + _AT_ONCE]})
 
-    def _known(self, conn: Connection, new: NewTransfer, idempotency_key: str) -> str | None:
-        """The token of the transfer that this idempotency key stands for. Raises IdempotencyMismatch."""
-        found = conn.execute(self._same_key, {"idempotency_key": idempotency_key}).first()
-        if found is not None and found.fingerprint != new.fingerprint:
-            raise IdempotencyMismatch("This Idempotency-Key was used before for a different request.")
-        return None if found is None else str(found.token)
+    def _records(
+        self, conn: Connection, transfers: Sequence[NewTransfer], now: float
+    ) -> dict[tuple[BucketName, str], Record]:
+        """The living versions of the keys whose state is a condition."""
+        asked: defaultdict[BucketName, list[str]] = defaultdict(list)
+        for new in transfers:
+            if new.request.precondition != NO_PRECONDITION:
+                asked[new.request.bucket].append(new.request.key)
+        found: dict[tuple[BucketName, str], Record] = {}
+        for bucket, keys in asked.items():
+            for start in range(0, len(keys), _AT_ONCE):
+                for record in self._keys.several(conn, bucket, keys[start : start + _AT_ONCE]):
+                    if not record.expired(now):
+                        found[bucket, record.key] = record
+        return found
 
     def _check_precondition(self, conn: Connection, request: TransferRequest, now: float) -> None:
         if request.precondition != NO_PRECONDITION:
-            record = living(self._keys.get(conn, request.bucket, request.key), now)
-            if not request.precondition.holds(record.etag if record else None, exists=record is not None):
-                raise PreconditionFailed(f"The precondition does not hold for {request.key!r} in {request.bucket}.")
+            _require(request, living(self._keys.get(conn, request.bucket, request.key), now))
 
     def begin_fill(self, conn: Connection, new: NewTransfer, owner: str, now: float, lease_until: float) -> FillSlot:
         """See ``TransferLedger.begin_fill``.
@@ -274,8 +289,10 @@ class TransferStatements:
         return conn.execute(self._forget, {"before": before, "limit": limit}).rowcount
 
 
-def _is_plain(new: NewTransfer) -> bool:
-    return new.idempotency_key is None and new.request.precondition == NO_PRECONDITION
+def _require(request: TransferRequest, record: Record | None) -> None:
+    """Raise PreconditionFailed unless the key, as its living version says, is as the request wants it."""
+    if not request.precondition.holds(record.etag if record else None, exists=record is not None):
+        raise PreconditionFailed(f"The precondition does not hold for {request.key!r} in {request.bucket}.")
 
 
 def _same_movement(older: TransferRequest, newer: TransferRequest) -> bool:

@@ -1,6 +1,9 @@
 """The ledger: creation, the single fill, claims, leases and ends."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import Engine, event
 
 from cephstorage.domain.errors import (
     BucketNotFound,
@@ -16,7 +19,7 @@ from cephstorage.domain.records import Precondition
 from cephstorage.domain.transfers import Claims, Kind, Lease, Phase, SourceFacts, State
 from cephstorage.domain.validators import Validators
 from cephstorage.index import SqlIndex
-from cephstorage.ports.ledger import FillSlot
+from cephstorage.ports.ledger import FillSlot, NewTransfer
 from tests.conformance.index.conftest import (
     BUCKET,
     FACTS,
@@ -110,6 +113,38 @@ async def test_a_replay_is_answered_before_its_precondition_is_looked_at(index: 
     assert await index.transfers.create([new("2", request, fingerprint="f", idempotency_key="a")], NOW) == ["token-1"]
     with pytest.raises(PreconditionFailed):
         await index.transfers.create([new("3", request, fingerprint="f")], NOW)
+
+
+def doubtful(number: int, prefix: str) -> NewTransfer:
+    """A transfer about which the database has to be asked everything."""
+    name = f"{prefix}{number}"
+    request = request_for(name, precondition=Precondition(if_absent=True))
+    return new(name, request, fingerprint=f"f-{name}", idempotency_key=f"alice:{name}")
+
+
+async def test_a_batch_of_many_takes_as_many_statements_as_one_of_few(index: SqlIndex) -> None:
+    """A statement for each would hold up everybody's writes, on PostgreSQL until the whole database is taken for lost."""
+    counts = []
+    for size, prefix in ((2, "few"), (300, "many")):
+        said: list[str] = []
+
+        def look(_: Any, __: Any, statement: str, *___: Any, said: list[str] = said) -> None:
+            said.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", look)
+        try:
+            tokens = await index.transfers.create([doubtful(number, prefix) for number in range(size)], NOW)
+        finally:
+            event.remove(Engine, "before_cursor_execute", look)
+        assert len(set(tokens)) == size
+        counts.append(len(said))
+    assert counts[0] == counts[1]
+
+
+async def test_an_idempotency_key_that_stands_twice_in_a_batch_means_one(index: SqlIndex) -> None:
+    asked = {"fingerprint": "f", "idempotency_key": "alice:1"}
+    both = [new("1", request_for("k"), **asked), new("2", request_for("k"), **asked)]
+    assert await index.transfers.create(both, NOW) == ["token-1", "token-1"]
 
 
 async def test_claims_take_the_oldest_due_and_no_one_twice(index: SqlIndex) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import getpass
+import grp
 import os
+import pwd
 import resource
 import signal
 from collections.abc import AsyncIterator
@@ -32,14 +34,43 @@ _LAST_COUNT = 5.0
 
 
 def folders(settings: Settings) -> Folders:
-    """Where this machine's edge keeps its files."""
+    """Where this machine's edge keeps its files. Raises InvalidSetting."""
     run_dir = (settings.edge.run_dir or settings.data_dir / "edge").absolute()
-    return Folders(run_dir, (settings.edge.cache_dir or run_dir / "cache").absolute())
+    worker = _worker(settings)
+    group = worker.pw_gid if worker is not None and worker.pw_uid else None
+    return Folders(run_dir, (settings.edge.cache_dir or run_dir / "cache").absolute(), group)
+
+
+def _worker(settings: Settings) -> pwd.struct_passwd | None:
+    """Who nginx's workers are to be, where there is a choice: when root starts it. Raises InvalidSetting."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(settings.edge.user) if settings.edge.user else pwd.getpwuid(0)
+    except KeyError as error:
+        raise InvalidSetting(f"edge_user: this machine has no user {settings.edge.user!r}.") from error
+
+
+def _check_ways(places: Folders, worker: pwd.struct_passwd) -> None:
+    """Raise InvalidSetting for a folder on the way to the edge's own that nginx's workers may not enter."""
+    groups = os.getgrouplist(worker.pw_name, worker.pw_gid)
+    for folder in {*places.run_dir.parents, *places.cache_dir.parents} - set(places.all):
+        if not folder.exists():  # it will be made for root alone
+            continue
+        found = folder.stat()
+        right = 0o100 if found.st_uid == worker.pw_uid else 0o010 if found.st_gid in groups else 0o001
+        if worker.pw_uid and not found.st_mode & right:
+            raise InvalidSetting(
+                f"edge_user: {worker.pw_name} may not enter {folder}: set CEPHSTORAGE_EDGE_RUN_DIR and "
+                "CEPHSTORAGE_EDGE_CACHE_DIR to folders below ones that everybody may enter."
+            )
 
 
 def edge_config(settings: Settings, secret: str, values: Values) -> EdgeConfig:
     """What the settings make of the edge; ``values`` are the options in force that are set."""
-    chosen, places = settings.edge, folders(settings)
+    chosen, places, worker = settings.edge, folders(settings), _worker(settings)
+    if worker is not None:
+        _check_ways(places, worker)
     public = urlsplit(values.get("public_address", "")).hostname
     public = f"[{public}]" if public and ":" in public else public
     gateway = values.get("ceph_gateway") if settings.store == "ceph" else None
@@ -66,7 +97,7 @@ def edge_config(settings: Settings, secret: str, values: Values) -> EdgeConfig:
         trusted_proxies=chosen.trusted_proxies,
         workers=chosen.processes,
         open_files=min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
-        user=(chosen.user or getpass.getuser()) if os.geteuid() == 0 else "",
+        user=f"{worker.pw_name} {grp.getgrgid(worker.pw_gid).gr_name}" if worker is not None else "",
         purge_module=chosen.purge_module,
         limits=Limits(
             header_timeout=chosen.header_timeout,

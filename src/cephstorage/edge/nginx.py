@@ -29,10 +29,11 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where an edge keeps its files."""
+    """Where an edge keeps its files. ``group``: whose workers enter them when root starts nginx; None: they are root's, or ours."""
 
     run_dir: Path
     cache_dir: Path
+    group: int | None = None
 
     @classmethod
     def of(cls, config: EdgeConfig) -> "Folders":
@@ -53,6 +54,9 @@ class Folders:
         """Make them."""
         for folder in self.all:
             make_private_directory(folder)
+            if self.group is not None:
+                os.chown(folder, -1, self.group)
+                folder.chmod(0o710)
 
 
 def program(name: str = _NAME) -> str:

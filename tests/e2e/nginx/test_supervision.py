@@ -184,6 +184,26 @@ def test_a_reload_signals_nobody_who_is_no_edge(own: Wire) -> None:
     assert "No edge runs here" in told.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses whose workers are")
+def test_workers_may_be_another_users(tmp_path: Path) -> None:
+    with FaultOrigin() as proxy:
+        edge = Edge(Service(tmp_path / "data"), [f"127.0.0.1:{proxy.port}"], edge_user="nobody")
+        refused = cli(edge, "check")
+        assert (refused.returncode, f"nobody may not enter {edge.folder}" in refused.stderr) == (1, True)
+        edge.folder.chmod(0o711)
+        edge.start()
+        try:
+            wire = Wire(edge, proxy)
+            wire.put("/x", BODY, keep=600)
+            for _ in range(2):
+                assert wire.ask("/x").body == BODY.read()
+            assert wire.ask("/x").headers["cache-status"].endswith("hit")
+            owners = {Path(f"/proc/{pid}").owner() for pid in edge.nginx_pids}
+            assert owners == {"root", "nobody"}
+        finally:
+            edge.stop()
+
+
 def test_a_setting_that_makes_no_sense_is_one_clear_line(own: Wire) -> None:
     for name, value in (("proxies", "nonsense"), ("listen", "127.0.0.1:1;"), ("listen_tls", "443")):
         told = cli(own.edge, "check", **{name: value})

@@ -9,7 +9,10 @@ from cephstorage.edge.nginx import complaint, program
 
 async def examine_edge(settings: Settings) -> list[Finding]:
     """Look at nginx and at the configuration that an edge has written here; without one there is little to say."""
-    file = folders(settings).config_file
+    try:
+        file = folders(settings).config_file
+    except InvalidSetting as error:
+        return [Finding("edge", False, error.msg, "Set CEPHSTORAGE_EDGE_USER.")]
     try:
         nginx = program()
     except InvalidSetting as error:

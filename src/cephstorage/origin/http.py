@@ -5,6 +5,7 @@ proxies from the environment, rewriting of URLs. Every connection is made by the
 """
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,7 +32,9 @@ _FIRST_BUFFER = 64 * 1024
 """The same before anybody consumes: what has been read is in the way of who waits for the head, or moves the body past
 the client."""
 MAX_HEADER = 64 * 1024
+_NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_STATUSES_END = 600
 _OURS = frozenset({"accept-encoding", "range", "if-range", "via", "cdn-loop", "host", "connection", "content-length"})
 
 
@@ -200,13 +203,14 @@ class HttpOriginResponse:
         self._hop = hop
         self.status: int = answer.status
         self.raw_headers: Headers = tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers
+            (name.decode("latin-1"), _readable(value.decode("latin-1"))) for name, value in answer.raw_headers
         )
         self.headers: Mapping[str, str] = _joined(self.raw_headers)
         self.url = hop.url
         self.server = ""
         self.on_broken: Callable[[], None] = lambda: None
         """Told when the body breaks off."""
+        _check_status(answer, hop)
         self.framing, self.length = _framing(answer, self.headers, hop)
         self._lost = _connection_end(answer) if self.framing is Framing.CLOSE else None
 
@@ -264,6 +268,18 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context
+
+
+def _readable(value: str) -> str:
+    """A field's value with spaces for what no value may hold and no server can send on (RFC 9110 section 5.5)."""
+    return _NO_VALUE.sub(" ", value)
+
+
+def _check_status(answer: aiohttp.ClientResponse, hop: Hop) -> None:
+    """Raise OriginProtocol for a status that is no final one (RFC 9110 section 15): nobody asked for an upgrade."""
+    if not HTTPStatus.OK <= answer.status < _STATUSES_END:
+        answer.close()
+        raise OriginProtocol(f"{hop.name} answers with status {answer.status}, which ends no request in HTTP.")
 
 
 def _joined(pairs: Headers) -> dict[str, str]:

@@ -59,6 +59,15 @@ class PostgresIndex(SqlIndex):
 
         return await self.database.alone(lambda connection: copy_index(connection, file, tell))
 
+    async def usage_drift(self) -> Sequence[str]:
+        """See ``SqlIndex.usage_drift``. It takes its time: a database with much to count is not one that fails."""
+        return await self.database.alone(self._drift_of_snapshot)
+
+    def _drift_of_snapshot(self, conn: Connection) -> list[str]:
+        conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        conn.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        return self._drift(conn)
+
     async def close(self) -> None:
         """Finish what is queued and end. Idempotent."""
         await self.database.close()

@@ -14,9 +14,11 @@ from cephstorage.domain.errors import DatabaseUnavailable, InvalidInput, KeyNotF
 from cephstorage.index.breaker import Breaker
 from cephstorage.index.postgres import PostgresDatabase
 from cephstorage.index.postgres_faults import translated
+from cephstorage.index.postgres_index import PostgresIndex
 from cephstorage.index.postgres_session import PostgresOptions
 from cephstorage.index.postgres_setup import prepare
 from cephstorage.index.schema import build_schema
+from tests.harness.machines import make_tables
 from tests.harness.postgres import Postgres
 
 SCHEMA = build_schema(separate_schemas=True)
@@ -64,6 +66,22 @@ def lock_settings(conn: Connection, held: threading.Event, leave: threading.Even
     conn.exec_driver_sql('LOCK TABLE "CephStorageConfiguration".settings')
     held.set()
     leave.wait(60)
+
+
+async def test_adding_everything_up_takes_as_long_as_it_takes(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cephstorage doctor` does so, also where that is more than a statement of the service may take."""
+    index = PostgresIndex(PostgresOptions(postgres.prepared(make_tables), connections=2, statement_timeout=1.0))
+    await index.open()
+
+    def slow(conn: Connection) -> list[str]:
+        conn.exec_driver_sql("SELECT pg_sleep(1.2)")
+        return [str(value_of(conn, "SHOW transaction_isolation")), str(value_of(conn, "SHOW transaction_read_only"))]
+
+    monkeypatch.setattr(index, "_drift", slow)
+    assert await index.usage_drift() == ["repeatable read", "on"]
+    await index.close()
 
 
 async def test_a_failing_call_leaves_nothing_and_no_open_transaction(db: PostgresDatabase) -> None:

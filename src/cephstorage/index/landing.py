@@ -254,9 +254,9 @@ class SqlLandingIndex:
         """Have something removed from the store."""
         await self._db.write_relaxed(self._removals.queue, bucket, key, store_version)
 
-    async def removals(self, limit: int) -> Sequence[Removal]:
+    async def removals(self, limit: int, after: int = 0) -> Sequence[Removal]:
         """Bytes to remove, oldest first."""
-        return await self._db.read_one(self._removals.oldest, limit)
+        return await self._db.read_one(self._removals.oldest, limit, after)
 
     async def newest_removal(self) -> int:
         """The highest number in the queue."""

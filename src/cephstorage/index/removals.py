@@ -17,6 +17,7 @@ class RemovalStatements:
         self._queue = insert(removals)
         self._oldest = (
             select(removals.c.id, removals.c.bucket, removals.c.key, removals.c.store_version)
+            .where(removals.c.id > bindparam("after"))
             .order_by(removals.c.id)
             .limit(bindparam("limit"))
         )
@@ -32,9 +33,9 @@ class RemovalStatements:
         rows = [{"bucket": str(bucket), "key": key, "store_version": version} for key, version in versions]
         conn.execute(self._queue, rows)
 
-    def oldest(self, conn: Connection, limit: int) -> list[Removal]:
+    def oldest(self, conn: Connection, limit: int, after: int) -> list[Removal]:
         """See ``LandingIndex.removals``."""
-        found = conn.execute(self._oldest, {"limit": limit})
+        found = conn.execute(self._oldest, {"limit": limit, "after": after})
         return [Removal(number, BucketName.parse(bucket), key, version) for number, bucket, key, version in found]
 
     def newest(self, conn: Connection) -> int:

@@ -129,8 +129,8 @@ class LandingIndex(Protocol):
         """Have something removed from the store in its time, whoever names it."""
         ...
 
-    async def removals(self, limit: int) -> Sequence[Removal]:
-        """Bytes to remove, oldest first."""
+    async def removals(self, limit: int, after: int = 0) -> Sequence[Removal]:
+        """Bytes to remove, oldest first, from behind the number ``after`` on."""
         ...
 
     async def newest_removal(self) -> int:

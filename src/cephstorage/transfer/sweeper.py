@@ -33,16 +33,24 @@ class Sweeper:
     removal_grace: float = 0.0
     abandon_after: float = 86400.0
     _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _behind: int = 0
 
     async def remove_unnamed_bytes(self) -> None:
         """Remove the versions whose grace is over."""
         last = await self._last_due(time.monotonic())
-        while removals := [found for found in await self.parts.landing.removals(_REMOVALS) if found.id <= last]:
+        while removals := await self._due(last):
             refused: list[BaseException] = []
             for start in range(0, len(removals), _AT_A_TIME):
                 refused += await self._remove(removals[start : start + _AT_A_TIME])
             if refused:
                 raise refused[0]
+
+    async def _due(self, last: int) -> list[Removal]:
+        """The oldest up to number ``last``, from behind those that were refused all together in the round before."""
+        found = await self.parts.landing.removals(_REMOVALS, self._behind)
+        if not (due := [removal for removal in found if removal.id <= last]):
+            self._behind = 0
+        return due
 
     async def _last_due(self, now: float) -> int:
         """The highest number in the queue that had been given a grace ago, as far as this process has seen."""
@@ -57,12 +65,14 @@ class Sweeper:
     async def _remove(self, removals: Sequence[Removal]) -> list[BaseException]:
         """Remove some at a time; those that the store refuses stay in the queue, for the reasons returned.
 
-        Raises the reason when it refuses all of them: then it is the store that is not well.
+        Raises the reason when it refuses all of them: then it is the store that is not well, as far as one can tell. If it
+        is well, it is these that it refuses for ever, and the next round has the others.
         """
         results = await asyncio.gather(*map(self._remove_one, removals), return_exceptions=True)
         await self.parts.landing.removed([each.id for each, error in zip(removals, results, strict=True) if not error])
         refused = [error for error in results if error is not None]
         if len(refused) == len(removals):
+            self._behind = removals[-1].id
             raise refused[0]
         return refused
 

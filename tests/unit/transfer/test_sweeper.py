@@ -125,6 +125,27 @@ async def test_a_store_that_refuses_everything_is_not_asked_for_the_rest(index: 
     assert (await queued(index), store.deleted) == (versions, [])
 
 
+async def test_many_that_are_refused_for_ever_hold_up_the_others_for_one_round(
+    index: SqliteIndex, store: Noting
+) -> None:
+    """As objects that another user of the gateway owns, or has locked."""
+    versions = [f"v{number}#x" for number in range(30)]
+    store.refuses = set(versions[:8])
+    for version in versions:
+        await index.landing.remove(BUCKET, "k", version)
+    sweeping = sweeper(index, store)
+    with pytest.raises(StoreUnavailable):
+        await sweeping.remove_unnamed_bytes()
+    await sweeping.remove_unnamed_bytes()
+    assert sorted(store.deleted) == sorted(versions[8:])
+    with pytest.raises(StoreUnavailable):  # they are not forgotten
+        await sweeping.remove_unnamed_bytes()
+    store.refuses = set()
+    for _ in range(2):  # behind them there is nothing, and then they are the first again
+        await sweeping.remove_unnamed_bytes()
+    assert await queued(index) == []
+
+
 async def test_with_an_attempt_goes_what_was_begun_for_its_key(index: SqliteIndex, store: Noting) -> None:
     for version in (FIRST, SECOND):
         await index.landing.remove(BUCKET, "k", version)

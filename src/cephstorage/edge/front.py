@@ -23,8 +23,26 @@ _MALFORMED = (
     '{"type":"about:blank","title":"Bad Request","status":400,"code":"invalid_request",'
     '"detail":"This is no valid HTTP request.","msg":"This is no valid HTTP request."}'
 )
-_MALFORMED_PAGE = "/_malformed"
-"""An address and no named location: nginx leads no request there whose target it could not read."""
+_LONG_TARGET = (
+    '{"type":"about:blank","title":"URI Too Long","status":414,"code":"invalid_request",'
+    '"detail":"The address is too long.","msg":"The address is too long."}'
+)
+_LONG_HEAD = (
+    '{"type":"about:blank","title":"Request Header Fields Too Large","status":431,"code":"invalid_request",'
+    '"detail":"The headers of the request are too long.","msg":"The headers of the request are too long."}'
+)
+_UNREAD_PAGES = {
+    400: ("/_malformed", 400, _MALFORMED),
+    414: ("/_long_target", 414, _LONG_TARGET),
+    494: ("/_long_head", 431, _LONG_HEAD),
+}
+"""Pages by nginx's status. Addresses and no named locations: nginx leads no request there whose target it could not read."""
+_TOO_MANY = (
+    '{"type":"about:blank","title":"Too Many Requests","status":429,"code":"too_many_requests",'
+    '"detail":"This address has too many requests under way; try again.",'
+    '"msg":"This address has too many requests under way; try again."}'
+)
+_TOO_MANY_PAGE = "error_page 429 = @too_many;"
 _TOO_LARGE = (
     '{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"body_too_large",'
     '"detail":"The body is too large for this address.","msg":"The body is too large for this address."}'
@@ -87,6 +105,7 @@ def _api_server(config: EdgeConfig) -> Lines:
             "if ($edge_kind = upload) { return 472; }",
             "if ($edge_kind = change) { return 473; }",
             AGAIN_PAGES,
+            _TOO_MANY_PAGE,
             plain_proxy,
         ),
         block("location @again", again("$request_uri"), to_proxy, COMMANDS, hides(ANSWERED)),
@@ -204,9 +223,10 @@ def _to_inner() -> Lines:
 def _problem_pages() -> Lines:
     """Pages for nginx's own errors; those of a proxy pass untouched. A location with pages of its own inherits none."""
     return [
-        f"error_page 400 = {_MALFORMED_PAGE};",
+        *(f"error_page {status} = {page};" for status, (page, _, _) in _UNREAD_PAGES.items()),
         "error_page 413 = @too_large;",
         "error_page 416 = @unsatisfiable;",
+        _TOO_MANY_PAGE,
         *UNAVAILABLE_PAGE,
     ]
 
@@ -255,11 +275,23 @@ def _problem_locations() -> Lines:
             f"return 413 '{_TOO_LARGE}';",
         ),
         *block(
-            f"location = {_MALFORMED_PAGE}",
-            "internal;",
+            "location @too_many",
+            _cut(),
             "default_type application/problem+json;",
+            "add_header Retry-After 1 always;",
             "add_header Cache-Control no-store always;",
-            f"return 400 '{_MALFORMED}';",
+            f"return 429 '{_TOO_MANY}';",
         ),
+        *(line for page, status, body in _UNREAD_PAGES.values() for line in _unread(page, status, body)),
         *block("location @unsatisfiable", _cut(), 'return 416 "$edge_nothing";'),
     ]
+
+
+def _unread(page: str, status: int, body: str) -> Lines:
+    return block(
+        f"location = {page}",
+        "internal;",
+        "default_type application/problem+json;",
+        "add_header Cache-Control no-store always;",
+        f"return {status} '{body}';",
+    )

@@ -123,8 +123,9 @@ def _ends() -> Lines:
 
 def _answers() -> Lines:
     return [
-        *comment("Only whole and partial content is kept, whatever lifetime an answer has."),
-        *block("map $upstream_status $edge_not_kept", "volatile;", '200 "";', '206 "";', "default 1;"),
+        *comment("""Only whole and partial content is kept, whatever lifetime an answer has, and only under a target that begins like
+        those which purges name. (That of http://files.example?x begins with its query.)"""),
+        *block('map "$upstream_status|$request_uri" $edge_not_kept', "volatile;", '~^20[06]\\|/ "";', "default 1;"),
         "",
         *comment(
             "nginx says that it takes ranges unless it has just answered one, or hands an answer on that is no slice."

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from cephstorage.domain.errors import OriginProtocol, RedirectRefused, TooManyRedirects
+from cephstorage.domain.errors import InvalidSetting, OriginProtocol, RedirectRefused, TooManyRedirects
 from cephstorage.domain.policy import Redirects
 from cephstorage.lending import Lent
 from cephstorage.origin.failures import FOREIGN, before_answer, in_body, shown_cause
@@ -43,7 +43,7 @@ class HttpOrigin:
 
     ``connect_timeout`` holds for name resolution, and for connecting with TLS; ``read_timeout`` for
     silence. ``via_name`` marks every request (Via, RFC 9110 7.6.3; CDN-Loop, RFC 8586) so that loops
-    are seen. ``ca_file`` adds a private CA to the system's.
+    are seen. ``ca_file`` adds a private CA to the system's; InvalidSetting when it can't be read.
     """
 
     def __init__(
@@ -266,7 +266,11 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            why = error.strerror or error
+            raise InvalidSetting(f"origin_ca_file: {ca_file} holds no certificates that can be read: {why}.") from error
     return context
 
 

@@ -59,6 +59,13 @@ def test_only_content_is_kept_whatever_lifetime_an_answer_has(wire: Wire, status
     assert count(wire, path) == 2
 
 
+def test_a_target_without_a_path_is_not_kept_where_no_purge_would_find_it(wire: Wire) -> None:
+    wire.put("/?without-path", b"content", keep=60)
+    for _ in range(2):
+        assert wire.ask(f"http://{MIRROR}?without-path").body == b"content"
+    assert count(wire, "/?without-path") == 2
+
+
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
 def test_only_get_is_kept(wire: Wire, method: str) -> None:
     path = f"/method-{method.lower()}"

@@ -150,6 +150,7 @@ def test_a_full_disk_stops_no_edge(own: Wire) -> None:
     """The supervisor can write no byte; nginx, which runs, can."""
     assert own.edge._process is not None
     supervisor = own.edge._process.pid
+    until(lambda: "edge_runs" in own.edge.log())
     before = own.edge.nginx_pids
     _, most = resource.prlimit(supervisor, resource.RLIMIT_FSIZE)
     resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (0, most))
@@ -165,9 +166,9 @@ def test_a_full_disk_stops_no_edge(own: Wire) -> None:
 
 
 def test_one_folder_has_one_edge(own: Wire) -> None:
-    before = own.edge.nginx_pids
+    before = own.edge.nginx_pid
     told = cli(own.edge, "run")
-    assert (told.returncode, own.edge.nginx_pids) == (1, before)
+    assert (told.returncode, own.edge.nginx_pid, own.edge.healthy()) == (1, before, True)
     assert "edge_runs_already" in told.stderr
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cephstorage.bootstrap.adapters import instance_name, via_name
+from cephstorage.bootstrap.adapters import instance_name, make_adapters, via_name
 from cephstorage.bootstrap.edge import edge_config
 from cephstorage.bootstrap.main import work
-from cephstorage.bootstrap.sections import CephSettings
+from cephstorage.bootstrap.sections import CephSettings, OriginSettings
 from cephstorage.bootstrap.settings import Settings
 from cephstorage.domain.configuration import OPTIONS
+from cephstorage.domain.errors import InvalidSetting
 from cephstorage.edge.render import render
 
 SECRET = "rgw-secret-0123456789"
@@ -108,3 +109,13 @@ def test_the_host_of_the_public_address_is_a_name_of_the_edges(address: str, nam
 def test_a_worker_that_can_not_start_does_not_blame_its_address() -> None:
     with pytest.raises(FileNotFoundError, match="/proc/nowhere"):
         work(Settings(data_dir=Path("/proc/nowhere"), worker_listen="127.0.0.1:0"))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_can_not_be_read_are_named(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    settings = Settings(data_dir=tmp_path, origin=OriginSettings(ca_file=file))
+    with pytest.raises(InvalidSetting, match=f"origin_ca_file: {file} "):
+        make_adapters(settings, 1, "via")

@@ -177,20 +177,23 @@ async def _open(pull: Pull, live: LiveTransfer, origin: Origin, limits: Limits) 
     response = await origin.open(request)
     try:
         _check_continues(pull, live, response, asked_end)
-        if live.length is None and (total := total_length(response)) is not None:
-            await _measured(live, limits, total)
+        if live.length is None:
+            await _bounded(pull, live, limits, total_length(response))
     except BaseException:
         await response.close()
         raise
     return response
 
 
-async def _measured(live: LiveTransfer, limits: Limits, total: int) -> None:
-    """The length is known now. Raises TooLarge, StoreFull, QuotaExceeded."""
-    limits.admit(live.spool.name, total)
+async def _bounded(pull: Pull, live: LiveTransfer, limits: Limits, total: int | None) -> None:
+    """The length is known now, or how much comes at least. Raises TooLarge, StoreFull, QuotaExceeded."""
+    if (least := total if total is not None else pull.end) is None:
+        return
+    limits.admit(live.spool.name, least)
     if live.room is not None and live.request.mirror_host is None:
-        await live.room.hold(total)
-    live.measured(total)
+        await live.room.hold(least)
+    if total is not None:
+        live.measured(total)
 
 
 def _check_continues(pull: Pull, live: LiveTransfer, response: OriginResponse, asked_end: int | None) -> None:

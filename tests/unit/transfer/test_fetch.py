@@ -626,10 +626,20 @@ async def test_a_second_answer_that_ends_before_what_is_there_does_not_end_the_o
 
 
 @pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("told", [None, f"bytes {MIB}-{BODY.size - 1}/*"])
 async def test_a_length_that_is_told_late_is_bounded_all_the_same(
-    bench: Bench, origin: FaultOrigin, *, ranges: bool
+    bench: Bench, origin: FaultOrigin, told: str | None, *, ranges: bool
 ) -> None:
-    origin.put(PATH, BODY, framing=at_first("chunked", "length"), ranges=ranges, die_after=MIB, die_times=1)
+    """So is a part that does not say of how much it is one."""
+    origin.put(
+        PATH,
+        BODY,
+        framing=at_first("chunked", "length"),
+        ranges=ranges,
+        die_after=MIB,
+        die_times=1,
+        wrong_content_range=told,
+    )
     live = bench.live(fill_request(origin.url + PATH))
     with pytest.raises(TooLarge):
         await bench.fetch(live, largest=2 * MIB).run()

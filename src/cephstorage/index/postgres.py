@@ -42,9 +42,12 @@ _BEYOND = 5.0
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A call on its way: the breaker's trips when it entered, the session that it is on, and whether it is over."""
+    """A call on its way: the breaker's trips when it entered, when a thread took it up (``time.monotonic``), the session
+    that it is on, and whether it is over.
+    """
 
     entered: int
+    begun: float | None = None
     session: Session | None = None
     over: bool = False
 
@@ -123,7 +126,11 @@ class PostgresDatabase:
             async with asyncio.timeout(self._deadline):
                 return await running
         except TimeoutError as error:
-            self._cut(job)
+            if job.begun is None:  # it is out of the queue now; the database has nothing to do with it
+                log.warning("database_busy", database=self.name, advice="raise CEPHSTORAGE_DATABASE_CONNECTIONS")
+                msg = f"Other calls to the database have kept this one waiting for {self._deadline:.0f} s; try again."
+                raise DatabaseUnavailable(msg, retry_after=_BEYOND) from error
+            loop.call_later(max(0.0, job.begun + self._deadline - time.monotonic()), self._cut, job)
             raise unavailable(_BEYOND) from error
         except asyncio.CancelledError:
             if job.session is not None:  # it has begun, and goes on without its caller
@@ -139,6 +146,7 @@ class PostgresDatabase:
             job.session.sever()
 
     def _run(self, job: _Job, begin: str, call: Callable[[Connection], T]) -> T:
+        job.begun = time.monotonic()
         try:
             return self._transaction(job, begin, call)
         finally:

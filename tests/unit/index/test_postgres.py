@@ -68,6 +68,24 @@ def lock_settings(conn: Connection, held: threading.Event, leave: threading.Even
     leave.wait(60)
 
 
+async def test_who_waits_for_others_of_ours_takes_the_database_for_busy_and_not_for_lost(
+    db: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave, writers = threading.Event(), db._writers
+    assert writers is not None
+    monkeypatch.setattr(db, "_deadline", 0.2)
+    writers.submit(leave.wait, 60)
+    try:
+        with pytest.raises(DatabaseUnavailable, match="kept this one waiting"):
+            await db.write(put, "queued")
+        monkeypatch.undo()
+        assert await db.read(names) == set()
+    finally:
+        leave.set()
+    assert await db.write(put, "later") == "later"
+    assert await db.read(names) == {"later"}
+
+
 async def test_adding_everything_up_takes_as_long_as_it_takes(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -287,6 +287,12 @@ def _problem_locations() -> Lines:
     ]
 
 
+def long_head() -> Lines:
+    """For a server behind: the page for a head that the front has taken, and that is too long with what it adds."""
+    page, status, body = _UNREAD_PAGES[494]
+    return [f"error_page 494 = {page};", *_unread(page, status, body)]
+
+
 def _unread(page: str, status: int, body: str) -> Lines:
     return block(
         f"location = {page}",

@@ -6,7 +6,7 @@ Their paths are fixed words; the client's target travels in a header. So no targ
 from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, asks_only, hands_on, hides
 from cephstorage.edge.config import EdgeConfig
-from cephstorage.edge.front import AGAIN_PAGES, LOCK, UNAVAILABLE_PAGE, again, unavailable
+from cephstorage.edge.front import AGAIN_PAGES, LOCK, UNAVAILABLE_PAGE, again, long_head, unavailable
 from cephstorage.edge.stored import (
     COMMANDS_OF_STORE,
     FAILURES,
@@ -100,6 +100,7 @@ def _inner_server(config: EdgeConfig) -> Lines:
         "proxy_request_buffering off;",
         UNAVAILABLE_PAGE,
         unavailable(),
+        long_head(),
         "",
         block("location = /ask", AGAIN_PAGES, asked, hands_on(*us), answered),
         block("location @again", again(f"$http_{variable(edge.TARGET)}"), hands_on(*us), answered),

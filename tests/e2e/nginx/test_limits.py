@@ -88,6 +88,13 @@ def test_an_oversized_head_is_refused(wire: Wire, head: bytes, statuses: set[int
     assert wire.proxy.logged() == []
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_head_that_only_the_front_has_room_for_is_refused_clearly(wire: Wire, method: str) -> None:
+    """The target travels on in a header of its own, which is longer by its name."""
+    answer = wire.ask("/" + "a" * 16_360, method=method)
+    assert (answer.status, json.loads(answer.body)["status"]) == (431, 431)
+
+
 def test_the_longest_target_that_a_mirror_takes_passes(wire: Wire) -> None:
     target = "/" + "a" * 8000
     wire.ask(target)

@@ -107,7 +107,7 @@ def test_the_host_of_the_public_address_is_a_name_of_the_edges(address: str, nam
 
 
 def test_a_worker_that_can_not_start_does_not_blame_its_address() -> None:
-    with pytest.raises(FileNotFoundError, match="/proc/nowhere"):
+    with pytest.raises(OSError, match="/proc/nowhere"):
         work(Settings(data_dir=Path("/proc/nowhere"), worker_listen="127.0.0.1:0"))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from cephstorage.domain.names import BucketName
+from cephstorage.domain.origins import LONGEST_PATIENCE
 
 _MOST = 10_000
 
@@ -19,8 +20,8 @@ class Cooling:
         return self._ends.get((bucket, key), 0.0)
 
     def cool(self, bucket: BucketName, key: str, seconds: float) -> None:
-        """Leave the origin alone for this key."""
+        """Leave the origin alone for this key, however much it asks for no longer than an origin as a whole."""
         now = self._clock()
         if len(self._ends) >= _MOST:
             self._ends = {name: end for name, end in self._ends.items() if end > now}
-        self._ends[(bucket, key)] = now + seconds
+        self._ends[(bucket, key)] = now + min(seconds, LONGEST_PATIENCE)

@@ -591,7 +591,7 @@ async def test_a_spool_that_can_not_be_opened_holds_up_no_other_transfer(
         tokens.append(await machine.queued(TransferRequest(Kind.FETCH, BUCKET, key, url=f"{origin.url}/{key}")))
     in_the_way = tmp_path / "spool" / f"{(await machine.index.transfers.get(tokens[0])).id}.part"
     in_the_way.mkdir(parents=True)
-    machine.engine(lease=1.0).start()
+    machine.engine(lease=2.0).start()
     assert (await machine.ended(tokens[1])).state is State.SUCCESS
     in_the_way.rmdir()
     assert (await machine.ended(tokens[0])).state is State.SUCCESS

@@ -67,6 +67,19 @@ def test_rm_by_the_service(filled: Bucket) -> None:
     assert filled.usage() == (3, 1)
 
 
+def test_rm_takes_the_key_that_has_the_folders_name_whoever_does_it(filled: Bucket) -> None:
+    for options in (["-r"], ["-r", "--bulk"]):
+        filled.put("a/b", b"a key, and a folder")
+        filled.put("a/b/c", b"below it")
+        assert filled.service.command("rm", *options, "alice/photos/a/b").returncode == 0
+        assert not filled.exists("a/b")
+        assert not filled.exists("a/b/c")
+    assert filled.exists("a/3.txt")
+    filled.put("alone", b"no folder")
+    assert filled.service.command("rm", "-r", "--bulk", "alice/photos/alone").returncode == 0
+    assert not filled.exists("alone")
+
+
 def test_export_and_import(launch: Callable[..., Service], filled: Bucket, tmp_path: Path) -> None:
     exported = filled.service.command("export", "--urls", "alice/photos/a")
     assert [record["key"] for record in lines(exported)] == ["a/3.txt", "a/b/1.txt", "a/b/2.png"]

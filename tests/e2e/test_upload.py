@@ -1,6 +1,7 @@
 """Direct uploads: any framing and size, verified before they are visible, and nothing left of what breaks off."""
 
 import base64
+import gzip
 import hashlib
 import socket
 import struct
@@ -184,6 +185,17 @@ def test_a_part_of_a_body_does_not_replace_the_whole(bucket: Bucket) -> None:
     reply = bucket.upload("k", b"56789", {"Content-Range": "bytes 5-9/10"})
     assert (reply.status, reply.json()["code"]) == (400, "invalid_request")
     assert bucket.read("k") == b"0123456789"
+
+
+@pytest.mark.stacks("direct")  # the API alone reads these fields
+def test_coded_bytes_are_refused_because_readers_would_not_know(bucket: Bucket) -> None:
+    """What is kept of a body is its media type: gzip served without its Content-Encoding is other content."""
+    bucket.put("k", b"plain")
+    reply = bucket.upload("k", gzip.compress(b"coded"), {"Content-Encoding": "gzip"})
+    assert (reply.status, reply.json()["code"]) == (415, "content_coding_unsupported")
+    assert reply.headers["accept-encoding"] == "identity"
+    assert bucket.read("k") == b"plain"
+    assert bucket.upload("k", b"as it is", {"Content-Encoding": "identity"}).status == 201
 
 
 def test_preconditions_are_checked_again_at_landing(bucket: Bucket) -> None:

@@ -14,7 +14,7 @@ from cephstorage.api.context import Key, ReadBucket, Services, WriteBucket
 from cephstorage.api.faults import told
 from cephstorage.api.models import EXPIRES, CreateKey, Json, folder_json, record_json
 from cephstorage.domain.digests import Digest, parse_digest_field, parse_md5
-from cephstorage.domain.errors import InvalidDigest, InvalidInput
+from cephstorage.domain.errors import ContentCodingUnsupported, InvalidDigest, InvalidInput
 from cephstorage.domain.listing import LARGEST_NUMBER
 from cephstorage.domain.metadata import metadata_in
 from cephstorage.domain.names import BucketName
@@ -133,6 +133,10 @@ async def upload_key(
     if "content-range" in headers:
         raise InvalidInput(
             "A body is stored as the whole key, and Content-Range says that it is a part; send all of it."
+        )
+    if (_field(headers, "content-encoding") or "identity").lower() != "identity":
+        raise ContentCodingUnsupported(
+            "A body is stored as it comes, without its Content-Encoding: its readers would not know of it. Send the bytes uncoded."
         )
     order = UploadOrder(
         key,

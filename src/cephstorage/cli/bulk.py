@@ -98,8 +98,10 @@ def cancel(
 
 
 def delete_below(session: Session, client: "Client", place: Place) -> ExitCode:
-    """Have everything below a place deleted by the service, and follow it to its end."""
+    """Have everything below a place deleted by the service, and follow it to its end; the key of its name goes, too."""
     if place.key:
+        if client.exists(place.username, place.bucketname, place.key):
+            client.delete_key(place.username, place.bucketname, place.key)
         deletion = client.delete_keys(place.username, place.bucketname, vfolder=place.folder)
     else:
         deletion = client.delete_keys(place.username, place.bucketname, everything=True)

@@ -55,6 +55,12 @@ class InvalidDigest(InvalidInput):
     code = "invalid_digest"
 
 
+class ContentCodingUnsupported(InvalidInput):
+    """A body comes coded, and its coding would not be kept with it (RFC 9110 section 15.5.16)."""
+
+    code = "content_coding_unsupported"
+
+
 class InvalidTimetag(InvalidInput):
     """A ``timetag`` is neither epoch seconds nor an ISO 8601 time."""
 

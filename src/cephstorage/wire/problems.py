@@ -22,6 +22,7 @@ STATUS: dict[str, HTTPStatus] = {
     "invalid_webhook": HTTPStatus.BAD_REQUEST,
     "invalid_index": HTTPStatus.BAD_REQUEST,
     "invalid_setting": HTTPStatus.BAD_REQUEST,
+    "content_coding_unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unauthenticated": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
@@ -113,6 +114,8 @@ def problem(
         headers.append(("retry-after", str(max(1, math.ceil(retry_after or 1)))))
     if status is HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", 'Bearer realm="cephstorage"'))
+    if code == "content_coding_unsupported":
+        headers.append(("accept-encoding", "identity"))  # RFC 9110 section 15.5.16
     return status, headers, json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 

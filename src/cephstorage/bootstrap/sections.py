@@ -97,7 +97,11 @@ class TransferSettings(BaseModel):
     retry_base: float = Field(default=0.5, gt=0, description="Seconds before the second try; doubles each time")
     retry_cap: float = Field(default=60.0, gt=0, description="Most seconds between two tries")
     lease: float = Field(default=15.0, gt=1, description="Seconds after which a silent owner loses its transfers")
-    spool_quota: int = Field(default=20 * GIB, ge=MIB, description="Most bytes of part files, all processes together")
+    spool_quota: int = Field(
+        default=20 * GIB,
+        ge=MIB,
+        description="Most bytes of part files. Of other processes those count that they have written, not what they still will",
+    )
     upload_patience: float = Field(
         default=30.0, ge=0, description="Seconds that an upload waits for a store that fails, before it is refused"
     )

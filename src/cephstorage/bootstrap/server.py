@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from cephstorage.bootstrap.parting import parting
 from cephstorage.proxy.exchange import CONNECTION, WRITTEN
@@ -20,10 +20,14 @@ _FULL_BUFFER_PAUSE = 0.02
 
 
 class LentConnection:
-    """What ``cephstorage.proxy.sendfile`` needs of a connection."""
+    """What ``cephstorage.proxy.sendfile`` needs of a connection, for one of the requests on it.
+
+    The protocol's own ``cycle`` is that of the newest request, which a client may have sent ahead.
+    """
 
     def __init__(self, protocol: "Protocol") -> None:
         self._protocol = protocol
+        self.cycle: RequestResponseCycle | None = None
 
     def descriptor(self) -> int:
         """The socket of the connection."""
@@ -43,15 +47,14 @@ class LentConnection:
 
     def cut(self) -> None:
         """End the connection without an answer."""
-        if self._protocol.cycle is not None:
-            self._protocol.cycle.disconnected = True  # so that the server does not answer in our place
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # so that the server does not answer in our place
         self._protocol.transport.close()
 
     def count_body(self, size: int) -> None:
         """Keep the server's count of the body right: it checks it against Content-Length."""
-        cycle = self._protocol.cycle
-        assert cycle is not None
-        cycle.expected_content_length -= size
+        assert self.cycle is not None
+        self.cycle.expected_content_length -= size
 
 
 class Protocol(HttpToolsProtocol):
@@ -75,6 +78,7 @@ class Protocol(HttpToolsProtocol):
         scope: Any = self.scope
         scope["extensions"][WRITTEN] = self.url
         super().on_headers_complete()
+        scope["extensions"][CONNECTION].cycle = self.cycle
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem, like every other error."""

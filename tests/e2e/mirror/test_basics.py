@@ -1,10 +1,12 @@
 """Mirrors are made, replaced and deleted; a known Host makes a request mirror traffic, whatever its path."""
 
 import json
+import socket
 
 import pytest
 
 from tests.e2e.mirror.site import Site, problem_code
+from tests.harness.content import MIB, Content
 from tests.harness.service import Service
 
 
@@ -186,3 +188,21 @@ def test_only_an_administrator_orders_mirrors(site: Site) -> None:
     assert site.service.call("POST", "/mirrors/host", order, {**typed, **tenant}, token=None).status == 403
     assert site.service.call("DELETE", f"/mirrors/host?mirror_host={site.host}", None, tenant, None).status == 403
     assert len(site.service.json("GET", f"/mirrors/host?bucket_name={site.bucket}")["mirrors"]) == 1
+
+
+@pytest.mark.stacks("direct")  # an edge asks us one thing at a time
+def test_requests_that_are_sent_ahead_are_answered_one_after_the_other(site: Site) -> None:
+    """As apt does. The bodies are large enough to go from the file to the socket by themselves."""
+    bodies = [Content(seed, 2 * MIB + seed) for seed in range(3)]
+    for number, body in enumerate(bodies):
+        site.put(f"/{number}", body)
+        assert site.get(f"/{number}").body == body.read()
+        site.stored(str(number))
+    with socket.create_connection((site.service.host, site.service.port), timeout=60) as sock:
+        asked = (f"GET /{number} HTTP/1.1\r\nHost: {site.host}\r\n\r\n" for number in range(3))
+        sock.sendall("".join(asked).encode())
+        with sock.makefile("rb") as stream:
+            for body in bodies:
+                head = b"".join(iter(stream.readline, b"\r\n"))
+                assert head.startswith(b"HTTP/1.1 200 "), head
+                assert stream.read(body.size) == body.read()

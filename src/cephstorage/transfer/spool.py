@@ -1,9 +1,7 @@
 """The spool: sparse part files that grow while readers follow, and that a killed process leaves usable.
 
-A spool is ``<id>.part`` (the bytes at their final positions) and ``<id>.spans`` (a journal of what is
-held: the kernel's boot id, the part file's inode, then 16 bytes per write). Bytes go first, the journal after them, so the
-journal never claims too much. Nothing is synced: within one boot the page cache outlives any process,
-and after a power cut the boot id differs and the part file is thrown away.
+A spool is ``<id>.part`` (the bytes at their final positions) and ``<id>.spans`` (``journal.py``: what is held). Bytes go
+first, the journal after them, so the journal never claims too much.
 
 The process that works on a spool holds a lock on the part file; the kernel frees it when the process
 dies. So the sweep can tell an orphan from a live spool of another process without asking anybody.
@@ -14,7 +12,6 @@ import contextlib
 import errno
 import os
 import shutil
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,15 +19,14 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from cephstorage.domain.errors import SpoolUnavailable, StoreFull
-from cephstorage.domain.ranges import Span, SpanSet
+from cephstorage.domain.ranges import SpanSet
 from cephstorage.files import lock, make_private_directory, read_now, remove_quietly, try_lock
 from cephstorage.ports.origin import Passage
+from cephstorage.transfer.journal import begin_journal, entry, open_journal, read_journal
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ENTRY = struct.Struct("<QQ")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FREE_MARGIN = 64 << 20
 _SCAN_EVERY = 1.0
 WORTH_A_JOURNAL = 1 << 20
@@ -50,8 +46,8 @@ class Spool:
         self._make = make
         self._users = 1
         self._lock = threading.Lock()
-        held = None if fd is None else _read_journal(path.with_suffix(".spans"), fd)
-        self._journal = None if held is None else _open_journal(path)
+        held = None if fd is None else read_journal(path.with_suffix(".spans"), fd)
+        self._journal = None if held is None else open_journal(path)
         self.spans = held or SpanSet()
         if fd is not None and held is None:
             remove_quietly(path.with_suffix(".spans"))
@@ -112,14 +108,14 @@ class Spool:
             if self._journal is None:
                 if self.spans.total() + end - start <= WORTH_A_JOURNAL or os.fstat(self._opened()).st_nlink == 0:
                     return
-                self._journal = _begin_journal(self.path, self._opened(), self.spans)
-            os.write(self._journal, _ENTRY.pack(start, end))
+                self._journal = begin_journal(self.path, self._opened(), self.spans)
+            os.write(self._journal, entry(start, end))
 
     def keep(self) -> None:
         """Write the journal of what is held now, however little: it is to be found again."""
         with self._lock:
             if self._journal is None and os.fstat(self._opened()).st_nlink > 0:
-                self._journal = _begin_journal(self.path, self._opened(), self.spans)
+                self._journal = begin_journal(self.path, self._opened(), self.spans)
 
     def publish(self, position: int, size: int) -> None:
         """Let readers see bytes that ``put`` has written."""
@@ -401,46 +397,6 @@ def _blocks(file: Path) -> int:
         return 0
 
 
-def _boot_id() -> bytes:
-    try:
-        return _BOOT_ID.read_bytes().strip()
-    except OSError:
-        return b"no boot id on this kernel"
-
-
-def _open_journal(part: Path, flags: int = 0) -> int:
-    return os.open(part.with_suffix(".spans"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
-
-
-def _head(fd: int) -> bytes:
-    """What a journal must begin with to speak of this very part file: same boot, same inode."""
-    return _boot_id() + struct.pack("<Q", os.fstat(fd).st_ino)
-
-
 def _drop(passage: Passage, most: int) -> int:
     with Path(os.devnull).open("wb") as nowhere:
         return passage.move(nowhere.fileno(), 0, most)
-
-
-def _begin_journal(part: Path, fd: int, spans: SpanSet) -> int:
-    remove_quietly(part.with_suffix(".spans"))
-    journal = _open_journal(part, os.O_EXCL)
-    os.write(journal, _head(fd) + b"".join(_ENTRY.pack(span.start, span.end) for span in spans))
-    return journal
-
-
-def _read_journal(path: Path, fd: int) -> SpanSet | None:
-    """What the journal of this part file and boot says is held; None when there is none that can be trusted."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    head, part_size = _head(fd), os.fstat(fd).st_size
-    entries = content[len(head) :]
-    if not content.startswith(head):
-        return None
-    whole = len(entries) - len(entries) % _ENTRY.size
-    if whole != len(entries):
-        os.truncate(path, len(head) + whole)
-    spans = [Span(*pair) for pair in _ENTRY.iter_unpack(entries[:whole])]
-    return SpanSet(spans) if all(span.end <= part_size for span in spans) else None

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 
 import structlog
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.usage import series_name
 from cephstorage.edge.access_log import AccessLog, sums_of
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -52,9 +52,7 @@ class UsageCounting:
                     said = str(error)
                 if last:
                     return
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_EVERY):
-                        await self._ending.wait()
+                await woken(self._ending, _EVERY)
         finally:
             self._log.close()
 

@@ -6,7 +6,6 @@ answer, nor a broken setting, nor a full disk stops an edge that runs.
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from cephstorage.edge.nginx import Folders, Nginx, complaint, complaint_about, w
 from cephstorage.edge.render import render
 from cephstorage.edge.space import keeps
 from cephstorage.files import remove_quietly, try_lock, write_durably
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -126,9 +126,7 @@ class Supervisor:
                 return
             pause = _FIRST_PAUSE if loop.time() - began > _STABLE else min(_LONGEST_PAUSE, pause * 2)
             log.warning("nginx_died", **died, again_in=pause)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
+            await woken(self._stopping, pause)
 
     async def _one_life(self) -> dict[str, object]:
         """Run nginx until it ends; how it did."""

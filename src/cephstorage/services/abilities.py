@@ -6,7 +6,6 @@ A gateway that does not answer holds up nothing: it is asked again until it does
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from cephstorage.domain.abilities import (
 )
 from cephstorage.domain.errors import CephStorageError, StoreMisconfigured, StoreUnavailable
 from cephstorage.ports.tables import SettingsTable
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 _AGAIN = 10.0
@@ -105,9 +105,7 @@ class StoreAbilities:
             except Exception:
                 log.exception("store_abilities_crashed")
                 wait = REMEMBERED_FOR
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._woken.wait()
+            await woken(self._woken, wait)
 
     async def _look(self) -> float:
         """Find out, or read what was found; seconds until it is worth looking again unless woken."""

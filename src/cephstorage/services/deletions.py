@@ -1,7 +1,6 @@
 """Deletions of many keys in the background: asked for, worked off at a bounded rate, followed, cancelled."""
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from cephstorage.domain.names import BucketName
 from cephstorage.ports.index import BucketIndex
 from cephstorage.ports.ledger import Deletions as DeletionTable
 from cephstorage.services.rounds import Rounds
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -90,9 +90,7 @@ class Deletions:
                 busy = await self._one_step()
                 await self._forget()
             if not busy:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_ROUND):
-                        await self._wake.wait()
+                await woken(self._wake, _ROUND)
                 self._wake.clear()
 
     async def _one_step(self) -> bool:

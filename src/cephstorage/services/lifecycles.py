@@ -1,7 +1,6 @@
 """The lives of keys: buckets' settings, and the work in the background that follows from them, at a bounded rate."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from cephstorage.domain.names import BucketName
 from cephstorage.ports.lifecycles import Lifecycles as LifecycleTable
 from cephstorage.ports.lifecycles import Trash
 from cephstorage.services.rounds import Rounds
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -69,9 +69,7 @@ class Lifecycles:
                 # Shielded: whoever stops this process does not cut a step off its outcome.
                 busy = await asyncio.shield(self._one_step())
             if not busy:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_ROUND):
-                        await self._wake.wait()
+                await woken(self._wake, _ROUND)
                 self._wake.clear()
 
     async def _one_step(self) -> bool:

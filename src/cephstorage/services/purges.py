@@ -7,7 +7,6 @@ A caller who deletes or overwrites a key has the answer when every edge that can
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +23,7 @@ from cephstorage.ports.index import KeyIndex
 from cephstorage.ports.purges import Purge, PurgeOutbox
 from cephstorage.services.mirrors import Mirrors
 from cephstorage.services.rounds import Rounds
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -194,9 +194,7 @@ class Purges:
     async def _for_ever(self) -> None:
         rounds = Rounds("purges_not_read", "purges_crashed")
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
-                    await self._due.wait()
+            await woken(self._due, _EVERY)
             ahead = GRACE if self._due.is_set() else 0.0
             self._due.clear()
             with rounds.guarded():

@@ -35,6 +35,7 @@ from cephstorage.ports.webhooks import (
 )
 from cephstorage.services.rounds import Rounds
 from cephstorage.services.webhooks import WebhookSecrets, signed_headers
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -142,9 +143,7 @@ class WebhookDelivery(Collector):
         while True:
             with rounds.guarded():
                 await self._round()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_BEAT):
-                    await self._wake.wait()
+            await woken(self._wake, _BEAT)
             self._wake.clear()
 
     async def _round(self) -> None:

@@ -4,13 +4,13 @@ A lease names its owner and a fence. It is renewed long before it ends; who find
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from cephstorage.domain.errors import CephStorageError
 from cephstorage.domain.transfers import Lease, Transfer
 from cephstorage.transfer.parts import EngineOptions, Parts
 from cephstorage.transfer.sight import Sight
+from cephstorage.waking import woken
 
 _POLL = 0.5
 _BEAT = 1.0
@@ -72,9 +72,7 @@ class Claiming:
     async def _wait_due(self) -> None:
         if self._ends:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL):
-                await self._due.wait()
+        await woken(self._due, _POLL)
         self._due.clear()
 
 

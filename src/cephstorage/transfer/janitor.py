@@ -5,7 +5,6 @@ one that hangs holds up nothing else.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from cephstorage.domain.errors import CephStorageError
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.parts import Parts
 from cephstorage.transfer.sweeper import Sweeper
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -72,9 +72,7 @@ class Janitor:
         next_look = 0.0
         while True:
             await asyncio.sleep(_PAUSE)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ROUND - _PAUSE):
-                    await self.engine.landed.wait()
+            await woken(self.engine.landed, _ROUND - _PAUSE)
             self.engine.landed.clear()
             await self._guarded(self.sweeper.remove_unnamed_bytes)
             if (now := time.monotonic()) >= next_look:

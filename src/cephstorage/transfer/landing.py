@@ -32,6 +32,7 @@ from cephstorage.ports.index import LandingIndex
 from cephstorage.ports.store import Note, Store, StoredObject, StoredVersion
 from cephstorage.transfer.description import planned_object
 from cephstorage.transfer.spool import Spool
+from cephstorage.waking import woken
 
 log = structlog.get_logger()
 
@@ -229,10 +230,7 @@ class Landing:
     async def _pause(self, seconds: float) -> None:
         self._waiting += 1
         try:
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-        except TimeoutError:
-            return
+            await woken(self._hurry, seconds)
         finally:
             self._waiting -= 1
 

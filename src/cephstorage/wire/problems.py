@@ -114,7 +114,7 @@ def problem(
         headers.append(("retry-after", str(max(1, math.ceil(retry_after or 1)))))
     if status is HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", 'Bearer realm="cephstorage"'))
-    if code == "content_coding_unsupported":
+    if status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
         headers.append(("accept-encoding", "identity"))  # RFC 9110 section 15.5.16
     return status, headers, json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 

@@ -7,46 +7,13 @@ chooses a named location by a variable, without parsing the target a second time
 from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, KEPT_BY_ITS_WORD, asks, hides, of_client
 from cephstorage.edge.config import EdgeConfig
+from cephstorage.edge.pages import AGAIN_PAGES, TOO_MANY_PAGE, UNAVAILABLE_PAGE, problem_locations, problem_pages
 from cephstorage.edge.text import Lines, block, comment
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 COMMANDS = "proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Charset;"
 LOCK = ("proxy_cache_lock on;", "proxy_cache_lock_timeout 50ms;", "proxy_cache_lock_age 10s;")
 _SMALL_BODY = "10m"
-AGAIN_PAGES = ("error_page 502 = @again;", "error_page 504 = @unavailable;")
-UNAVAILABLE_PAGE = ("error_page 502 504 = @unavailable;",)
-_UNAVAILABLE = (
-    '{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",'
-    '"detail":"No proxy answers the edge; try again.","msg":"No proxy answers the edge; try again."}'
-)
-_MALFORMED = (
-    '{"type":"about:blank","title":"Bad Request","status":400,"code":"invalid_request",'
-    '"detail":"This is no valid HTTP request.","msg":"This is no valid HTTP request."}'
-)
-_LONG_TARGET = (
-    '{"type":"about:blank","title":"URI Too Long","status":414,"code":"invalid_request",'
-    '"detail":"The address is too long.","msg":"The address is too long."}'
-)
-_LONG_HEAD = (
-    '{"type":"about:blank","title":"Request Header Fields Too Large","status":431,"code":"invalid_request",'
-    '"detail":"The headers of the request are too long.","msg":"The headers of the request are too long."}'
-)
-_UNREAD_PAGES = {
-    400: ("/_malformed", 400, _MALFORMED),
-    414: ("/_long_target", 414, _LONG_TARGET),
-    494: ("/_long_head", 431, _LONG_HEAD),
-}
-"""Pages by nginx's status. Addresses and no named locations: nginx leads no request there whose target it could not read."""
-_TOO_MANY = (
-    '{"type":"about:blank","title":"Too Many Requests","status":429,"code":"too_many_requests",'
-    '"detail":"This address has too many requests under way; try again.",'
-    '"msg":"This address has too many requests under way; try again."}'
-)
-_TOO_MANY_PAGE = "error_page 429 = @too_many;"
-_TOO_LARGE = (
-    '{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"body_too_large",'
-    '"detail":"The body is too large for this address.","msg":"The body is too large for this address."}'
-)
 
 
 def log_of(config: EdgeConfig) -> str:
@@ -93,7 +60,7 @@ def _api_server(config: EdgeConfig) -> Lines:
         f"server_name {names};",
         per_client(config),
         "",
-        _problem_pages(),
+        problem_pages(),
         "",
         block(
             "location /",
@@ -105,7 +72,7 @@ def _api_server(config: EdgeConfig) -> Lines:
             "if ($edge_kind = upload) { return 472; }",
             "if ($edge_kind = change) { return 473; }",
             AGAIN_PAGES,
-            _TOO_MANY_PAGE,
+            TOO_MANY_PAGE,
             plain_proxy,
         ),
         block("location @again", again("$request_uri"), to_proxy, COMMANDS, hides(ANSWERED)),
@@ -135,7 +102,7 @@ def _api_server(config: EdgeConfig) -> Lines:
             plain_proxy,
         ),
         "",
-        _problem_locations(),
+        problem_locations(),
     )
 
 
@@ -148,13 +115,13 @@ def _mirror_server(config: EdgeConfig) -> Lines:
         comment("Bodies pass as they come, to a proxy that says whether and how much it takes."),
         "client_max_body_size 0;",
         "",
-        _problem_pages(),
+        problem_pages(),
         "",
         block(
             "location /",
             "error_page 474 = @uncached;",
             "if ($edge_uncached) { return 474; }",
-            _problem_pages(),
+            problem_pages(),
             "",
             f"slice {config.slice_size};",
             "proxy_cache mirrors;",
@@ -181,25 +148,30 @@ def _mirror_server(config: EdgeConfig) -> Lines:
             "",
             "proxy_pass http://$edge_reader;",
             "proxy_pass_request_body off;",
-            asks(
-                ("content-length", '""'),
-                ("transfer-encoding", '""'),
-                *of_client("$host"),
-                ("range", "$slice_range"),
-                *((name, '""') for name in ("if-match", "if-range", "if-unmodified-since")),
-                ("if-none-match", "$edge_if_none_match"),
-                ("if-modified-since", "$edge_if_modified_since"),
-                (edge.SLICE, "$edge_slice"),
-                (edge.CONTINUES, "$edge_continues"),
-                (edge.TARGET, "$request_uri"),
-                ("x-cephstorage-stage", '"$request_id $slice_range"'),
-            ),
+            _slice_question(),
             hides(ANSWERED),
         ),
         "",
         block("location @uncached", _to_inner()),
         "",
-        _problem_locations(),
+        problem_locations(),
+    )
+
+
+def _slice_question() -> Lines:
+    """What a proxy is asked about one slice."""
+    return asks(
+        ("content-length", '""'),
+        ("transfer-encoding", '""'),
+        *of_client("$host"),
+        ("range", "$slice_range"),
+        *((name, '""') for name in ("if-match", "if-range", "if-unmodified-since")),
+        ("if-none-match", "$edge_if_none_match"),
+        ("if-modified-since", "$edge_if_modified_since"),
+        (edge.SLICE, "$edge_slice"),
+        (edge.CONTINUES, "$edge_continues"),
+        (edge.TARGET, "$request_uri"),
+        ("x-cephstorage-stage", '"$request_id $slice_range"'),
     )
 
 
@@ -220,17 +192,6 @@ def _to_inner() -> Lines:
     ]
 
 
-def _problem_pages() -> Lines:
-    """Pages for nginx's own errors; those of a proxy pass untouched. A location with pages of its own inherits none."""
-    return [
-        *(f"error_page {status} = {page};" for status, (page, _, _) in _UNREAD_PAGES.items()),
-        "error_page 413 = @too_large;",
-        "error_page 416 = @unsatisfiable;",
-        _TOO_MANY_PAGE,
-        *UNAVAILABLE_PAGE,
-    ]
-
-
 def again(target: str) -> Lines:
     """The last try for a question without effect: every proxy in turn, those too that failed a moment ago.
 
@@ -242,62 +203,3 @@ def again(target: str) -> Lines:
         f"proxy_pass http://cephstorage_again{target};",
         "proxy_max_temp_file_size 0;",
     ]
-
-
-def unavailable(*before: Lines) -> Lines:
-    """The answer when no proxy answers."""
-    return block(
-        "location @unavailable",
-        *before,
-        "default_type application/problem+json;",
-        "add_header Retry-After 1 always;",
-        "add_header Cache-Control no-store always;",
-        f"return 503 '{_UNAVAILABLE}';",
-    )
-
-
-def _cut() -> Lines:
-    """No page of nginx's own follows the slices that have been sent: in a later slice (a subrequest) the client is cut off.
-
-    $request_length is 0 there. It is 0, too, for what could not be read as a request, which has a page of its own.
-    """
-    return ["if ($request_length = 0) { return 444; }"]
-
-
-def _problem_locations() -> Lines:
-    return [
-        *unavailable(_cut()),
-        *block(
-            "location @too_large",
-            _cut(),
-            "default_type application/problem+json;",
-            "add_header Cache-Control no-store always;",
-            f"return 413 '{_TOO_LARGE}';",
-        ),
-        *block(
-            "location @too_many",
-            _cut(),
-            "default_type application/problem+json;",
-            "add_header Retry-After 1 always;",
-            "add_header Cache-Control no-store always;",
-            f"return 429 '{_TOO_MANY}';",
-        ),
-        *(line for page, status, body in _UNREAD_PAGES.values() for line in _unread(page, status, body)),
-        *block("location @unsatisfiable", _cut(), 'return 416 "$edge_nothing";'),
-    ]
-
-
-def long_head() -> Lines:
-    """For a server behind: the page for a head that the front has taken, and that is too long with what it adds."""
-    page, status, body = _UNREAD_PAGES[494]
-    return [f"error_page 494 = {page};", *_unread(page, status, body)]
-
-
-def _unread(page: str, status: int, body: str) -> Lines:
-    return block(
-        f"location = {page}",
-        "internal;",
-        "default_type application/problem+json;",
-        "add_header Cache-Control no-store always;",
-        f"return {status} '{body}';",
-    )

@@ -6,7 +6,8 @@ Their paths are fixed words; the client's target travels in a header. So no targ
 from cephstorage.domain import edge
 from cephstorage.edge.asking import ANSWERED, asks_only, hands_on, hides
 from cephstorage.edge.config import EdgeConfig
-from cephstorage.edge.front import AGAIN_PAGES, LOCK, UNAVAILABLE_PAGE, again, long_head, unavailable
+from cephstorage.edge.front import LOCK, again
+from cephstorage.edge.pages import AGAIN_PAGES, UNAVAILABLE_PAGE, long_head, unavailable
 from cephstorage.edge.stored import (
     COMMANDS_OF_STORE,
     FAILURES,

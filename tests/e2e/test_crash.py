@@ -240,7 +240,7 @@ LANDING_STEPS = [
     f"{DISK}._commit/after",
     f"{LANDING}.publish/before",
     f"{LANDING}.publish/after",
-    "cephstorage.transfer.spool:SpoolDirectory.remove/before",
+    "cephstorage.transfer.spools:SpoolDirectory.remove/before",
     f"{DISK}.delete/before",
     f"{LANDING}.removed/before",
 ]

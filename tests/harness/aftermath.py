@@ -13,7 +13,7 @@ from cephstorage.store.disk import DiskStore
 
 _ENTRY = struct.Struct("<QQ")
 _HEADER = len("01234567-89ab-cdef-0123-456789abcdef") + 8  # boot id, inode
-"""The journal begins with the boot id, then come pairs of begin and end (see ``transfer.spool``)."""
+"""The journal begins with the boot id, then come pairs of begin and end (see ``transfer.journal``)."""
 
 
 @dataclass(frozen=True)

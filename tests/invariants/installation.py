@@ -26,7 +26,7 @@ from tests.harness.service import Reply, Service
 T = TypeVar("T")
 
 LEDGER, LANDING = "cephstorage.index.ledger:SqlTransferLedger", "cephstorage.index.landing:SqlLandingIndex"
-KEYS, SPOOLS = "cephstorage.index.keys:SqlKeyIndex", "cephstorage.transfer.spool:SpoolDirectory"
+KEYS, SPOOLS = "cephstorage.index.keys:SqlKeyIndex", "cephstorage.transfer.spools:SpoolDirectory"
 _DISK, S3 = "cephstorage.store.disk:DiskStore", "cephstorage.store.ceph.s3:S3"
 POINTS = (
     f"{LEDGER}.create/after",

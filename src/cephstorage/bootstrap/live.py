@@ -17,7 +17,7 @@ from cephstorage.files import make_private_directory
 from cephstorage.origin.own_parts import Endpoint, OwnParts
 from cephstorage.store.ceph import CephStore
 from cephstorage.store.live import LiveStore
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 
 PROBE_TIMEOUT = 15.0
 """Seconds that a new gateway has to answer before it is stored."""

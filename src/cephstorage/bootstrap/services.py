@@ -27,7 +27,7 @@ from cephstorage.services.sealing import SealedSettings
 from cephstorage.services.watch import ChangeWatch
 from cephstorage.store.live import LiveStore
 from cephstorage.transfer.engine import TransferEngine
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 
 
 @dataclass(frozen=True, slots=True)

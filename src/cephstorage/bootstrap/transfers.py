@@ -9,7 +9,7 @@ from cephstorage.domain.transfers import Claims, RetryPolicy, TransferRequest
 from cephstorage.transfer.engine import TransferEngine
 from cephstorage.transfer.janitor import Janitor
 from cephstorage.transfer.parts import EngineOptions, Parts
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 from cephstorage.transfer.sweeper import Sweeper
 
 

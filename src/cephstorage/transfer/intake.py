@@ -33,7 +33,7 @@ from cephstorage.domain.validators import Validators, retry_after_seconds, valid
 from cephstorage.ports.origin import Framing, OriginRequest, OriginResponse
 from cephstorage.transfer.live import Confirmed, Head, NotStored, Refused
 from cephstorage.transfer.room import Room
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 
 SHARED_ERROR_BYTES = 64 * 1024
 _STEP = 4 << 20

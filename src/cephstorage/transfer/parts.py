@@ -16,7 +16,7 @@ from cephstorage.ports.store import Store
 from cephstorage.transfer.digest import hashing_threads
 from cephstorage.transfer.presence import Presence
 from cephstorage.transfer.room import Refusals
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 
 _PATIENT = RetryPolicy()
 Expected = Callable[[TransferRequest], Awaitable[tuple[Digest, ...]]]

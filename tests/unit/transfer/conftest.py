@@ -17,7 +17,7 @@ from cephstorage.origin.http import HttpOrigin
 from cephstorage.transfer.fetch import Fetch
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.live import LiveTransfer
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.harness.origin import FaultOrigin
 
 BUCKET = BucketName("alice", "photos")

@@ -10,7 +10,8 @@ import pytest
 from cephstorage.domain.digests import Digest
 from cephstorage.domain.errors import DigestMismatch, Md5Mismatch
 from cephstorage.transfer.digest import SpoolDigest
-from cephstorage.transfer.spool import Spool, SpoolDirectory
+from cephstorage.transfer.spool import Spool
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.harness.content import MIB, Content
 
 

@@ -46,7 +46,7 @@ from cephstorage.transfer.janitor import Janitor
 from cephstorage.transfer.live import LiveTransfer
 from cephstorage.transfer.parts import EngineOptions, Parts, new_transfer
 from cephstorage.transfer.presence import Presence
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 from cephstorage.transfer.sweeper import Sweeper
 from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin, Gate

@@ -29,7 +29,7 @@ from cephstorage.transfer import pull
 from cephstorage.transfer.fetch import Fetch
 from cephstorage.transfer.intake import Limits
 from cephstorage.transfer.live import Confirmed, Flowing, LiveTransfer, NotStored, Refused
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.harness.content import MIB, Content
 from tests.harness.origin import FaultOrigin, Gate, LoggedRequest
 from tests.unit.transfer.conftest import PLENTY, QUICK, Bench, fill_request

@@ -34,7 +34,7 @@ from cephstorage.transfer.intake import (
     unstored_head,
 )
 from cephstorage.transfer.live import Confirmed, NotStored, Refused
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.unit.transfer.conftest import BUCKET, fill_request
 
 FETCH = TransferRequest(Kind.FETCH, BUCKET, "k", url="http://origin.example/k")

@@ -21,7 +21,8 @@ from cephstorage.ports.store import Note, StoredObject
 from cephstorage.store.disk import DiskStore
 from cephstorage.transfer.description import planned_object
 from cephstorage.transfer.landing import Landing, public_source
-from cephstorage.transfer.spool import Spool, SpoolDirectory
+from cephstorage.transfer.spool import Spool
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.unit.transfer.conftest import BUCKET, fill_request
 
 NOW = 1000.0

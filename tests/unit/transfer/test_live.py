@@ -14,7 +14,7 @@ from cephstorage.domain.ranges import Span
 from cephstorage.domain.transfers import Lease, SourceFacts
 from cephstorage.domain.validators import Validators
 from cephstorage.transfer.live import WITHHELD, Flowing, Landed, LiveTransfer
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.harness.content import MIB, Content
 from tests.unit.transfer.conftest import fill_request
 

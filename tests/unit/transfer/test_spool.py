@@ -16,7 +16,8 @@ import pytest
 
 from cephstorage.domain.errors import SpoolUnavailable, StoreFull
 from cephstorage.domain.ranges import Span
-from cephstorage.transfer.spool import Spool, SpoolDirectory
+from cephstorage.transfer.spool import Spool
+from cephstorage.transfer.spools import SpoolDirectory
 from tests.harness.content import MIB, Content
 from tests.harness.patience import until
 
@@ -26,7 +27,7 @@ PLENTY = 1 << 50
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from cephstorage.transfer.spool import SpoolDirectory
+from cephstorage.transfer.spools import SpoolDirectory
 async def main():
     spool = SpoolDirectory(Path(sys.argv[1]), 1 << 50).open(sys.argv[2])
     await spool.put(0, bytes(3 << 20))

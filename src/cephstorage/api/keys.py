@@ -130,14 +130,7 @@ async def upload_key(
     Headers `x-amz-meta-NAME` are kept with the key.
     """
     headers = request.headers
-    if "content-range" in headers:
-        raise InvalidInput(
-            "A body is stored as the whole key, and Content-Range says that it is a part; send all of it."
-        )
-    if (_field(headers, "content-encoding") or "identity").lower() != "identity":
-        raise ContentCodingUnsupported(
-            "A body is stored as it comes, without its Content-Encoding: its readers would not know of it. Send the bytes uncoded."
-        )
+    _check_content(headers)
     order = UploadOrder(
         key,
         headers.get("content-type"),
@@ -151,6 +144,18 @@ async def upload_key(
     )
     record = await parts.keys.upload(bucket, order, chunks(request))
     return record_json(record, parts.publishing.url(record))
+
+
+def _check_content(headers: Headers) -> None:
+    """Raise for a body that is not the content of a key: InvalidInput for a part of it, ContentCodingUnsupported."""
+    if "content-range" in headers:
+        raise InvalidInput(
+            "A body is stored as the whole key, and Content-Range says that it is a part; send all of it."
+        )
+    if (_field(headers, "content-encoding") or "identity").lower() != "identity":
+        raise ContentCodingUnsupported(
+            "A body is stored as it comes, without its Content-Encoding: its readers would not know of it. Send the bytes uncoded."
+        )
 
 
 def _md5(promised: Sequence[str | None]) -> str | None:

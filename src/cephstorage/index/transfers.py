@@ -111,16 +111,9 @@ class TransferStatements:
         self._forget = delete(transfers).where(c.id.in_(oldest))
 
     def create(self, conn: Connection, transfers: Sequence[NewTransfer], now: float) -> list[str]:
-        """See ``TransferLedger.create``."""
+        """See ``TransferLedger.create``. However many there are, it takes a few statements a thousand."""
         for bucket in sorted({new.request.bucket for new in transfers}, key=str):
             self._buckets.require(conn, bucket)
-        return self._made(conn, transfers, now)
-
-    def _made(self, conn: Connection, transfers: Sequence[NewTransfer], now: float) -> list[str]:
-        """A token each: of the transfer that the idempotency key stands for, of one that does the same, or of a new one.
-
-        However many there are, it takes a few statements a thousand. Raises IdempotencyMismatch, PreconditionFailed.
-        """
         keys = [new.idempotency_key for new in transfers if new.idempotency_key is not None]
         replayed = {row.key: (row.fingerprint, row.token) for row in self._some(conn, self._same_keys, keys)}
         prints = [new.fingerprint for new in transfers if new.fingerprint]
